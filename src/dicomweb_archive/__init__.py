@@ -1,0 +1,1 @@
+"""dicomweb-archive: an open DICOMweb archive; `docs/architecture.md` draws its rooms and floors."""

@@ -1,0 +1,5 @@
+"""python -m dicomweb_archive."""
+
+from dicomweb_archive.cli.main import main
+
+main()

@@ -1,0 +1,132 @@
+"""SearchQuery: what is looked for, in one form for every door (QIDO-RS now; C-FIND and filters later)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """Level of the entities that a search returns (PS3.4 C.6.1.1)."""
+
+    STUDY = "study"
+    SERIES = "series"
+    INSTANCE = "instance"
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One step of an attribute path: a tag, with its creator when private.
+
+    For a private element `tag` has its block number removed (`0x00290010` is written ggggxxee as `0x00290010`
+    with creator): group and last byte count, the creator tells the block apart (PS3.5 7.8.1).
+    """
+
+    tag: int
+    private_creator: str | None = None
+
+    def __str__(self) -> str:
+        if self.private_creator is None:
+            return f"{self.tag:08X}"
+        return f'{self.tag >> 16:04X}"{self.private_creator}"{self.tag & 0xFF:02X}'
+
+
+@dataclass(frozen=True, slots=True)
+class AttributePath:
+    """An attribute, possibly inside sequences; `str()` is the path's name in the index (`00400275.00400009`)."""
+
+    steps: tuple[PathStep, ...]
+    vr: str
+
+    @property
+    def tag(self) -> int:
+        """The tag of the last step."""
+        return self.steps[-1].tag
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self.steps))
+
+
+@dataclass(frozen=True, slots=True)
+class SingleValue:
+    """Equal by meaning (PS3.4 C.2.2.2.1); `text` is the value as sent, unescaped, never padded."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UidList:
+    """Any of these UIDs (PS3.4 C.2.2.2.2)."""
+
+    uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WildCard:
+    """`*` any characters, `?` one (PS3.4 C.2.2.2.4)."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Inclusive range of DA, TM or DT in the index's numbers (`dicom/matching.py`); `None` is open.
+
+    PS3.4 C.2.2.2.5.
+    """
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Universal:
+    """Matches everything; the attribute is returned (PS3.4 C.2.2.2.3)."""
+
+
+Matching = SingleValue | UidList | WildCard | Range | Universal
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One matching key. Keys whose path goes through the same sequence must hold in one item (C.2.2.2.6)."""
+
+    path: AttributePath
+    matching: Matching
+
+
+@dataclass(frozen=True, slots=True)
+class DateTimeRange:
+    """Combined date-time matching of a DA and TM pair (PS3.18 8.3.4.1.1; PS3.4 C.2.2.2.5.4).
+
+    Bounds are in the index's numbers: seconds of date plus seconds of time.
+    """
+
+    date: AttributePath
+    time: AttributePath
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """A search at one level.
+
+    `keys` must all hold for one and the same instance below the entity that is returned.
+
+    Attributes:
+        study_instance_uid, series_instance_uid: the scope given by the resource path.
+        include: attributes asked for by includefield; `include_all` for `all`.
+        limit: page size, already bounded by the configured maximum; 0 is an empty page.
+        relational: the resource spans levels (`/series`, `/instances`, `/studies/{s}/instances`), so attributes
+            of the levels above are returned too (PS3.18 10.6.3.3).
+    """
+
+    level: Level
+    keys: tuple[Key, ...] = ()
+    combined: tuple[DateTimeRange, ...] = ()
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    include: tuple[AttributePath, ...] = ()
+    include_all: bool = False
+    limit: int = 1000
+    offset: int = 0
+    relational: bool = False

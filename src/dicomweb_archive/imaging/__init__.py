@@ -1,0 +1,1 @@
+"""Pixels: where frames lie, decoding and transcoding. Pure functions on buffers."""

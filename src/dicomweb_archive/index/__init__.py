@@ -1,0 +1,1 @@
+"""The tag index: everything PostgreSQL. The only room with SQL."""

@@ -1,0 +1,161 @@
+"""Settings: one flat set of names, read from the environment and a TOML file, handed to the rooms in sections.
+
+Environment variables are the field names in upper case behind `DICOMWEB_ARCHIVE_`; the TOML file named by
+`DICOMWEB_ARCHIVE_CONFIG` (default `dicomweb-archive.toml` in the working folder) uses the names in lower case.
+The environment wins. `docs/settings.md` documents each one; a test holds the two together.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set; constructed only by `app.py`, `cli/` and tests."""
+
+    model_config = SettingsConfigDict(env_prefix="DICOMWEB_ARCHIVE_", extra="forbid", frozen=True)
+
+    # Where things lie
+    data_dir: Path = Field(Path(".data"), description="Folder of the embedded database and the folder store.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="postgresql://… of an own server (15 or newer); unset: a private one in the data folder.",
+    )
+    object_store_url: str | None = Field(
+        None,
+        description="Where packs are kept: file:///folder; unset: the folder `objects` in the data folder.",
+    )
+
+    # The HTTP door
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: PositiveInt = Field(2, description="Number of server processes.")
+    public_url: str | None = Field(
+        None,
+        description="Base URL that clients use, e.g. https://images.example.org; unset: http://HOST:PORT. "
+        "URLs in answers are built from it alone, never from request headers.",
+    )
+    root_path: str = Field(
+        "", description="Path prefix under which a proxy serves the archive, e.g. /archive."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins of viewers on other hosts that may call us."
+    )
+
+    # Who may do what
+    api_key: SecretStr | None = Field(
+        None, description="Static key for storing and deleting (`Authorization: Bearer KEY`); unset: open."
+    )
+    anonymous_read: bool = Field(True, description="Whether searching and retrieving need no key.")
+
+    # Logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or plain text.")
+
+    # Bounds at the door
+    max_instance_bytes: PositiveInt = Field(64 * GIB, description="Largest instance that may be stored.")
+    max_request_parts: PositiveInt = Field(20_000, description="Most parts in one store request.")
+    hold_instance_bytes: PositiveInt = Field(
+        8 * MIB,
+        description="Instances up to this size are judged before a byte is written; larger ones stream.",
+    )
+    pack_bytes: PositiveInt = Field(512 * MIB, description="A pack is closed when it has reached this size.")
+    pack_instances: PositiveInt = Field(
+        1000, description="A pack is closed when it holds this many instances."
+    )
+    body_idle_timeout_seconds: float = Field(30, gt=0, description="Longest silence within a request body.")
+    body_minimum_bytes_per_second: PositiveInt = Field(
+        1024, description="Slowest upload that is let go on, averaged after the first 30 seconds."
+    )
+    free_space_watermark_bytes: int = Field(
+        GIB, ge=0, description="Stores are refused with 507 when less room than this is left."
+    )
+    search_default_limit: PositiveInt = Field(1000, description="Page size of a search without `limit`.")
+    search_max_studies: PositiveInt = Field(5000, description="Largest page of studies.")
+    search_max_instances: PositiveInt = Field(50_000, description="Largest page of series or instances.")
+    search_timeout_seconds: float = Field(10, gt=0, description="Longest database statement of a search.")
+    decode_workers: PositiveInt = Field(1, description="Processes per server process that decode pixel data.")
+    decode_timeout_seconds: float = Field(60, gt=0, description="Longest decoding of one request's pixels.")
+    decode_memory_bytes: PositiveInt = Field(2 * GIB, description="Memory limit of a decoding process.")
+
+    # Shutdown
+    graceful_timeout_seconds: float = Field(
+        30, gt=0, description="How long running requests may take to end."
+    )
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_path_is_a_prefix(cls, value: str) -> str:
+        if value and (not value.startswith("/") or value.endswith("/")):
+            message = "must begin with a slash and not end with one"
+            raise ValueError(message)
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            message = "must begin with http:// or https://"
+            raise ValueError(message)
+        return value.rstrip("/") if value else value
+
+    @field_validator("object_store_url")
+    @classmethod
+    def _object_store_is_known(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("file:///"):
+            message = "only file:///absolute/folder is known"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _open_only_on_loopback(self) -> "Settings":
+        if self.api_key is None and self.host not in ("127.0.0.1", "::1", "localhost"):
+            message = (
+                "listening on other addresses than loopback needs api_key, "
+                "or anybody who reaches the port may store and delete"
+            )
+            raise ValueError(message)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the name is pydantic-settings' own
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the TOML file."""
+        path = Path(os.environ.get("DICOMWEB_ARCHIVE_CONFIG", "dicomweb-archive.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    @property
+    def base_url(self) -> str:
+        """Public address of the archive's root, without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}") + self.root_path
+
+    @property
+    def service_root(self) -> str:
+        """Public base URI of the DICOMweb service (PS3.18 8.2), without a trailing slash."""
+        return self.base_url + "/dicom-web"
+
+    @property
+    def object_folder(self) -> Path:
+        """Folder of the folder store."""
+        if self.object_store_url is None:
+            return self.data_dir / "objects"
+        return Path(self.object_store_url.removeprefix("file://"))

@@ -1,0 +1,84 @@
+"""ObjectStore: the small contract that every store of objects fulfils."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStat:
+    """Size of an object in bytes and the POSIX time of its creation."""
+
+    key: str
+    size_bytes: int
+    created_at: float
+
+
+class ObjectWriter(Protocol):
+    """An object being written; invisible under its key until `commit` returns, and gone after `abort`."""
+
+    async def write(self, pieces: Sequence[Buffer]) -> None:
+        """Append the pieces in order.
+
+        Raises:
+            StorageFullError: the store has no room.
+        """
+
+    async def commit(self) -> None:
+        """Make the object durable (fsync or completed upload) and visible."""
+
+    async def abort(self) -> None:
+        """Drop what was written; harmless after `commit`."""
+
+
+class ObjectReader(Protocol):
+    """An open object; close it, or use it as an async context manager."""
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Return exactly these bytes.
+
+        Raises:
+            DamagedObjectError: the object ends before them.
+        """
+
+    async def close(self) -> None: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class ObjectStore(Protocol):
+    """Immutable objects under keys of our own making (`[a-z0-9/._-]`, no `..`)."""
+
+    async def create(self, key: str) -> ObjectWriter:
+        """Begin a new object.
+
+        Raises:
+            ConflictError: the key is taken.
+        """
+
+    async def open(self, key: str) -> ObjectReader:
+        """Open an object for ranged reads.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+
+    async def stat(self, key: str) -> ObjectStat: ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; no error when there is none."""
+
+    def list(self, prefix: str = "") -> AsyncIterator[ObjectStat]:
+        """Yield the objects whose key starts with `prefix`, in any order."""
+
+    async def free_bytes(self) -> int | None:
+        """Room left, in bytes; `None` when the store has no such notion."""
+
+    async def close(self) -> None: ...

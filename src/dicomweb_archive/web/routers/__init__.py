@@ -1,0 +1,1 @@
+"""One file a transaction of PS3.18; none imports another."""
