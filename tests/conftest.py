@@ -1,14 +1,17 @@
-"""Fixtures that every test room shares."""
+"""What every test room shares: the folder of real data, and the mode in which a skip is a failure."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+STRICT = bool(os.environ.get("DICOMWEB_ARCHIVE_TEST_STRICT"))
 
 
-def _real_data_folder() -> Path | None:
+def real_data_folder() -> Path | None:
+    """The folder of real DICOM files (with its `manifest.csv`), or None where there is none."""
     named = os.environ.get("DICOMWEB_ARCHIVE_TEST_DATA")
     folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
     return folder if (folder / "manifest.csv").is_file() else None
@@ -16,8 +19,33 @@ def _real_data_folder() -> Path | None:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real DICOM files; tests that ask for it are skipped where it is absent."""
-    folder = _real_data_folder()
-    if folder is None:
-        pytest.skip("no folder of real DICOM files: set DICOMWEB_ARCHIVE_TEST_DATA")
+    """The folder of real DICOM files; tests that ask for it carry the marker `real_data`."""
+    folder = real_data_folder()
+    assert folder is not None, "a test that uses real_data must carry the marker real_data"
     return folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests of real data out where there are none; they add to the suite, nothing depends on them."""
+    if real_data_folder() is not None:
+        return
+    left_out = [item for item in items if item.get_closest_marker("real_data")]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker("real_data")]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_report_header() -> str:
+    """Say loudly which mode this is."""
+    data = "with real data" if real_data_folder() else "WITHOUT REAL DATA (set DICOMWEB_ARCHIVE_TEST_DATA)"
+    return f"dicomweb-archive: {data}; " + ("a skip is a failure" if STRICT else "what is missing here is skipped")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """In strict mode a skipped test has failed: something that should have been installed is missing."""
+    report = yield
+    if STRICT and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and skips are failures here: {report.longrepr}"
+    return report

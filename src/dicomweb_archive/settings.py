@@ -48,12 +48,8 @@ class Settings(BaseSettings):
         description="Base URL that clients use, e.g. https://images.example.org; unset: http://HOST:PORT. "
         "URLs in answers are built from it alone, never from request headers.",
     )
-    root_path: str = Field(
-        "", description="Path prefix under which a proxy serves the archive, e.g. /archive."
-    )
-    cors_origins: tuple[str, ...] = Field(
-        (), description="Origins of viewers on other hosts that may call us."
-    )
+    root_path: str = Field("", description="Path prefix under which a proxy serves the archive, e.g. /archive.")
+    cors_origins: tuple[str, ...] = Field((), description="Origins of viewers on other hosts that may call us.")
 
     # Who may do what
     api_key: SecretStr | None = Field(
@@ -73,9 +69,7 @@ class Settings(BaseSettings):
         description="Instances up to this size are judged before a byte is written; larger ones stream.",
     )
     pack_bytes: PositiveInt = Field(512 * MIB, description="A pack is closed when it has reached this size.")
-    pack_instances: PositiveInt = Field(
-        1000, description="A pack is closed when it holds this many instances."
-    )
+    pack_instances: PositiveInt = Field(1000, description="A pack is closed when it holds this many instances.")
     body_idle_timeout_seconds: float = Field(30, gt=0, description="Longest silence within a request body.")
     body_minimum_bytes_per_second: PositiveInt = Field(
         1024, description="Slowest upload that is let go on, averaged after the first 30 seconds."
@@ -92,9 +86,7 @@ class Settings(BaseSettings):
     decode_memory_bytes: PositiveInt = Field(2 * GIB, description="Memory limit of a decoding process.")
 
     # Shutdown
-    graceful_timeout_seconds: float = Field(
-        30, gt=0, description="How long running requests may take to end."
-    )
+    graceful_timeout_seconds: float = Field(30, gt=0, description="How long running requests may take to end.")
 
     @field_validator("root_path")
     @classmethod
@@ -136,8 +128,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the name is pydantic-settings' own
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over the TOML file."""
         path = Path(os.environ.get("DICOMWEB_ARCHIVE_CONFIG", "dicomweb-archive.toml"))

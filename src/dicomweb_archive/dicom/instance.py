@@ -35,7 +35,7 @@ class Element(NamedTuple):
 Attributes: TypeAlias = Mapping[int, Element]
 """Elements by tag, in ascending order; no group 0002, no group lengths."""
 
-Value: TypeAlias = str | int | float | None | Attributes
+Value: TypeAlias = str | int | float | Attributes | None
 
 
 class BulkValue(NamedTuple):

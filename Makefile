@@ -1,0 +1,65 @@
+# A newcomer needs Python 3.11 or newer and make; everything else is installed into .venv from the lock files.
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python3.14; do \
+	if $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check bench docs openapi lock clean
+
+help: ## Show what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.11 or newer with its venv module was found. Install one (on Debian: python3 python3-venv)" >&2; \
+		echo "or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	@echo "Making the virtual environment $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The archive alone: what serving needs.
+$(VENV)/.serve: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the archive"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# With the tools that tests and checks need.
+$(VENV)/.setup: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the archive with its development tools"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.serve
+
+setup: $(VENV)/.setup ## Make the virtual environment with all development tools
+
+serve: $(VENV)/.serve ## Set everything up and run the archive on http://127.0.0.1:8000
+	@exec $(BIN)/dicomweb-archive serve
+
+check: setup ## Format, lint, types, import floors and unit tests, in under a minute
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS)
+
+test: check ## make check, then all other tests on a real PostgreSQL and a real server
+	@$(BIN)/python -m pytest tests/component tests/http tests/interop -q -n $(JOBS) --durations=10
+
+bench: setup ## Run the benchmarks (see benchmarks/README.md)
+	@$(BIN)/python -m benchmarks
+
+openapi: setup ## Write openapi/openapi.json anew
+	@$(BIN)/python -m dicomweb_archive.web.openapi > openapi/openapi.json
+
+lock: setup ## Resolve the lock files anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links pyproject.toml --group build -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove the virtual environment and caches (not the data)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
