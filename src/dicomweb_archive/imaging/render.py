@@ -129,9 +129,17 @@ def _view_of_frame(image: Dataset, frame: int) -> Dataset:
     """The attributes that turn stored values into grey, the frame's own before the shared ones (PS3.3 C.7.6.16)."""
     view = Dataset()
     for keyword in (
-        "PhotometricInterpretation", "BitsStored", "PixelRepresentation", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept",
-        "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
-    ):  # fmt: skip
+        "PhotometricInterpretation",
+        "BitsStored",
+        "PixelRepresentation",
+        "ModalityLUTSequence",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "WindowCenter",
+        "WindowWidth",
+        "VOILUTFunction",
+        "VOILUTSequence",
+    ):
         if keyword in image and image[keyword].value not in (None, ""):
             view[keyword] = image[keyword]
     shared = image.get("SharedFunctionalGroupsSequence") or []
