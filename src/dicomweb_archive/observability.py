@@ -1,0 +1,205 @@
+"""What operators see: JSON logs without patient values, request ids, and Prometheus metrics."""
+
+import logging
+import os
+import sys
+import time
+from contextvars import ContextVar
+from typing import Any, Literal, TextIO
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Id of the request being served, for every log line written on its behalf."""
+
+# What `logging` itself puts on a record; anything else came by `extra=` and is ours to print.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# Some libraries attach coloured twins of their message.
+_IGNORED = frozenset({"color_message"})
+
+
+def escape_control(text: str) -> str:
+    r"""Write control characters and line separators as `\xNN` escapes, so that no value can forge a log line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _timestamp(created: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
+    return f"{whole}.{int(created % 1 * 1000):03d}Z"
+
+
+def describe_exception(error: BaseException, *, with_message: bool = False) -> list[str]:
+    """Name an exception, its causes and where each was raised, innermost last.
+
+    Messages of foreign exceptions may hold a value of a request or data set (a database error quotes whole
+    rows), so they are left out unless asked for; file, line and function are enough to find a bug.
+    """
+    lines: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        kind = f"{type(current).__module__}.{type(current).__qualname__}"
+        lines.append(f"{kind}: {escape_control(str(current))}" if with_message else kind)
+        trace = current.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            lines.append(f"  {code.co_filename}:{trace.tb_lineno} {code.co_qualname}")
+            trace = trace.tb_next
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return lines
+
+
+class _RecordReader:
+    """Takes from a log record what both formats print."""
+
+    def __init__(self, *, with_exception_messages: bool) -> None:
+        self._with_messages = with_exception_messages
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        found: dict[str, Any] = {"message": escape_control(record.getMessage())}
+        identifier = request_id.get()
+        if identifier is not None:
+            found["request_id"] = identifier
+        for name, value in vars(record).items():
+            if name not in _STANDARD and name not in _IGNORED:
+                found[name] = escape_control(value) if isinstance(value, str) else value
+        if record.exc_info and record.exc_info[1] is not None:
+            found["exception"] = describe_exception(record.exc_info[1], with_message=self._with_messages)
+        return found
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; about a quarter cheaper than python-json-logger, which an access log feels."""
+
+    def __init__(self, *, with_exception_messages: bool = False) -> None:
+        super().__init__()
+        self._reader = _RecordReader(with_exception_messages=with_exception_messages)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON without raw control characters."""
+        head = {"time": _timestamp(record.created), "level": record.levelname.lower(), "logger": record.name}
+        document = head | self._reader.fields(record)
+        return orjson.dumps(document, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """One plain line a record, for people at a terminal."""
+
+    def __init__(self, *, with_exception_messages: bool = False) -> None:
+        super().__init__()
+        self._reader = _RecordReader(with_exception_messages=with_exception_messages)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line, or a line and the indented frames of its exception."""
+        fields = self._reader.fields(record)
+        exception = fields.pop("exception", ())
+        rest = "".join(f" {name}={value}" for name, value in fields.items() if name != "message")
+        head = f"{_timestamp(record.created)} {record.levelname.lower():7} {record.name}: {fields['message']}{rest}"
+        return "\n    ".join((head, *exception))
+
+
+def configure_logging(
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    layout: Literal["json", "text"] = "json",
+    stream: TextIO | None = None,
+) -> None:
+    """Send every log line of this process to standard error (or `stream`) in one layout.
+
+    Exception messages are printed at level debug only, see `describe_exception`.
+    """
+    formatter: logging.Formatter = (JsonFormatter if layout == "json" else TextFormatter)(
+        with_exception_messages=level == "debug"
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Their own handlers would print a second time; uvicorn's access log prints paths with UIDs and queries.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    logging.getLogger("uvicorn.access").disabled = True
+    # At debug level these speak of values.
+    for name in ("pydicom", "asyncpg", "asyncio", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"})
+
+
+class _RouteMeters:
+    """The meters of one route, method and status, looked up once (labels cost more than counting)."""
+
+    __slots__ = ("bytes_in", "bytes_out", "requests", "seconds")
+
+    def __init__(self, metrics: "Metrics", route: str, method: str, status: int) -> None:
+        self.requests = metrics.requests.labels(route, method, str(status))
+        self.seconds = metrics.seconds.labels(route, method)
+        self.bytes_in = metrics.bytes_in.labels(route)
+        self.bytes_out = metrics.bytes_out.labels(route)
+
+
+class Metrics:
+    """Prometheus meters of one server process; labels come from bounded sets only.
+
+    With `PROMETHEUS_MULTIPROC_DIR` set before this module is imported, every process writes its figures into
+    that folder and each one answers `/metrics` for all of them.
+    """
+
+    def __init__(self) -> None:
+        # Each app has its own registry, so that tests can make many.
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "dicomweb_requests", "Requests answered.", ("route", "method", "status"), registry=registry
+        )
+        self.seconds = Histogram(
+            "dicomweb_request_seconds",
+            "Time from the head of a request to the last byte of its answer.",
+            ("route", "method"),
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.bytes_in = Counter("dicomweb_received_bytes", "Bytes of request bodies.", ("route",), registry=registry)
+        self.bytes_out = Counter("dicomweb_sent_bytes", "Bytes of answers' bodies.", ("route",), registry=registry)
+        self.running = Gauge(
+            "dicomweb_requests_running",
+            "Requests being served.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.instances = Counter(
+            "dicomweb_store_instances", "Instances received, by what became of them.", ("outcome",), registry=registry
+        )
+        self._routes: dict[tuple[str, str, int], _RouteMeters] = {}
+
+    def count_request(
+        self, route: str, method: str, status: int, *, seconds: float, bytes_in: int, bytes_out: int
+    ) -> None:
+        """Count one request; `route` is a template, never a path."""
+        # Methods are the client's to invent, label values are kept for ever.
+        method = method if method in _METHODS else "OTHER"
+        key = (route, method, status)
+        meters = self._routes.get(key)
+        if meters is None:
+            meters = self._routes[key] = _RouteMeters(self, route, method, status)
+        meters.requests.inc()
+        meters.seconds.observe(seconds)
+        meters.bytes_out.inc(bytes_out)
+        if bytes_in:
+            meters.bytes_in.inc(bytes_in)
+
+    def exposition(self) -> bytes:
+        """Return the figures of all processes in Prometheus' text format."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        return generate_latest(merged)

@@ -1,0 +1,158 @@
+"""What went wrong, as HTTP: one table of ArchiveError classes and their statuses, answered as RFC 9457 problems."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from dicomweb_archive import errors
+from dicomweb_archive.observability import request_id
+
+logger = logging.getLogger(__name__)
+
+TYPE_PREFIX = "urn:dicomweb-archive:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of problem: its status, the stable end of its `type` URI, and a title that never changes."""
+
+    status: int
+    name: str
+    title: str
+
+
+# The first class that an error is an instance of counts, so subclasses stand before their parents.
+PROBLEMS: Mapping[type[errors.ArchiveError], Problem] = {
+    errors.InvalidMatchError: Problem(400, "invalid-match", "A search value does not fit its attribute"),
+    errors.InvalidParameterError: Problem(400, "invalid-parameter", "A parameter has a value that does not fit"),
+    errors.InvalidRequestError: Problem(400, "invalid-request", "The request is malformed"),
+    errors.InvalidInstanceError: Problem(400, "invalid-instance", "The payload is not a DICOM instance"),
+    errors.RequestTooLargeError: Problem(413, "too-large", "The request goes beyond a limit"),
+    errors.RequestTimeoutError: Problem(408, "too-slow", "The request body came too slowly"),
+    errors.NotAcceptableError: Problem(406, "not-acceptable", "No acceptable representation"),
+    errors.UnsupportedMediaTypeError: Problem(415, "unsupported-media-type", "The payload's type is not supported"),
+    errors.GoneError: Problem(410, "gone", "The resource was deleted"),
+    errors.NotFoundError: Problem(404, "not-found", "There is no such resource"),
+    errors.ConflictError: Problem(409, "conflict", "The request contradicts the present state"),
+    errors.UnauthenticatedError: Problem(401, "unauthenticated", "Credentials are missing or wrong"),
+    errors.ForbiddenError: Problem(403, "forbidden", "Not allowed"),
+    errors.UndecodableError: Problem(406, "undecodable", "The stored pixel data cannot be decoded"),
+    errors.ObjectNotFoundError: Problem(500, "object-missing", "A stored object is missing"),
+    errors.DamagedObjectError: Problem(500, "object-damaged", "A stored object is damaged"),
+    errors.StorageFullError: Problem(507, "storage-full", "No room is left"),
+    errors.DatabaseUnavailableError: Problem(503, "database-unavailable", "The database cannot be reached"),
+    # PS3.18 Table 10.6.3-1 gives a search that is too broad this status.
+    errors.QueryTooExpensiveError: Problem(413, "query-too-expensive", "The search is too broad"),
+    errors.SetupError: Problem(500, "setup", "The archive is not set up"),
+    errors.ArchiveError: Problem(500, "failed", "The request failed"),
+}
+
+UNEXPECTED = Problem(500, "unexpected", "Something unexpected happened")
+
+# What the framework raises by itself.
+_FRAMEWORK = {
+    400: Problem(400, "invalid-request", "The request is malformed"),
+    404: Problem(404, "not-found", "There is no such resource"),
+    405: Problem(405, "method-not-allowed", "The resource does not know this method"),
+    413: Problem(413, "too-large", "The request goes beyond a limit"),
+    414: Problem(414, "uri-too-long", "The request's target is too long"),
+}
+
+
+def problem_of(error: errors.ArchiveError) -> Problem:
+    """Return what kind of problem an error is."""
+    return next(problem for kind, problem in PROBLEMS.items() if isinstance(error, kind))
+
+
+def problem_response(
+    problem: Problem, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: object
+) -> Response:
+    """Answer with a problem document (RFC 9457); `members` are its extension members."""
+    document: dict[str, object] = {
+        "type": TYPE_PREFIX + problem.name,
+        "title": problem.title,
+        "status": problem.status,
+    }
+    if detail is not None:
+        document["detail"] = detail
+    identifier = request_id.get()
+    if identifier is not None:
+        document["request_id"] = identifier
+    document.update(members)
+    return Response(
+        orjson.dumps(document),
+        status_code=problem.status,
+        media_type="application/problem+json",
+        headers=dict(headers or {}),
+    )
+
+
+def _headers_of(error: errors.ArchiveError) -> dict[str, str]:
+    if isinstance(error, errors.UnauthenticatedError):
+        return {"www-authenticate": 'Bearer realm="dicomweb-archive"'}
+    if isinstance(error, errors.DatabaseUnavailableError):
+        return {"retry-after": "5"}
+    if isinstance(error, errors.RequestTimeoutError):
+        # The rest of the body would be taken for the next request.
+        return {"connection": "close"}
+    return {}
+
+
+async def answer_archive_error(request: Request, error: Exception) -> Response:
+    """Answer an error that the archive expects."""
+    assert isinstance(error, errors.ArchiveError)
+    problem = problem_of(error)
+    members: dict[str, object] = {}
+    if isinstance(error, errors.NotAcceptableError):
+        members["available"] = list(error.available)
+    if isinstance(error, errors.UnsupportedMediaTypeError):
+        members["supported"] = list(error.supported)
+    if problem.status >= 500:
+        logger.error("request failed: %s", problem.name, exc_info=error)
+    return problem_response(problem, str(error), headers=_headers_of(error), **members)
+
+
+def answer_unexpected(error: Exception) -> Response:
+    """Answer a bug: everything to the log, nothing to the client but the request's id."""
+    logger.error("unexpected error", exc_info=error)
+    return problem_response(UNEXPECTED)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["allow"] = ", ".join(sorted(_allowed_methods(request)))
+    problem = _FRAMEWORK.get(error.status_code, Problem(error.status_code, "http", "The request failed"))
+    return problem_response(problem, headers=headers)
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """Collect the methods of all routes of this path; the framework names those of the first only."""
+    allowed: set[str] = set()
+    for route in request.app.router.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            allowed |= getattr(route, "methods", None) or set()
+    return allowed
+
+
+async def _answer_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # pydantic's own report repeats the input, which may name a patient.
+    named = ", ".join(sorted({".".join(str(step) for step in item["loc"]) for item in error.errors()}))
+    return problem_response(_FRAMEWORK[400], f"does not fit its type: {named}")
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every expected error by this module's table."""
+    app.add_exception_handler(errors.ArchiveError, answer_archive_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)

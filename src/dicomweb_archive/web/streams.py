@@ -1,0 +1,164 @@
+"""Bytes in and out: request bodies under a watch, answers that stop nobody else."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from dicomweb_archive.errors import RequestTimeoutError
+from dicomweb_archive.storage.base import Buffer
+
+logger = logging.getLogger(__name__)
+
+YIELD_BYTES = 1024 * 1024
+"""After so many bytes a stream lets others run: a server's `send` need not suspend while the client keeps up."""
+
+SEND_TIMEOUT_SECONDS = 600.0
+"""Longest wait for a client to take a piece of at most some MiB; one that stopped reading holds no file for ever."""
+
+RATE_GRACE_SECONDS = 30.0
+
+
+class ClientVanishedError(Exception):
+    """The connection was closed before the request was complete; nobody is there to be answered."""
+
+
+async def request_chunks(
+    receive: Receive, *, idle_timeout_seconds: float, minimum_bytes_per_second: int
+) -> AsyncIterator[bytes]:
+    """Yield the request body as it arrives.
+
+    Only time spent waiting for the client counts, so that our own slowness is not held against it.
+
+    Raises:
+        RequestTimeoutError: silence, or a rate under the minimum after the first 30 seconds.
+        ClientVanishedError: the connection is gone.
+    """
+    received = 0
+    waited = 0.0
+    more = True
+    while more:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(idle_timeout_seconds):
+                message = await receive()
+        except TimeoutError:
+            text = f"the request body paused for more than {idle_timeout_seconds:g} s; send it again"
+            raise RequestTimeoutError(text) from None
+        waited += time.monotonic() - begun
+        if message["type"] == "http.disconnect":
+            raise ClientVanishedError
+        chunk = message.get("body", b"")
+        more = message.get("more_body", False)
+        received += len(chunk)
+        if waited > RATE_GRACE_SECONDS and received < minimum_bytes_per_second * waited:
+            text = f"the request body came slower than {minimum_bytes_per_second} bytes a second"
+            raise RequestTimeoutError(text)
+        if chunk:
+            yield chunk
+
+
+async def drain(receive: Receive, *, at_most_bytes: int, seconds: float) -> bool:
+    """Read the rest of a small request body and say whether its end was reached.
+
+    A client that is still sending when the connection closes may never see the answer.
+    """
+    taken = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while taken <= at_most_bytes:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return False
+                taken += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return True
+    return False
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class ByteStreamResponse(Response):
+    """An answer sent piece by piece from `source`, which it closes whatever happens.
+
+    With `content_length` known the client can tell a short answer from a whole one; without it a chunked answer
+    that fails is cut before its last chunk. Either way a failure after the head ends the connection.
+    """
+
+    def __init__(
+        self,
+        source: AsyncIterator[Buffer],
+        *,
+        content_length: int | None,
+        status_code: int = 200,
+        media_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.source = source
+        self.status_code = status_code
+        self.media_type = None
+        self.background = None
+        self.body = b""
+        described = {**(headers or {}), "content-type": media_type}
+        if content_length is not None:
+            described["content-length"] = str(content_length)
+        self.raw_headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in described.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the head, then the pieces; for HEAD the head alone."""
+        try:
+            if scope["method"] == "HEAD":
+                await send(self._head())
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            # The first piece comes before the head: what fails at once can still be answered as an error.
+            first = await anext(self.source, b"")
+            await self._send_while_wanted(first, receive, send)
+        finally:
+            await _close(self.source)
+
+    def _head(self) -> Message:
+        return {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+
+    async def _send_while_wanted(self, first: Buffer, receive: Receive, send: Send) -> None:
+        # A server may drop what is sent to a vanished client without a word, so the stream listens for its end.
+        gone = asyncio.create_task(_until_disconnect(receive))
+        try:
+            await send(self._head())
+            await self._send_pieces(first, send, gone)
+        except Exception as error:  # noqa: BLE001 - the head is out: all that is left is to cut the connection
+            # Returning without a last piece makes the server close it, so a short answer never looks whole.
+            logger.error("answer cut short", exc_info=error)
+        finally:
+            gone.cancel()
+
+    async def _send_pieces(self, first: Buffer, send: Send, gone: "asyncio.Task[None]") -> None:
+        piece = first
+        unyielded = 0
+        while True:
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            unyielded += len(piece)
+            if unyielded >= YIELD_BYTES:
+                unyielded = 0
+                await asyncio.sleep(0)
+            if gone.done():
+                return
+            following = await anext(self.source, None)
+            if following is None:
+                break
+            piece = following
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _close(source: AsyncIterator[Buffer]) -> None:
+    close = getattr(source, "aclose", None)
+    if close is not None:
+        await close()
