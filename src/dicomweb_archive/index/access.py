@@ -1,0 +1,60 @@
+"""Visibility: which studies a principal may see, as a predicate that every statement carries."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Integer, and_, bindparam, func, or_
+from sqlalchemy.dialects.postgresql import ARRAY
+
+ARCHIVE_SPACE = 1
+"""The space of what is published; every submission has its own (architecture section 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """What may be seen: studies of these spaces and collections, whose embargo is over.
+
+    Attributes:
+        spaces: ids of spaces; the published archive is 1.
+        collections: ids of collections, or `None` for all of them.
+        see_embargoed: studies under embargo are seen too.
+    """
+
+    spaces: tuple[int, ...] = (ARCHIVE_SPACE,)
+    collections: tuple[int, ...] | None = None
+    see_embargoed: bool = False
+
+    def parameters(self) -> tuple[list[int], list[int] | None, bool]:
+        """Return the three values that `visible` refers to, in order."""
+        collections = None if self.collections is None else list(self.collections)
+        return list(self.spaces), collections, self.see_embargoed
+
+    def clause(self, study: FromClause) -> ColumnElement[bool]:
+        """Return the predicate over `study` (the table or an alias of it) for a composed statement."""
+        terms: list[ColumnElement[bool]] = [_any_of(study.c.space_id, self.spaces)]
+        if self.collections is not None:
+            terms.append(_any_of(study.c.collection_id, self.collections))
+        if not self.see_embargoed:
+            over = study.c.embargo_until <= func.current_date()
+            terms.append(or_(study.c.embargo_until.is_(None), over))
+        return and_(*terms)
+
+
+def _any_of(column: ColumnElement[Any], ids: tuple[int, ...]) -> ColumnElement[bool]:
+    if len(ids) == 1:
+        # Equality keeps the order of an index whose first column this is; `any` of an array does not.
+        return column == ids[0]
+    # One array parameter: the text of the statement stays the same whatever the number of collections.
+    return column == func.any(bindparam(None, list(ids), type_=ARRAY(Integer), unique=True))
+
+
+def visible(alias: str, first: int = 1) -> str:
+    """Return the predicate as text for a fixed statement, with three parameters from `$first` on.
+
+    The text never varies, so that a statement is prepared once; the values are `Visibility.parameters()`.
+    """
+    return (
+        f"{alias}.space_id = any(${first}::int4[])"
+        f" and (${first + 1}::int4[] is null or {alias}.collection_id = any(${first + 1}))"
+        f" and (${first + 2}::bool or {alias}.embargo_until is null or {alias}.embargo_until <= current_date)"
+    )

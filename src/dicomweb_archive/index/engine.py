@@ -1,0 +1,247 @@
+"""Database: the two connection pools of a process, their transactions, and driver errors in our words."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import asyncpg
+from asyncpg import exceptions
+
+from dicomweb_archive.errors import (
+    DatabaseUnavailableError,
+    QueryTooExpensiveError,
+    SetupError,
+    StorageFullError,
+)
+
+OLDEST_SERVER = 15
+"""Oldest major version of PostgreSQL that is supported."""
+
+Connection: TypeAlias = Any
+"""An `asyncpg.Connection` or its pool proxy; asyncpg ships no types that mypy could use."""
+
+logger = logging.getLogger(__name__)
+
+# What PostgreSQL or the driver says when trying again later may help (SQLSTATE classes 08, 53, 57P, 28, 3D).
+_UNAVAILABLE = (
+    exceptions.PostgresConnectionError,
+    exceptions.InsufficientResourcesError,
+    exceptions.AdminShutdownError,
+    exceptions.CrashShutdownError,
+    exceptions.CannotConnectNowError,
+    exceptions.InvalidAuthorizationSpecificationError,
+    exceptions.InvalidCatalogNameError,
+    exceptions.LockNotAvailableError,
+    exceptions.ReadOnlySQLTransactionError,
+)
+
+
+@contextlib.contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what asyncpg and the socket raise into `ArchiveError`s; the body must hold database work only.
+
+    Raises:
+        QueryTooExpensiveError: a statement ran into its time limit.
+        StorageFullError: the database has no room left.
+        DatabaseUnavailableError: the server is away, restarting, full of connections or refuses us.
+    """
+    try:
+        yield
+    except exceptions.QueryCanceledError as error:
+        message = "The statement took longer than it may; narrow the search"
+        raise QueryTooExpensiveError(message) from error
+    except exceptions.DiskFullError as error:
+        message = "The disk of the database is full"
+        raise StorageFullError(message) from error
+    except _UNAVAILABLE as error:
+        # The class alone: the server's own text may quote a value of the statement.
+        message = f"The database cannot serve us now ({type(error).__name__})"
+        raise DatabaseUnavailableError(message) from error
+    except exceptions.InterfaceError as error:
+        # The driver has one class for "connection is closed" and for our own mistakes; those stay bugs.
+        if "clos" not in str(error):
+            raise
+        message = "The connection to the database was closed"
+        raise DatabaseUnavailableError(message) from error
+    except OSError as error:
+        # ConnectionRefusedError, a missing socket, and TimeoutError of the pool or of a statement.
+        message = f"The database cannot be reached ({type(error).__name__})"
+        raise DatabaseUnavailableError(message) from error
+
+
+def asyncpg_url(url: str) -> str:
+    """Return the URL in the form that asyncpg takes: SQLAlchemy's driver suffix is dropped."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        message = "The database URL must begin with postgresql://"
+        raise SetupError(message)
+    return f"postgresql://{rest}"
+
+
+async def connect(url: str, *, timeout_seconds: float = 10, **settings: str) -> Connection:
+    """Open one connection outside of any pool, for set-up work; `settings` are parameters of the session.
+
+    Raises:
+        SetupError: the URL is wrong, or the server is too old.
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    dsn = asyncpg_url(url)
+    with translated_errors():
+        try:
+            connection = await asyncpg.connect(
+                dsn,
+                timeout=timeout_seconds,
+                server_settings={"application_name": "dicomweb-archive", "timezone": "UTC", **settings},
+            )
+        except (ValueError, exceptions.ClientConfigurationError) as error:
+            # asyncpg's text may quote the password, so it stays out.
+            message = "The database URL cannot be read; accepted: postgresql://user:password@host:port/database"
+            raise SetupError(message) from error
+    version: int = connection.get_server_version().major
+    if version < OLDEST_SERVER:
+        await connection.close()
+        message = f"The server runs PostgreSQL {version}; {OLDEST_SERVER} or newer is needed"
+        raise SetupError(message)
+    return connection
+
+
+async def _keep_session(connection: Connection) -> None:
+    """Leave the session as it is: nobody changes it outside of a transaction.
+
+    asyncpg has already rolled back what was open. Its own reset is one more round trip for every statement
+    (about 60 µs), to undo a `SET` that the index never makes.
+    """
+
+
+class Database:
+    """The database as one process sees it: a pool for short hot statements and one for searches.
+
+    Searches get plans made for their values, because a generic plan picks the wrong index for patterns and
+    ranges (spike: 28 ms against 0.4), may only read, and end at a time limit. Build it with `open`.
+    """
+
+    def __init__(self, point_pool: Any, search_pool: Any, *, acquire_timeout_seconds: float) -> None:
+        self._point_pool = point_pool
+        self._search_pool = search_pool
+        self._acquire_timeout_seconds = acquire_timeout_seconds
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        point_connections: int = 8,
+        search_connections: int = 4,
+        statement_timeout_seconds: float = 60,
+        search_timeout_seconds: float = 10,
+        acquire_timeout_seconds: float = 10,
+    ) -> Self:
+        """Open both pools; connections beyond the first of each are made when they are needed.
+
+        Raises:
+            SetupError: the URL is wrong, or the server is too old.
+            DatabaseUnavailableError: the server cannot be reached.
+        """
+        await (await connect(url)).close()
+        point_pool = await _open_pool(url, point_connections, statement_timeout_seconds, {})
+        try:
+            search_pool = await _open_pool(
+                url,
+                search_connections,
+                search_timeout_seconds,
+                {"plan_cache_mode": "force_custom_plan", "default_transaction_read_only": "on"},
+            )
+        except BaseException:
+            point_pool.terminate()
+            raise
+        return cls(point_pool, search_pool, acquire_timeout_seconds=acquire_timeout_seconds)
+
+    async def close(self, *, timeout_seconds: float = 5) -> None:
+        """Close both pools; a connection that is still busy after the timeout is cut."""
+        for pool in (self._search_pool, self._point_pool):
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await pool.close()
+            except TimeoutError:
+                logger.warning("database connections were still busy and have been cut")
+                pool.terminate()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Borrow a connection for short statements, each a transaction of its own.
+
+        Raises:
+            DatabaseUnavailableError, QueryTooExpensiveError, StorageFullError: see `translated_errors`.
+        """
+        with translated_errors():
+            async with self._point_pool.acquire(timeout=self._acquire_timeout_seconds) as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Borrow a connection in a transaction: committed at the end, rolled back by any exception.
+
+        Raises:
+            DatabaseUnavailableError, QueryTooExpensiveError, StorageFullError: see `translated_errors`.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def search_connection(self) -> AsyncIterator[Connection]:
+        """Borrow a connection for a search: read only, custom plans, ended at the search time limit.
+
+        Raises:
+            QueryTooExpensiveError: the search was too broad.
+            DatabaseUnavailableError: see `translated_errors`.
+        """
+        with translated_errors():
+            async with self._search_pool.acquire(timeout=self._acquire_timeout_seconds) as connection:
+                yield connection
+
+    async def ping(self) -> None:
+        """Prove that the database answers, for the readiness probe.
+
+        Raises:
+            DatabaseUnavailableError: it does not.
+        """
+        async with self.connection() as connection:
+            await connection.fetchval("select 1")
+
+    async def term_secret(self) -> bytes:
+        """Return the secret that keys the hashes of terms; it never changes in the life of an archive."""
+        async with self.connection() as connection:
+            secret: bytes = await connection.fetchval("select value from archive_state where name = 'term_secret'")
+        return secret
+
+
+async def _open_pool(url: str, size: int, timeout_seconds: float, settings: dict[str, str]) -> Any:
+    with translated_errors():
+        return await asyncpg.create_pool(
+            asyncpg_url(url),
+            min_size=1,
+            max_size=size,
+            # The server ends a statement at its limit; ours is for a server that no longer answers at all.
+            command_timeout=timeout_seconds + 5,
+            timeout=10,
+            reset=_keep_session,
+            server_settings={
+                "application_name": "dicomweb-archive",
+                "timezone": "UTC",
+                "jit": "off",
+                "statement_timeout": str(int(timeout_seconds * 1000)),
+                "idle_in_transaction_session_timeout": "60000",
+                **settings,
+            },
+        )
