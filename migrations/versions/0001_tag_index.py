@@ -190,6 +190,7 @@ STATEMENTS = (
     create table series_metadata (
       series_id int8 primary key references series on delete cascade,
       revision int8 not null,
+      service_root text collate "C" not null,
       gzip bytea not null
     )
     """,

@@ -290,6 +290,8 @@ series_metadata = Table(
     metadata,
     Column("series_id", BigInteger, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True),
     Column("revision", BigInteger, nullable=False),
+    # The bytes hold URLs of bulk values, so they are good for one root only.
+    _text("service_root"),
     Column("gzip", LargeBinary, nullable=False),
 )
 schema_event.listen(series_metadata, "after_create", DDL("ALTER TABLE series_metadata ALTER gzip SET STORAGE EXTERNAL"))
