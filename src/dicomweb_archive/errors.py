@@ -103,6 +103,10 @@ class StorageFullError(ArchiveError):
     """The free space is under the watermark, or the disk is full."""
 
 
+class StorageUnavailableError(ArchiveError):
+    """The object store cannot be reached or fails to read or write; trying again later may help."""
+
+
 class DatabaseUnavailableError(ArchiveError):
     """The database cannot be reached or refused a connection; trying again later may help."""
 

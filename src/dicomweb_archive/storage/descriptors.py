@@ -1,0 +1,119 @@
+"""Open files whose work runs in threads: a descriptor is never closed under a running job."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from dicomweb_archive.errors import (
+    ArchiveError,
+    DamagedObjectError,
+    ObjectNotFoundError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from dicomweb_archive.storage.base import Buffer
+
+Result = TypeVar("Result")
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# Linux takes at most this many buffers in one call (IOV_MAX).
+_MOST_BUFFERS = 1024
+
+
+def translate(error: OSError) -> ArchiveError:
+    """Say in the archive's words what the operating system refused; paths and values stay out."""
+    if error.errno in _NO_ROOM:
+        return StorageFullError("the disk of the object store is full")
+    if error.errno == errno.ENOENT:
+        return ObjectNotFoundError("the object store does not hold this object")
+    name = errno.errorcode.get(error.errno or 0, "unknown error")
+    return StorageUnavailableError(f"the folder of the object store fails with {name}")
+
+
+class OpenFile:
+    """A file descriptor used by jobs in threads.
+
+    A thread cannot be interrupted: when the caller is cancelled, its job runs on, and closing the descriptor at
+    that moment could let the number be given to another file that the job would then write into. So `close`
+    waits for the running jobs without making its caller wait.
+    """
+
+    def __init__(self, descriptor: int, executor: ThreadPoolExecutor) -> None:
+        self._descriptor = descriptor
+        self._executor = executor
+        self._running = 0
+        self._closing = False
+
+    async def run(self, job: Callable[[int], Result]) -> Result:
+        """Run `job` with the descriptor in a thread.
+
+        Raises:
+            ArchiveError: what `translate` makes of an OSError.
+        """
+        if self._closing:
+            message = "the file is closed"
+            raise ValueError(message)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, job, self._descriptor)
+        self._running += 1
+        future.add_done_callback(self._job_done)
+        try:
+            return await asyncio.shield(future)
+        except OSError as error:
+            raise translate(error) from error
+
+    def close(self) -> None:
+        """Close the descriptor now, or as soon as the jobs that use it have ended."""
+        if not self._closing:
+            self._closing = True
+            self._close_when_idle()
+
+    def _job_done(self, future: "asyncio.Future[Result]") -> None:
+        # The caller may be gone; looking at the exception keeps asyncio from reporting it as lost.
+        if not future.cancelled():
+            future.exception()
+        self._running -= 1
+        if self._closing:
+            self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        if self._running == 0:
+            os.close(self._descriptor)
+
+
+def write_fully(descriptor: int, pieces: Sequence[Buffer], position: int) -> int:
+    """Write the pieces one after the other from `position` on and return the position behind them."""
+    waiting = [memoryview(piece) for piece in pieces if len(piece)]
+    first = 0
+    while first < len(waiting):
+        written = os.pwritev(descriptor, waiting[first : first + _MOST_BUFFERS], position)
+        position += written
+        while first < len(waiting) and written >= len(waiting[first]):
+            written -= len(waiting[first])
+            first += 1
+        if written:
+            waiting[first] = waiting[first][written:]
+    return position
+
+
+def read_fully(descriptor: int, offset: int, length: int) -> bytes:
+    """Read exactly these bytes.
+
+    Raises:
+        DamagedObjectError: the file ends before them.
+    """
+    data = os.pread(descriptor, length, offset)
+    if len(data) == length:
+        return data
+    pieces = [data]
+    missing = length - len(data)
+    while data and missing:
+        data = os.pread(descriptor, missing, offset + length - missing)
+        pieces.append(data)
+        missing -= len(data)
+    if missing:
+        message = "an object is shorter than what was stored"
+        raise DamagedObjectError(message)
+    return b"".join(pieces)

@@ -1,0 +1,325 @@
+"""FolderStore: objects as files below one folder, durable before they are visible."""
+
+import asyncio
+import fcntl
+import os
+import re
+import secrets
+import stat as file_modes
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from dicomweb_archive.errors import ConflictError, SetupError
+from dicomweb_archive.storage.base import Buffer, ObjectStat
+from dicomweb_archive.storage.descriptors import OpenFile, read_fully, translate, write_fully
+
+Result = TypeVar("Result")
+
+# No part begins with a dot: neither `..` nor the folder of unfinished files can be reached by a key.
+_KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(?:/[a-z0-9_-][a-z0-9._-]*)*")
+_UNFINISHED = ".unfinished"
+_THREADS = 8
+_LIST_BATCH = 500
+_MOST_DURABLE = 100_000
+
+
+def check_key(key: str) -> str:
+    """Return `key` when it fits the grammar of keys.
+
+    Raises:
+        ValueError: it does not. Keys are of our own making, so this is a bug and not a client's error.
+    """
+    if len(key) > 512 or not _KEY.fullmatch(key):
+        message = "an object key may hold a-z, 0-9, '_', '-', '.' and '/', and no part may begin with a dot"
+        raise ValueError(message)
+    return key
+
+
+class FolderStore:
+    """The object store of a single machine: one file an object.
+
+    An object is written to a file without a public name, flushed to the disk, and only then linked to its key;
+    a link never replaces what is there. Unfinished files are locked by the process that writes them, so that
+    `open_folder` can sweep what a killed process left, also while other processes go on writing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="folder-store")
+        self._durable: set[Path] = set()
+
+    @classmethod
+    async def open_folder(cls, folder: Path) -> Self:
+        """Open the store in `folder`, making it when it is not there, and sweep unfinished files.
+
+        Raises:
+            SetupError: the folder cannot be made or written.
+        """
+        store = cls(folder)
+        try:
+            await store._run(store._prepare)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def create(self, key: str) -> "FolderWriter":
+        """Begin a new object; refused at once, and again at `commit`, when the key is taken."""
+        target = self._path(key)
+        path, descriptor = await self._acquire(lambda: self._create_unfinished(target), _discard)
+        return FolderWriter(self, path, target, OpenFile(descriptor, self._executor))
+
+    async def open(self, key: str) -> "FolderReader":
+        """Open an object for ranged reads."""
+        path = self._path(key)
+        descriptor = await self._acquire(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), os.close)
+        return FolderReader(OpenFile(descriptor, self._executor))
+
+    async def stat(self, key: str) -> ObjectStat:
+        """Return size and creation time of an object."""
+        path = self._path(key)
+        found = await self._run(lambda: path.stat(follow_symlinks=False))
+        return ObjectStat(key, found.st_size, found.st_mtime)
+
+    async def delete(self, key: str) -> None:
+        """Remove the object and make the removal durable; no error when there is none."""
+        path = self._path(key)
+        await self._run(lambda: _remove(path))
+
+    async def list(self, prefix: str = "") -> AsyncIterator[ObjectStat]:
+        """Yield the objects whose key starts with `prefix`; objects that come or go meanwhile may be missed."""
+        found = _walk(self._folder, prefix)
+        while batch := await self._run(lambda: list(islice(found, _LIST_BATCH))):
+            for item in batch:
+                yield item
+
+    async def free_bytes(self) -> int | None:
+        """Room that this process may still fill, in bytes."""
+
+        def measure() -> int:
+            room = os.statvfs(self._folder)
+            return room.f_bavail * room.f_frsize
+
+        return await self._run(measure)
+
+    async def close(self) -> None:
+        """Let running jobs end and stop the threads."""
+        await asyncio.to_thread(self._executor.shutdown)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / check_key(key)
+
+    async def _run(self, job: Callable[[], Result]) -> Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, job)
+        except OSError as error:
+            raise translate(error) from error
+
+    async def _acquire(self, job: Callable[[], Result], release: Callable[[Result], None]) -> Result:
+        """Run a job that opens something; what it opened for a caller who was cancelled is released."""
+        future = self._executor.submit(job)
+        try:
+            return await asyncio.wrap_future(future)
+        except OSError as error:
+            raise translate(error) from error
+        except asyncio.CancelledError:
+            future.add_done_callback(lambda done: _release(done, release))
+            raise
+
+    def make_durable(self, folder: Path) -> None:
+        """Flush a folder that has a new entry, and those above it when this process has not done so yet.
+
+        A folder that is only in memory would take its objects with it, whoever made it. Runs in a thread.
+        """
+        chain = [folder]
+        if folder not in self._durable:
+            while chain[-1] != self._folder:
+                chain.append(chain[-1].parent)
+        for item in chain:
+            _sync_folder(item)
+        if len(self._durable) >= _MOST_DURABLE:
+            self._durable.clear()
+        self._durable.add(folder)
+
+    def _prepare(self) -> None:
+        unfinished = self._folder / _UNFINISHED
+        try:
+            unfinished.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"the folder {self._folder} of the object store cannot be made: {error.strerror}"
+            raise SetupError(message) from error
+        if not os.access(unfinished, os.W_OK | os.X_OK):
+            message = f"the folder {self._folder} of the object store cannot be written by this user"
+            raise SetupError(message)
+        _sweep(unfinished)
+
+    def _create_unfinished(self, target: Path) -> tuple[Path, int]:
+        if target.exists():
+            raise _taken()
+        while True:
+            path = self._folder / _UNFINISHED / secrets.token_hex(16)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # A sweep may have met the file before it was locked; then it has no name any more.
+                if os.fstat(descriptor).st_nlink:
+                    return path, descriptor
+            except BaseException:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+                raise
+            os.close(descriptor)
+
+
+class FolderWriter:
+    """An object being written; at most one `write` or `commit` at a time, the others wait for it."""
+
+    def __init__(self, store: FolderStore, unfinished: Path, target: Path, file: OpenFile) -> None:
+        self._store = store
+        self._unfinished = unfinished
+        self._target = target
+        self._file = file
+        self._position = 0
+        self._turn = asyncio.Lock()
+        # Set while a job runs: a job that was cancelled or failed leaves an unknown tail behind.
+        self._unsure = False
+        self._ended = False
+
+    async def write(self, pieces: Sequence[Buffer]) -> None:
+        """Append the pieces in order; returns when the operating system has them."""
+        async with self._turn:
+            self._begin()
+            position = self._position
+            self._position = await self._file.run(lambda file: write_fully(file, pieces, position))
+            self._unsure = False
+
+    async def commit(self) -> None:
+        """Flush the object and its folders to the disk and give it its key.
+
+        Raises:
+            ConflictError: the key was taken meanwhile.
+        """
+        async with self._turn:
+            self._begin()
+            await self._file.run(self._publish)
+            self._ended = True
+            self._file.close()
+
+    async def abort(self) -> None:
+        """Drop what was written; harmless after `commit`."""
+        if self._ended:
+            return
+        self._ended = True
+        # Synchronous on purpose: a cancelled task must be able to clean up without another wait.
+        with suppress(OSError):
+            self._unfinished.unlink(missing_ok=True)
+        self._file.close()
+
+    def _begin(self) -> None:
+        if self._ended or self._unsure:
+            message = "the object was committed or aborted, or a write failed"
+            raise ValueError(message)
+        self._unsure = True
+
+    def _publish(self, descriptor: int) -> None:
+        os.fsync(descriptor)
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # A link, unlike a rename, refuses an existing name; it also refuses an aborted, unlinked file.
+            self._target.hardlink_to(self._unfinished)
+        except FileExistsError:
+            raise _taken() from None
+        self._store.make_durable(self._target.parent)
+        self._unfinished.unlink(missing_ok=True)
+
+
+class FolderReader:
+    """An open object of a FolderStore."""
+
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Return exactly these bytes."""
+        return await self._file.run(lambda file: read_fully(file, offset, length))
+
+    async def close(self) -> None:
+        """Close the file as soon as its reads have ended."""
+        self._file.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _taken() -> ConflictError:
+    return ConflictError("an object with this key exists already")
+
+
+def _discard(created: tuple[Path, int]) -> None:
+    path, descriptor = created
+    path.unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+def _release(done: Future[Result], release: Callable[[Result], None]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        release(done.result())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()
+        _sync_folder(path.parent)
+
+
+def _sweep(unfinished: Path) -> None:
+    """Remove the unfinished files that no living process holds locked."""
+    for path in unfinished.iterdir():
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _walk(root: Path, prefix: str) -> Iterator[ObjectStat]:
+    waiting = [root / prefix.rpartition("/")[0]]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            key = Path(entry.path).relative_to(root).as_posix()
+            with suppress(FileNotFoundError):
+                found = entry.stat(follow_symlinks=False)
+                if file_modes.S_ISDIR(found.st_mode):
+                    if key.startswith(prefix) or prefix.startswith(key + "/"):
+                        waiting.append(Path(entry.path))
+                elif file_modes.S_ISREG(found.st_mode) and key.startswith(prefix):
+                    yield ObjectStat(key, found.st_size, found.st_mtime)

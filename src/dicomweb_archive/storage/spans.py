@@ -1,0 +1,156 @@
+"""Streaming ranges of stored objects: large reads ahead of the consumer, pieces cut where ranges end."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dicomweb_archive.errors import DamagedObjectError
+from dicomweb_archive.storage.base import Buffer, ObjectReader, ObjectStore
+
+MIB = 1024 * 1024
+
+# Members of a pack are parted by a local header of some hundred bytes: reading over it costs less than a read.
+_GAP_BYTES = 4096
+
+
+class Span(NamedTuple):
+    """A range of an object, in bytes."""
+
+    key: str
+    offset: int
+    length: int
+
+
+@dataclass(slots=True)
+class _Read:
+    """One read that serves pieces of one or several spans; `cuts` are (start, end) within the object."""
+
+    key: str
+    offset: int
+    end: int
+    cuts: list[tuple[int, int]] = field(default_factory=list)
+
+
+async def check_spans(store: ObjectStore, spans: Iterable[Span]) -> None:
+    """Find out before the first byte is sent whether the objects are there and long enough.
+
+    Costs one `stat` an object.
+
+    Raises:
+        ObjectNotFoundError: an object is missing.
+        DamagedObjectError: an object ends before one of the spans does.
+    """
+    ends: dict[str, int] = {}
+    for span in spans:
+        ends[span.key] = max(ends.get(span.key, 0), span.offset + span.length)
+    for key, end in ends.items():
+        if (await store.stat(key)).size_bytes < end:
+            message = "an object is shorter than what was stored"
+            raise DamagedObjectError(message)
+
+
+async def stream_spans(
+    store: ObjectStore, spans: Iterable[Span], *, span_bytes: int = MIB, read_ahead: int = 1
+) -> AsyncIterator[Buffer]:
+    """Yield the bytes of the spans in order; no piece holds bytes of two spans.
+
+    Reads of `span_bytes` go on across spans that lie beside each other, `read_ahead` of them ahead of the
+    consumer, so that about `span_bytes * (read_ahead + 2)` bytes are held at any time. Whoever stops early must
+    close the iterator (`contextlib.aclosing`), which ends the reads and closes the objects.
+
+    Raises:
+        ObjectNotFoundError, DamagedObjectError: while streaming, when `check_spans` was not asked before or the
+            object changed since; the consumer has then seen only a part and must not end its answer cleanly.
+    """
+    waiting: deque[tuple[_Read, asyncio.Task[bytes]]] = deque()
+    async with _open_readers(store, read_ahead + 2) as readers:
+        try:
+            for read in _plan(spans, span_bytes):
+                reader = await readers.get(read.key)
+                job = asyncio.create_task(reader.read(read.offset, read.end - read.offset))
+                waiting.append((read, job))
+                if len(waiting) > read_ahead:
+                    for piece in _cut(*await _next(waiting)):
+                        yield piece
+            while waiting:
+                for piece in _cut(*await _next(waiting)):
+                    yield piece
+        finally:
+            for _, job in waiting:
+                job.cancel()
+            await asyncio.gather(*(job for _, job in waiting), return_exceptions=True)
+
+
+class _Readers:
+    """The objects that are open for one stream: few, the least recently used is closed first."""
+
+    def __init__(self, store: ObjectStore, most: int) -> None:
+        self._store = store
+        self._most = most
+        self._open: OrderedDict[str, ObjectReader] = OrderedDict()
+
+    async def get(self, key: str) -> ObjectReader:
+        reader = self._open.get(key)
+        if reader is None:
+            reader = self._open[key] = await self._store.open(key)
+            if len(self._open) > self._most:
+                _, oldest = self._open.popitem(last=False)
+                await oldest.close()
+        self._open.move_to_end(key)
+        return reader
+
+    async def close(self) -> None:
+        while self._open:
+            _, reader = self._open.popitem()
+            await reader.close()
+
+
+@asynccontextmanager
+async def _open_readers(store: ObjectStore, most: int) -> AsyncIterator[_Readers]:
+    readers = _Readers(store, most)
+    try:
+        yield readers
+    finally:
+        await readers.close()
+
+
+async def _next(waiting: deque[tuple[_Read, asyncio.Task[bytes]]]) -> tuple[_Read, bytes]:
+    """Await the first read; it stays in the queue until then, so that a cancelled stream finds and ends it."""
+    data = await waiting[0][1]
+    read, _ = waiting.popleft()
+    return read, data
+
+
+def _cut(read: _Read, data: bytes) -> Iterator[Buffer]:
+    if len(read.cuts) == 1:
+        yield data
+        return
+    view = memoryview(data)
+    for start, end in read.cuts:
+        yield view[start - read.offset : end - read.offset]
+
+
+def _plan(spans: Iterable[Span], span_bytes: int) -> Iterator[_Read]:
+    """Divide the spans into reads of at most `span_bytes` that may serve several spans."""
+    current: _Read | None = None
+    for key, offset, length in spans:
+        position, end = offset, offset + length
+        while position < end:
+            if current is not None and not _continues(current, key, position, span_bytes):
+                yield current
+                current = None
+            if current is None:
+                current = _Read(key, position, position)
+            stop = min(end, current.offset + span_bytes)
+            current.cuts.append((position, stop))
+            current.end = position = stop
+    if current is not None:
+        yield current
+
+
+def _continues(read: _Read, key: str, position: int, span_bytes: int) -> bool:
+    gap = position - read.end
+    return read.key == key and 0 <= gap <= _GAP_BYTES and position < read.offset + span_bytes

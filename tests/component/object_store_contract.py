@@ -1,0 +1,150 @@
+"""What every object store promises: inherit `ObjectStoreContract` and give it a `store` fixture."""
+
+import asyncio
+import os
+from contextlib import suppress
+
+import pytest
+
+from dicomweb_archive.errors import ConflictError, DamagedObjectError, ObjectNotFoundError
+from dicomweb_archive.storage.base import Buffer, ObjectStore
+
+
+async def put(store: ObjectStore, key: str, *pieces: Buffer) -> None:
+    writer = await store.create(key)
+    await writer.write(pieces)
+    await writer.commit()
+
+
+async def keys(store: ObjectStore, prefix: str = "") -> list[str]:
+    return sorted([item.key async for item in store.list(prefix)])
+
+
+class ObjectStoreContract:
+    """The contract suite shared by all stores."""
+
+    async def test_what_is_committed_comes_back_in_order(self, store: ObjectStore) -> None:
+        parts = [os.urandom(size) for size in (1, 0, 70_000, 3)]
+        writer = await store.create("a/object")
+        await writer.write([parts[0], bytearray(parts[1])])
+        await writer.write([memoryview(parts[2]), parts[3]])
+        await writer.commit()
+        whole = b"".join(parts)
+        async with await store.open("a/object") as reader:
+            assert await reader.read(0, len(whole)) == whole
+            assert await reader.read(5, 10) == whole[5:15]
+            assert await reader.read(len(whole), 0) == b""
+        assert (await store.stat("a/object")).size_bytes == len(whole)
+
+    async def test_thousands_of_small_pieces_are_one_write(self, store: ObjectStore) -> None:
+        pieces = [bytes([number % 256]) * (number % 7) for number in range(5000)]
+        await put(store, "many", *pieces)
+        async with await store.open("many") as reader:
+            assert await reader.read(0, sum(map(len, pieces))) == b"".join(pieces)
+
+    async def test_an_object_is_invisible_until_committed(self, store: ObjectStore) -> None:
+        writer = await store.create("hidden")
+        await writer.write([b"x" * 100])
+        with pytest.raises(ObjectNotFoundError):
+            await store.open("hidden")
+        assert await keys(store) == []
+        await writer.commit()
+        assert await keys(store) == ["hidden"]
+
+    async def test_an_aborted_object_leaves_nothing(self, store: ObjectStore) -> None:
+        writer = await store.create("gone")
+        await writer.write([b"x" * 100])
+        await writer.abort()
+        await writer.abort()
+        assert await keys(store) == []
+        with pytest.raises(ObjectNotFoundError):
+            await store.stat("gone")
+        await put(store, "gone", b"again")
+
+    async def test_abort_after_commit_keeps_the_object(self, store: ObjectStore) -> None:
+        writer = await store.create("kept")
+        await writer.write([b"x"])
+        await writer.commit()
+        await writer.abort()
+        assert await keys(store) == ["kept"]
+
+    async def test_nothing_is_written_after_commit_or_abort(self, store: ObjectStore) -> None:
+        for ending in ("commit", "abort"):
+            writer = await store.create(f"ended-{ending}")
+            await writer.write([b"x"])
+            await getattr(writer, ending)()
+            with pytest.raises(ValueError):
+                await writer.write([b"y"])
+
+    async def test_a_taken_key_is_refused_and_its_object_unharmed(self, store: ObjectStore) -> None:
+        await put(store, "same", b"first")
+        with pytest.raises(ConflictError):
+            await store.create("same")
+        async with await store.open("same") as reader:
+            assert await reader.read(0, 5) == b"first"
+
+    async def test_of_two_writers_of_one_key_one_wins(self, store: ObjectStore) -> None:
+        writers = [await store.create("race") for _ in range(2)]
+        for number, writer in enumerate(writers):
+            await writer.write([bytes([number]) * 10])
+        results = await asyncio.gather(*(writer.commit() for writer in writers), return_exceptions=True)
+        assert sorted(type(result) for result in results if result) == [ConflictError]
+        for writer in writers:
+            await writer.abort()
+        async with await store.open("race") as reader:
+            assert len(set(await reader.read(0, 10))) == 1
+
+    async def test_reading_behind_the_end_is_damage(self, store: ObjectStore) -> None:
+        await put(store, "short", b"12345")
+        async with await store.open("short") as reader:
+            for offset, length in ((0, 6), (4, 2), (5, 1), (100, 1)):
+                with pytest.raises(DamagedObjectError):
+                    await reader.read(offset, length)
+
+    async def test_many_reads_at_once_do_not_mix(self, store: ObjectStore) -> None:
+        data = os.urandom(100_000)
+        await put(store, "shared", data)
+        async with await store.open("shared") as reader:
+            ranges = [(start, 997) for start in range(0, 99_000, 997)]
+            read = await asyncio.gather(*(reader.read(*item) for item in ranges))
+        assert read == [data[start : start + length] for start, length in ranges]
+
+    async def test_deleting_twice_is_no_error(self, store: ObjectStore) -> None:
+        await put(store, "a/b/c", b"x")
+        await store.delete("a/b/c")
+        await store.delete("a/b/c")
+        with pytest.raises(ObjectNotFoundError):
+            await store.open("a/b/c")
+
+    async def test_list_goes_by_prefix_of_the_key(self, store: ObjectStore) -> None:
+        for key in ("packs/aa/1.zip", "packs/ab/2.zip", "packs/b", "other/aa"):
+            await put(store, key, b"xyz")
+        assert await keys(store, "packs/a") == ["packs/aa/1.zip", "packs/ab/2.zip"]
+        assert await keys(store, "packs/") == ["packs/aa/1.zip", "packs/ab/2.zip", "packs/b"]
+        assert len(await keys(store)) == 4
+        assert await keys(store, "nothing/here") == []
+        sizes = {item.size_bytes async for item in store.list()}
+        assert sizes == {3}
+
+    @pytest.mark.parametrize(
+        "key",
+        ["", "/a", "a/", "a//b", "../a", "a/../b", ".hidden", "a/.b", "A", "a b", "a\0", "a\n", "ä", "a\\b", "x" * 513],
+    )
+    async def test_keys_outside_the_grammar_are_refused(self, store: ObjectStore, key: str) -> None:
+        with pytest.raises(ValueError):
+            await store.create(key)
+        with pytest.raises(ValueError):
+            await store.open(key)
+        with pytest.raises(ValueError):
+            await store.delete(key)
+
+    async def test_an_open_object_outlives_its_deletion_or_fails_cleanly(self, store: ObjectStore) -> None:
+        await put(store, "leaving", b"still here")
+        async with await store.open("leaving") as reader:
+            await store.delete("leaving")
+            with suppress(ObjectNotFoundError):
+                assert await reader.read(0, 10) == b"still here"
+
+    async def test_free_room_is_a_number_or_unknown(self, store: ObjectStore) -> None:
+        free = await store.free_bytes()
+        assert free is None or free > 0
