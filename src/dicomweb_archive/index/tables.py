@@ -71,6 +71,11 @@ def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=text("now()"))
 
 
+def _then(table: Table, statement: str) -> None:
+    """Follow the creation of the table with a setting that a Column cannot express."""
+    schema_event.listen(table, "after_create", DDL(statement))  # type: ignore[no-untyped-call]
+
+
 archive_state = Table(
     "archive_state",
     metadata,
@@ -184,7 +189,7 @@ Index("segment_study_id_idx", segment.c.study_id)
 Index("segment_series_id_idx", segment.c.series_id)
 Index("segment_terms_idx", segment.c.terms, postgresql_using="gin", postgresql_with=_GIN)
 # The share of segments that hold a common value decides between the two search shapes.
-schema_event.listen(segment, "after_create", DDL("ALTER TABLE segment ALTER terms SET STATISTICS 1000"))
+_then(segment, "ALTER TABLE segment ALTER terms SET STATISTICS 1000")
 
 segment_data = Table(
     "segment_data",
@@ -197,9 +202,7 @@ segment_data = Table(
 )
 # Both are compressed by us already; a second attempt by TOAST only costs time.
 for _name in ("document", "locations"):
-    schema_event.listen(
-        segment_data, "after_create", DDL(f"ALTER TABLE segment_data ALTER {_name} SET STORAGE EXTERNAL")
-    )
+    _then(segment_data, f"ALTER TABLE segment_data ALTER {_name} SET STORAGE EXTERNAL")
 
 path = Table(
     "path",
@@ -294,4 +297,4 @@ series_metadata = Table(
     _text("service_root"),
     Column("gzip", LargeBinary, nullable=False),
 )
-schema_event.listen(series_metadata, "after_create", DDL("ALTER TABLE series_metadata ALTER gzip SET STORAGE EXTERNAL"))
+_then(series_metadata, "ALTER TABLE series_metadata ALTER gzip SET STORAGE EXTERNAL")

@@ -1,0 +1,90 @@
+"""A real PostgreSQL for tests: one server a test process, one fresh copy of the migrated database a test."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from dicomweb_archive.index.embedded import EmbeddedPostgres
+from dicomweb_archive.index.engine import Database, connect
+from dicomweb_archive.index.migrate import upgrade
+
+TEMPLATE = "migrated"
+
+_numbers = itertools.count(1)
+
+
+class TestServer:
+    """A private server with a migrated template database. Build it with `running_server`."""
+
+    __test__ = False
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self._postgres = postgres
+
+    @property
+    def url(self) -> str:
+        """URL of the server's own, empty database."""
+        return self._postgres.url
+
+    def url_of(self, database: str) -> str:
+        """URL of another database of this server."""
+        return self.url.replace("@/postgres?", f"@/{database}?")
+
+    async def create_database(self, *, template: str = TEMPLATE) -> str:
+        """Create a database as a copy of the template and return its name; some 20 ms."""
+        name = f"test_{next(_numbers)}"
+        await self.execute(f"create database {name} template {template} strategy file_copy")
+        return name
+
+    async def drop_database(self, name: str) -> None:
+        """Drop a database, cutting connections that a failed test left open."""
+        await self.execute(f"drop database {name} with (force)")
+
+    async def execute(self, statement: str) -> None:
+        """Run a statement in the server's own database."""
+        connection = await connect(self.url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+@contextmanager
+def running_server(folder: Path) -> Iterator[TestServer]:
+    """Start a server without fsync in the folder, migrate its template database, and stop it at the end."""
+    with EmbeddedPostgres(folder, durable=False, max_connections=200) as postgres:
+        server = TestServer(postgres)
+        asyncio.run(_prepare_template(server))
+        yield server
+
+
+async def _prepare_template(server: TestServer) -> None:
+    await server.execute(f"create database {TEMPLATE} template template0")
+    await upgrade(server.url_of(TEMPLATE))
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
+    """The private server of this test process."""
+    with running_server(tmp_path_factory.mktemp("database")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def database_url(database_server: TestServer) -> AsyncIterator[str]:
+    """URL of a fresh, migrated database, dropped after the test."""
+    name = await database_server.create_database()
+    yield database_server.url_of(name)
+    await database_server.drop_database(name)
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A fresh, migrated database, open."""
+    async with await Database.open(database_url) as database:
+        yield database
