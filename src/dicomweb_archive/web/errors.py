@@ -56,6 +56,7 @@ PROBLEMS: Mapping[type[errors.ArchiveError], Problem] = {
 }
 
 UNEXPECTED = Problem(500, "unexpected", "Something unexpected happened")
+URI_TOO_LONG = Problem(414, "uri-too-long", "The request's target is too long")
 
 # What the framework raises by itself.
 _FRAMEWORK = {
@@ -63,7 +64,6 @@ _FRAMEWORK = {
     404: Problem(404, "not-found", "There is no such resource"),
     405: Problem(405, "method-not-allowed", "The resource does not know this method"),
     413: Problem(413, "too-large", "The request goes beyond a limit"),
-    414: Problem(414, "uri-too-long", "The request's target is too long"),
 }
 
 

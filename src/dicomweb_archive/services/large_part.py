@@ -1,0 +1,148 @@
+"""Large parts: an instance too large to be held is judged while it streams into a pack of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from dicomweb_archive.dicom import status
+from dicomweb_archive.dicom.instance import ScannedInstance
+from dicomweb_archive.dicom.part10 import Part10Scanner
+from dicomweb_archive.errors import InvalidInstanceError
+from dicomweb_archive.services.packing import LargeMember, Packing
+from dicomweb_archive.storage.base import Buffer
+from dicomweb_archive.wire.multipart import Event, PartData, PartEnd
+
+_JOB_BYTES = 1024 * 1024
+"""One thread job scans, hashes and writes so much."""
+
+_MOST_BEFORE_IDENTITY = 80 * 1024 * 1024
+"""Identifiers stand before pixel data (PS3.5 7.1); what hides them behind more than this is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedInstance:
+    """A large instance that was received whole.
+
+    Attributes:
+        digest: BLAKE3-256 of its bytes.
+        known_digest: digest of the instance that has the same UID already; then nothing was written.
+    """
+
+    scanned: ScannedInstance
+    digest: bytes
+    known_digest: bytes | None
+
+
+class LargePart:
+    """One large part being received; memory is bounded whatever its size."""
+
+    def __init__(
+        self,
+        packing: Packing,
+        known_digest: Callable[[str], Awaitable[bytes | None]],
+        belongs: Callable[[str], bool],
+    ) -> None:
+        self._packing = packing
+        self._find_digest = known_digest
+        self._belongs = belongs
+        self._scanner = Part10Scanner()
+        self._member: LargeMember | None = None
+        self._known_digest: bytes | None = None
+        self._hash = blake3()
+        # Received, scanned, and waiting for the identifiers that decide where to put them.
+        self._waiting: list[Buffer] = []
+        self._waiting_bytes = 0
+        self._ended = False
+
+    async def receive(self, pieces: Sequence[Buffer], parts: AsyncIterator[Event]) -> ReceivedInstance:
+        """Receive the rest of the part behind `pieces`.
+
+        Raises:
+            InvalidInstanceError: it is none that can be kept; the part has been read to its end.
+        """
+        try:
+            scanned = await self._receive_all(pieces, parts)
+        except InvalidInstanceError:
+            if self._member is not None:
+                await self._member.drop()
+            if not self._ended:
+                await skip_part(parts)
+            raise
+        if self._member is None:
+            assert self._known_digest is not None
+            return ReceivedInstance(scanned, self._hash.digest(), self._known_digest)
+        placed = await self._member.finish()
+        await self._member.keep(scanned, placed)
+        return ReceivedInstance(scanned, placed.digest, None)
+
+    async def _receive_all(self, pieces: Sequence[Buffer], parts: AsyncIterator[Event]) -> ScannedInstance:
+        await self._take(list(pieces))
+        job: list[Buffer] = []
+        job_bytes = 0
+        async for event in parts:
+            if isinstance(event, PartEnd):
+                self._ended = True
+                break
+            assert isinstance(event, PartData)
+            job.append(event.data)
+            job_bytes += len(event.data)
+            if job_bytes >= _JOB_BYTES:
+                await self._take(job)
+                job, job_bytes = [], 0
+        await self._take(job)
+        scanned = await asyncio.to_thread(self._scanner.finish)
+        if self._waiting:
+            await self._decide(scanned)
+            await self._put()
+        return scanned
+
+    async def _take(self, pieces: list[Buffer]) -> None:
+        await asyncio.to_thread(self._feed, pieces)
+        self._waiting.extend(pieces)
+        self._waiting_bytes += sum(map(len, pieces))
+        if self._member is None and self._known_digest is None:
+            identity = self._scanner.identity
+            if identity is None:
+                if self._waiting_bytes > _MOST_BEFORE_IDENTITY:
+                    reason = "no identifiers before the bulk of the data"
+                    raise InvalidInstanceError(reason, failure=status.LIMIT_EXCEEDED)
+                return
+            await self._decide(identity)
+        await self._put()
+
+    def _feed(self, pieces: Sequence[Buffer]) -> None:
+        for piece in pieces:
+            self._scanner.feed(piece)
+
+    async def _decide(self, identity: ScannedInstance) -> None:
+        """Decide by the identifiers where the bytes go."""
+        if not self._belongs(identity.study_instance_uid):
+            raise InvalidInstanceError(
+                status.meaning_of(status.STUDY_UID_MISMATCH), failure=status.STUDY_UID_MISMATCH
+            )
+        self._known_digest = await self._find_digest(identity.sop_instance_uid)
+        if self._known_digest is None:
+            self._member = await self._packing.open_member(
+                identity.sop_instance_uid, neutralise_preamble=self._scanner.preamble_neutralised
+            )
+
+    async def _put(self) -> None:
+        """Write what was received, or only hash it when the archive has the UID already."""
+        pieces, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if self._member is not None:
+            await self._member.write(pieces)
+        else:
+            await asyncio.to_thread(self._update_hash, pieces)
+
+    def _update_hash(self, pieces: Sequence[Buffer]) -> None:
+        for piece in pieces:
+            self._hash.update(piece)
+
+
+async def skip_part(parts: AsyncIterator[Event]) -> None:
+    """Read a part to its end without keeping anything."""
+    async for event in parts:
+        if isinstance(event, PartEnd):
+            return

@@ -1,0 +1,151 @@
+"""Packing: instances of one request -> packs, one series each, closed when they are full."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from dicomweb_archive.dicom.instance import ScannedInstance
+from dicomweb_archive.errors import ArchiveError
+from dicomweb_archive.index.register import PackRecord, StoredInstance
+from dicomweb_archive.services.intake import SERIES_KEPT, SeriesKey
+from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.storage.packs import Member, PackInfo, PackWriter, Placed, StreamedMember, new_pack_key
+
+# Closing waits for the disk (fsync); so many may wait side by side.
+_CLOSING_AT_ONCE = 8
+
+
+@dataclass(slots=True)
+class _OpenPack:
+    """A pack and what was put into it, by the base that the instances share."""
+
+    writer: PackWriter
+    segments: dict[int, list[StoredInstance]] = field(default_factory=dict)
+
+    def add(self, scanned: ScannedInstance, placed: Placed) -> None:
+        stored = StoredInstance(scanned, placed.offset, placed.length, placed.digest)
+        # The instances keep their base alive, so its id stays its own.
+        self.segments.setdefault(id(scanned.base), []).append(stored)
+
+    def record(self, info: PackInfo) -> PackRecord:
+        return PackRecord(info.key, info.size_bytes, list(self.segments.values()))
+
+
+def member_name(sop_instance_uid: str) -> str:
+    """Return the name of an instance inside its pack."""
+    return f"{sop_instance_uid}.dcm"
+
+
+class Packing:
+    """The packs that one request writes; nothing is visible until the index knows them.
+
+    Args:
+        pack_bytes, pack_instances: a pack that has reached one of them is closed.
+    """
+
+    def __init__(self, store: ObjectStore, *, pack_bytes: int, pack_instances: int) -> None:
+        self._store = store
+        self._pack_bytes = pack_bytes
+        self._pack_instances = pack_instances
+        self._open: OrderedDict[SeriesKey, _OpenPack] = OrderedDict()
+        self._alone: list[_OpenPack] = []
+        self._closing: list[asyncio.Task[PackRecord | None]] = []
+
+    async def append(self, key: SeriesKey, members: Sequence[tuple[ScannedInstance, bytes]]) -> list[bytes]:
+        """Put instances of one series into its pack and return their digests (BLAKE3-256 as received).
+
+        Raises:
+            StorageFullError: the store has no room.
+        """
+        pack = await self._pack_of(key)
+        placed = await pack.writer.append([
+            Member(member_name(scanned.sop_instance_uid), data, scanned.preamble_neutralised)
+            for scanned, data in members
+        ])
+        for (scanned, _), place in zip(members, placed, strict=True):
+            pack.add(scanned, place)
+        if pack.writer.size_bytes >= self._pack_bytes or pack.writer.members >= self._pack_instances:
+            await self._close(self._open.pop(key))
+        return [place.digest for place in placed]
+
+    async def open_member(self, sop_instance_uid: str, *, neutralise_preamble: bool) -> "LargeMember":
+        """Begin a pack for a single instance that is too large to be held."""
+        writer = await PackWriter.create(self._store, new_pack_key())
+        pack = _OpenPack(writer)
+        self._alone.append(pack)
+        name = member_name(sop_instance_uid)
+        stream = await writer.open_member(name, neutralise_preamble=neutralise_preamble)
+        return LargeMember(self, pack, stream)
+
+    async def finish(self) -> list[PackRecord]:
+        """Close what is open and return all packs, durable now, in the order of their closing."""
+        while self._open:
+            await self._close(self._open.popitem(last=False)[1])
+        records = [await task for task in self._closing]
+        return [record for record in records if record is not None]
+
+    async def abort(self) -> None:
+        """Drop every pack of the request, closed ones too; for use before the index has heard of them."""
+        for pack in (*self._open.values(), *self._alone):
+            await pack.writer.abort()
+        for task in self._closing:
+            # Whatever kept a pack from closing has already been raised or is why we are here.
+            with suppress(ArchiveError):
+                record = await task
+                if record is not None:
+                    await self._store.delete(record.object_key)
+
+    async def _pack_of(self, key: SeriesKey) -> _OpenPack:
+        pack = self._open.get(key)
+        if pack is None:
+            pack = self._open[key] = _OpenPack(await PackWriter.create(self._store, new_pack_key()))
+            if len(self._open) > SERIES_KEPT:
+                await self._close(self._open.popitem(last=False)[1])
+        self._open.move_to_end(key)
+        return pack
+
+    async def _close(self, pack: _OpenPack) -> None:
+        if len(self._closing) >= _CLOSING_AT_ONCE:
+            await asyncio.wait([self._closing[-_CLOSING_AT_ONCE]])
+        self._closing.append(asyncio.create_task(_close_pack(pack)))
+
+    async def settle_alone(self, pack: _OpenPack, *, keep: bool) -> None:
+        """Close or drop the pack of a single instance."""
+        self._alone.remove(pack)
+        if keep:
+            await self._close(pack)
+        else:
+            await pack.writer.abort()
+
+
+class LargeMember:
+    """An instance being streamed into a pack of its own."""
+
+    def __init__(self, packing: Packing, pack: _OpenPack, stream: StreamedMember) -> None:
+        self._packing = packing
+        self._pack = pack
+        self._stream = stream
+
+    async def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Append the pieces in order."""
+        await self._stream.write(pieces)
+
+    async def finish(self) -> Placed:
+        """End the member's bytes and say where they lie."""
+        return await self._stream.finish()
+
+    async def keep(self, scanned: ScannedInstance, placed: Placed) -> None:
+        """Accept the instance: its pack belongs to the request now."""
+        self._pack.add(scanned, placed)
+        await self._packing.settle_alone(self._pack, keep=True)
+
+    async def drop(self) -> None:
+        """Refuse the instance: its pack goes."""
+        await self._packing.settle_alone(self._pack, keep=False)
+
+
+async def _close_pack(pack: _OpenPack) -> PackRecord | None:
+    info = await pack.writer.close()
+    return None if info is None else pack.record(info)

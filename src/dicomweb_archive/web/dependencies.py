@@ -1,0 +1,57 @@
+"""What routes are handed: the services of this process and the principal of the request."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from dicomweb_archive.observability import Metrics
+from dicomweb_archive.services.access import AccessPolicy, Principal
+from dicomweb_archive.services.delete import DeleteService
+from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.retrieve import RetrieveService
+from dicomweb_archive.services.search import SearchService
+from dicomweb_archive.services.store import StoreService
+from dicomweb_archive.web.authentication import principal_of
+from dicomweb_archive.wire.multipart import MultipartLimits
+from dicomweb_archive.wire.resources import ServiceRoot
+from dicomweb_archive.wire.search_parameters import SearchLimits
+
+DICOMWEB = "/dicom-web"
+"""Path of the DICOMweb services below the archive's root (PS3.18 8.2: the base URI)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Bounds of request bodies."""
+
+    idle_timeout_seconds: float
+    minimum_bytes_per_second: int
+    multipart: MultipartLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that routes call, built once in `app.py`."""
+
+    base_url: str
+    root: ServiceRoot
+    access: AccessPolicy
+    metrics: Metrics
+    health: HealthService
+    store: StoreService
+    search: SearchService
+    retrieve: RetrieveService
+    delete: DeleteService
+    body_limits: BodyLimits
+    search_limits: SearchLimits
+
+
+def get_services(request: Request) -> Services:
+    """Return the services of this process."""
+    services: Services = request.app.state.services
+    return services
+
+
+def get_principal(request: Request) -> Principal:
+    """Return who is calling; see `authentication.principal_of`."""
+    return principal_of(request, get_services(request).access)

@@ -1,0 +1,164 @@
+"""What every request passes: an id, a line in the log, figures, safe headers. Plain ASGI, no response is held."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dicomweb_archive.observability import Metrics, request_id
+from dicomweb_archive.web.errors import URI_TOO_LONG, answer_unexpected, problem_response
+from dicomweb_archive.web.streams import ClientVanishedError
+
+logger = logging.getLogger(__name__)
+
+MAX_TARGET_BYTES = 16 * 1024
+"""Longest path and query together; h11 alone would take 100 kB."""
+
+CLIENT_VANISHED = 499
+"""Status in logs and metrics of a request whose client left before its answer began; never sent."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+# Probes would fill the log with lines that say nothing.
+_QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+
+EXPOSED_HEADERS = (
+    "Content-Length",
+    "Content-Location",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "Warning",
+    "WWW-Authenticate",
+    "X-Request-ID",
+)
+"""Headers of our answers that a viewer on another origin may read (CORS)."""
+
+ALLOWED_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "X-Request-ID")
+ALLOWED_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+
+_DATA_HEADERS: Sequence[tuple[bytes, bytes]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    # Whatever a data set holds, a browser that opens it directly runs none of it.
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+)
+_PAGE_HEADERS: Sequence[tuple[bytes, bytes]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    # The API pages carry inline scripts of their generator, and nothing from other hosts.
+    (b"content-security-policy", b"default-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"),
+)
+_PAGES = ("/docs", "/redoc", "/static-offline-docs")
+
+
+class RequestRecorder:
+    """Gives each request an id, and writes it down by route template, status, duration and bytes.
+
+    Paths and query strings hold UIDs and names, so they are never written. What no handler caught ends here.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, cross_origin: bool = False) -> None:
+        self.app = app
+        self.metrics = metrics
+        policy = b"cross-origin" if cross_origin else b"same-origin"
+        self._data_headers = (*_DATA_HEADERS, (b"cross-origin-resource-policy", policy))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP passes unseen."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        identifier = _request_id_of(scope)
+        token = request_id.set(identifier)
+        exchange = _Exchange(scope, receive, send, self._headers_for(scope, identifier))
+        self.metrics.running.inc()
+        try:
+            await self._serve(scope, exchange)
+        finally:
+            self.metrics.running.dec()
+            exchange.write_down(self.metrics)
+            request_id.reset(token)
+
+    async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
+        if len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+            answer = problem_response(URI_TOO_LONG, f"at most {MAX_TARGET_BYTES} bytes of path and query")
+            await answer(scope, exchange.receive, exchange.send)
+            return
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except ClientVanishedError:
+            exchange.vanished = True
+        except Exception as error:  # noqa: BLE001 - the outermost room: whatever else happened is a bug to log
+            answer = answer_unexpected(error)
+            # Once the head is out the server cuts the connection, because the answer never ends.
+            if exchange.status is None:
+                await answer(scope, exchange.receive, exchange.send)
+
+    def _headers_for(self, scope: Scope, identifier: str) -> list[tuple[bytes, bytes]]:
+        page = scope["path"].removeprefix(scope.get("root_path", "")).startswith(_PAGES)
+        return [(b"x-request-id", identifier.encode()), *(_PAGE_HEADERS if page else self._data_headers)]
+
+
+def _request_id_of(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return bytes(value).decode()
+    return secrets.token_hex(8)
+
+
+class _Exchange:
+    """One request and its answer, counted as they pass."""
+
+    __slots__ = (
+        "_begun", "_headers", "_receive", "_scope", "_send",
+        "bytes_in", "bytes_out", "complete", "status", "vanished",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        self._scope, self._receive, self._send, self._headers = scope, receive, send, headers
+        self._begun = time.perf_counter()
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.status: int | None = None
+        self.complete = False
+        self.vanished = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+        else:
+            self.bytes_out += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        await self._send(message)
+
+    def write_down(self, metrics: Metrics) -> None:
+        seconds = time.perf_counter() - self._begun
+        route = getattr(self._scope.get("route"), "path", "unmatched")
+        method = self._scope["method"]
+        status = self.status or (CLIENT_VANISHED if self.vanished else 500)
+        metrics.count_request(
+            route, method, status, seconds=seconds, bytes_in=self.bytes_in, bytes_out=self.bytes_out
+        )
+        level = logging.DEBUG if route in _QUIET else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
+        fields: dict[str, object] = {
+            "method": method if len(method) < 16 else "OTHER",
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+        }
+        if not self.complete:
+            fields["cut"] = True
+        logger.log(level, "request", extra=fields)

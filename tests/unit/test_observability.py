@@ -1,0 +1,97 @@
+"""Logs that cannot be forged and name no value, metrics with bounded labels."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from dicomweb_archive import observability
+from dicomweb_archive.observability import Metrics, configure_logging, escape_control
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield io.StringIO()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_a_line_is_one_json_object_with_the_request_id(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    token = observability.request_id.set("abc-123")
+    logging.getLogger("dicomweb_archive.test").info("packs: %d", 3, extra={"packs": 3})
+    observability.request_id.reset(token)
+    line = json.loads(log.getvalue())
+    assert line["message"] == "packs: 3"
+    assert line["request_id"] == "abc-123"
+    assert line["packs"] == 3
+    assert line["level"] == "info"
+    assert line["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("layout", ["json", "text"])
+@pytest.mark.parametrize("forged", ["a\nb", "a\r\nb", "a\x1b[31mb", "a\x00b", "a\x85b", "a\u2028b"])
+def test_control_characters_cannot_begin_a_line_of_their_own(log: io.StringIO, layout: str, forged: str) -> None:
+    configure_logging("info", layout, log)  # type: ignore[arg-type]
+    logging.getLogger("dicomweb_archive.test").info("%s", forged, extra={"named": forged})
+    written = log.getvalue()
+    assert written.count("\n") == 1
+    assert written.endswith("\n")
+    assert written[:-1].isprintable()
+
+
+def test_text_without_control_characters_stays_as_it_is() -> None:
+    assert escape_control("Größe 山田 = 3") == "Größe 山田 = 3"
+
+
+@pytest.mark.parametrize("layout", ["json", "text"])
+def test_the_message_of_a_foreign_exception_stays_out(log: io.StringIO, layout: str) -> None:
+    configure_logging("info", layout, log)  # type: ignore[arg-type]
+    try:
+        try:
+            int("Doe^Jane")
+        except ValueError as error:
+            raise KeyError("Doe^Jane") from error
+    except KeyError as error:
+        logging.getLogger("dicomweb_archive.test").error("failed", exc_info=error)
+    written = log.getvalue()
+    assert "Doe" not in written
+    assert "builtins.KeyError" in written
+    assert "builtins.ValueError" in written
+    assert "test_observability.py" in written
+
+
+def test_debug_shows_the_messages_of_exceptions(log: io.StringIO) -> None:
+    configure_logging("debug", "json", log)
+    logging.getLogger("dicomweb_archive.test").error("failed", exc_info=KeyError("which"))
+    assert json.loads(log.getvalue())["exception"] == ["builtins.KeyError: 'which'"]
+
+
+def test_the_access_log_of_the_server_is_silent(log: io.StringIO) -> None:
+    configure_logging("debug", "json", log)
+    logging.getLogger("uvicorn.access").info("GET /dicom-web/studies?PatientName=Doe")
+    assert log.getvalue() == ""
+
+
+def test_requests_are_counted_by_route_method_and_status() -> None:
+    metrics = Metrics()
+    metrics.count_request("/dicom-web/studies", "GET", 200, seconds=0.01, bytes_in=0, bytes_out=20)
+    metrics.count_request("/dicom-web/studies", "GET", 200, seconds=0.02, bytes_in=5, bytes_out=22)
+    text = metrics.exposition().decode()
+    assert 'dicomweb_requests_total{method="GET",route="/dicom-web/studies",status="200"} 2.0' in text
+    assert 'dicomweb_sent_bytes_total{route="/dicom-web/studies"} 42.0' in text
+    assert 'dicomweb_received_bytes_total{route="/dicom-web/studies"} 5.0' in text
+    assert 'dicomweb_request_seconds_count{method="GET",route="/dicom-web/studies"} 2.0' in text
+
+
+def test_invented_methods_share_one_label() -> None:
+    metrics = Metrics()
+    for method in ("BREW", "WHEN", "TRACE"):
+        metrics.count_request("unmatched", method, 405, seconds=0, bytes_in=0, bytes_out=0)
+    text = metrics.exposition().decode()
+    assert 'dicomweb_requests_total{method="OTHER",route="unmatched",status="405"} 3.0' in text
+    assert "BREW" not in text
