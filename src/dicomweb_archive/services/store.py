@@ -241,7 +241,7 @@ class _Reception:
         unknown = [uid for uid in sop_instance_uids if uid not in known]
         if unknown:
             found = await self._register.find_digests(ARCHIVE_SPACE, unknown)
-            known.update((uid, entry[0]) for uid, entry in found.items())
+            known.update((uid, entry.digest) for uid, entry in found.items())
         return known
 
     async def _settled(self) -> None:

@@ -47,6 +47,7 @@ PROBLEMS: Mapping[type[errors.ArchiveError], Problem] = {
     errors.UndecodableError: Problem(406, "undecodable", "The stored pixel data cannot be decoded"),
     errors.ObjectNotFoundError: Problem(500, "object-missing", "A stored object is missing"),
     errors.DamagedObjectError: Problem(500, "object-damaged", "A stored object is damaged"),
+    errors.StorageUnavailableError: Problem(503, "storage-unavailable", "The object store cannot be reached"),
     errors.StorageFullError: Problem(507, "storage-full", "No room is left"),
     errors.DatabaseUnavailableError: Problem(503, "database-unavailable", "The database cannot be reached"),
     # PS3.18 Table 10.6.3-1 gives a search that is too broad this status.
@@ -98,7 +99,7 @@ def problem_response(
 def _headers_of(error: errors.ArchiveError) -> dict[str, str]:
     if isinstance(error, errors.UnauthenticatedError):
         return {"www-authenticate": 'Bearer realm="dicomweb-archive"'}
-    if isinstance(error, errors.DatabaseUnavailableError):
+    if isinstance(error, (errors.DatabaseUnavailableError, errors.StorageUnavailableError)):
         return {"retry-after": "5"}
     if isinstance(error, errors.RequestTimeoutError):
         # The rest of the body would be taken for the next request.
@@ -128,9 +129,10 @@ def answer_unexpected(error: Exception) -> Response:
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if error.status_code == 405:
-        headers["allow"] = ", ".join(sorted(_allowed_methods(request)))
+        first = set(headers.get("allow", "").split(", ")) - {""}
+        headers["allow"] = ", ".join(sorted(first | _allowed_methods(request)))
     problem = _FRAMEWORK.get(error.status_code, Problem(error.status_code, "http", "The request failed"))
     return problem_response(problem, headers=headers)
 
