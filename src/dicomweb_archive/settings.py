@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     search_default_limit: PositiveInt = Field(1000, description="Page size of a search without `limit`.")
     search_max_studies: PositiveInt = Field(5000, description="Largest page of studies.")
     search_max_instances: PositiveInt = Field(50_000, description="Largest page of series or instances.")
+    database_connections: PositiveInt = Field(
+        8, description="Database connections of a server process for short statements."
+    )
+    search_connections: PositiveInt = Field(
+        4, description="Database connections of a server process for searches; more searches at once wait."
+    )
     search_timeout_seconds: float = Field(10, gt=0, description="Longest database statement of a search.")
     decode_workers: PositiveInt = Field(1, description="Processes per server process that decode pixel data.")
     decode_timeout_seconds: float = Field(60, gt=0, description="Longest decoding of one request's pixels.")

@@ -83,9 +83,17 @@ class EmbeddedPostgres:
         running = self._process is not None and self._process.poll() is None
         return self._process.pid if self._process is not None and running else None
 
+    def running_url(self) -> str | None:
+        """Return the URL of the server that another process runs on this data folder; `None` without one."""
+        lines = _lock_file_lines(self.cluster)
+        if len(lines) < 8 or lines[7].strip() != "ready" or not Path(lines[4], ".s.PGSQL.5432").is_socket():
+            return None
+        self._socket_folder = Path(lines[4])
+        return self.url
+
     @property
     def programs(self) -> Path:
-        """Folder of the client programs (`psql`, `pg_dump`, `pg_restore`); known after `start`."""
+        """Folder of the client programs (`psql`, `pg_dump`, `pg_restore`)."""
         return (self._installation or find_installation()) / "bin"
 
     def start(self, *, timeout_seconds: float = 600) -> str:
@@ -97,7 +105,8 @@ class EmbeddedPostgres:
             SetupError: the machine cannot run it, somebody else does, or the cluster is another version's.
         """
         self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._lock = _lock_folder(self.data_dir)
+        # Kept over a restart of a server that died.
+        self._lock = self._lock or _lock_folder(self.data_dir)
         try:
             installation, account = self._prepare()
             self._spawn(installation, account)
@@ -208,11 +217,15 @@ class EmbeddedPostgres:
     def _is_ready(self) -> bool:
         """Read the server's state where pg_ctl reads it: the eighth line of its lock file."""
         assert self._process is not None
-        try:
-            lines = (self.cluster / "postmaster.pid").read_text("utf-8").splitlines()
-        except FileNotFoundError:
-            return False
+        lines = _lock_file_lines(self.cluster)
         return len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
+
+
+def _lock_file_lines(cluster: Path) -> list[str]:
+    try:
+        return (cluster / "postmaster.pid").read_text("utf-8").splitlines()
+    except (FileNotFoundError, PermissionError):
+        return []
 
 
 def _lock_folder(data_dir: Path) -> IO[str]:

@@ -1,0 +1,180 @@
+"""`dicomweb-archive database`: look after the archive's database, private or the operator's own."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from dicomweb_archive.cli.configuration import read_settings
+from dicomweb_archive.errors import SetupError
+from dicomweb_archive.index.embedded import EmbeddedPostgres
+from dicomweb_archive.index.engine import asyncpg_url
+from dicomweb_archive.index.migrate import check_schema, newest_revision, upgrade
+from dicomweb_archive.observability import configure_logging
+from dicomweb_archive.settings import Settings
+
+
+@click.group()
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the private database [env: DICOMWEB_ARCHIVE_DATA_DIR].",
+)
+@click.pass_context
+def database(context: click.Context, data_dir: Path | None) -> None:
+    """Look after the database: the one of DICOMWEB_ARCHIVE_DATABASE_URL, or the private one.
+
+    A private database is started for as long as the command needs it; one that a running archive has started
+    is used as it is.
+    """
+    settings = read_settings(data_dir=data_dir)
+    configure_logging(settings.log_level, settings.log_format)
+    context.obj = settings
+
+
+@database.command("upgrade")
+@click.pass_obj
+def upgrade_command(settings: Settings) -> None:
+    """Bring the schema to this release's; `serve` does so by itself."""
+    with _running_database(settings) as url:
+        asyncio.run(upgrade(url))
+    click.echo(f"The schema is at revision {newest_revision()}.")
+
+
+@database.command()
+@click.pass_obj
+def check(settings: Settings) -> None:
+    """Say whether the database can be reached and has this release's schema."""
+    with _running_database(settings, create=False) as url:
+        asyncio.run(check_schema(url))
+    click.echo(f"The database answers and its schema is at revision {newest_revision()}.")
+
+
+@database.command()
+@click.pass_obj
+def start(settings: Settings) -> None:
+    """Run the private database alone in the foreground, until Ctrl-C or SIGTERM."""
+    if settings.database_url is not None:
+        message = "DICOMWEB_ARCHIVE_DATABASE_URL is set: that server is yours to start"
+        raise SetupError(message)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    with EmbeddedPostgres(settings.data_dir) as postgres:
+        click.echo(f"The database runs at {postgres.url}\nStop with Ctrl-C.")
+        while not stop.wait(0.5):
+            if postgres.process_id is None:
+                message = f"PostgreSQL has ended, see {postgres.log_file}"
+                raise SetupError(message)
+
+
+@database.command("url")
+@click.pass_obj
+def url_command(settings: Settings) -> None:
+    """Print the URL of the database that runs now, with its password if it has one."""
+    if settings.database_url is not None:
+        click.echo(settings.database_url.get_secret_value())
+        return
+    url = EmbeddedPostgres(settings.data_dir).running_url()
+    if url is None:
+        message = "The private database does not run; start it with `serve` or `database start`"
+        raise SetupError(message)
+    click.echo(url)
+
+
+@database.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def shell(settings: Settings, arguments: tuple[str, ...]) -> None:
+    """Open psql on the database; further arguments go to psql."""
+    with _running_database(settings, create=False) as url:
+        status = _run_program("psql", url, *arguments)
+    raise click.exceptions.Exit(status)
+
+
+@database.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def backup(settings: Settings, file: Path) -> None:
+    """Write a backup of the database to FILE (pg_dump, custom format), also while the archive runs.
+
+    The packs in the object store are not in it: back them up after the database, see docs/operations.md.
+    """
+    unfinished = file.with_name(file.name + ".unfinished")
+    with _running_database(settings, create=False) as url:
+        status = _run_program("pg_dump", "--format=custom", "--no-owner", f"--file={unfinished}", url)
+    if status != 0:
+        unfinished.unlink(missing_ok=True)
+        message = "pg_dump failed; nothing was written"
+        raise SetupError(message)
+    unfinished.replace(file)
+    click.echo(f"Wrote {file} ({file.stat().st_size:,} bytes).")
+
+
+@database.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+def restore(settings: Settings, file: Path) -> None:
+    """Fill an empty database from a backup FILE; one that holds an archive is refused."""
+    with _running_database(settings) as url:
+        try:
+            asyncio.run(check_schema(url))
+        except SetupError:
+            pass
+        else:
+            message = "The database holds an archive already; restore into an empty one (another data folder)"
+            raise SetupError(message)
+        words = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={url}")
+        if _run_program("pg_restore", *words, str(file)) != 0:
+            message = "pg_restore failed; the database is as it was"
+            raise SetupError(message)
+        asyncio.run(upgrade(url))
+    click.echo("The database is restored and its schema up to date.")
+
+
+@contextlib.contextmanager
+def _running_database(settings: Settings, *, create: bool = True) -> Iterator[str]:
+    """Give the URL of the database, started for this block when it is private and does not run."""
+    if settings.database_url is not None:
+        yield asyncpg_url(settings.database_url.get_secret_value())
+        return
+    postgres = EmbeddedPostgres(settings.data_dir)
+    if not create and not postgres.cluster.exists():
+        message = f"There is no private database in {postgres.data_dir}; `serve` or `database upgrade` makes one"
+        raise SetupError(message)
+    try:
+        postgres.start()
+    except SetupError:
+        # In use by a running archive: so is its server.
+        url = postgres.running_url()
+        if url is None:
+            raise
+        yield url
+        return
+    try:
+        yield postgres.url
+    finally:
+        postgres.stop()
+
+
+def _run_program(name: str, *arguments: str) -> int:
+    """Run one of PostgreSQL's client programs on our own terminal: the private server's, or the system's."""
+    try:
+        program = str(EmbeddedPostgres(Path()).programs / name)
+    except SetupError:
+        program = shutil.which(name) or name
+    try:
+        return subprocess.run([program, *arguments], check=False, env=dict(os.environ)).returncode  # noqa: S603
+    except FileNotFoundError:
+        message = f"{name} is not installed here"
+        raise SetupError(message) from None
+
+
+commands: list[click.Command] = [database]

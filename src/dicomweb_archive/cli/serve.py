@@ -1,0 +1,146 @@
+"""`dicomweb-archive serve`: database, migrations and server processes under one supervisor."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import click
+from pydantic import SecretStr
+
+from dicomweb_archive.cli.configuration import read_settings
+from dicomweb_archive.cli.main import program_name
+from dicomweb_archive.cli.supervisor import Supervisor, bind
+from dicomweb_archive.errors import SetupError
+from dicomweb_archive.index.embedded import EmbeddedPostgres
+from dicomweb_archive.index.migrate import upgrade
+from dicomweb_archive.observability import configure_logging
+from dicomweb_archive.settings import Settings
+
+# Migrations, psql and a second set while workers are replaced.
+_SPARE_CONNECTIONS = 20
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on [env: DICOMWEB_ARCHIVE_HOST].")
+@click.option("--port", type=int, help="Port to listen on, 0 for a free one [env: DICOMWEB_ARCHIVE_PORT].")
+@click.option("--workers", type=int, help="Number of server processes [env: DICOMWEB_ARCHIVE_WORKERS].")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the database and the objects [env: DICOMWEB_ARCHIVE_DATA_DIR].",
+)
+def serve(host: str | None, port: int | None, workers: int | None, data_dir: Path | None) -> None:
+    """Run the archive in the foreground until Ctrl-C or SIGTERM.
+
+    Everything else is set by environment or file, see docs/settings.md.
+    """
+    settings = read_settings(host=host, port=port, workers=workers, data_dir=data_dir)
+    configure_logging(settings.log_level, settings.log_format)
+    # Before anything is started: a busy port is the most frequent mistake.
+    with bind(settings.host, settings.port) as listening:
+        asyncio.run(_serve(_complete(settings, listening), listening))
+
+
+def _complete(settings: Settings, listening: socket.socket) -> Settings:
+    """Fill in what is known only now: the real port and the absolute data folder."""
+    return settings.model_copy(update={"port": listening.getsockname()[1], "data_dir": settings.data_dir.resolve()})
+
+
+async def _serve(settings: Settings, listening: socket.socket) -> None:
+    stop = asyncio.Event()
+    supervisor: Supervisor | None = None
+
+    def on_signal() -> None:
+        stop.set()
+        if supervisor is not None:
+            supervisor.request_stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+    async with _database(settings) as url:
+        await upgrade(url)
+        if stop.is_set():
+            return
+        with _metrics_folder() as metrics:
+            settings = settings.model_copy(update={"database_url": SecretStr(url)})
+            supervisor = Supervisor(settings, listening, metrics_folder=metrics)
+            ready: asyncio.Future[None] = loop.create_future()
+            ready.add_done_callback(lambda _: click.echo(_next_steps(settings)))
+            try:
+                await supervisor.run(ready)
+            except* SetupError as group:
+                raise group.exceptions[0] from None
+
+
+@contextlib.asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[str]:
+    """Give the URL of the database: the operator's own, or a private one that runs as long as this block."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    connections = settings.workers * (settings.database_connections + settings.search_connections)
+    postgres = EmbeddedPostgres(settings.data_dir, max_connections=connections + _SPARE_CONNECTIONS)
+    url = await asyncio.to_thread(postgres.start)
+    watch = asyncio.create_task(_keep_running(postgres))
+    try:
+        yield url
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+        await asyncio.to_thread(postgres.stop)
+
+
+async def _keep_running(postgres: EmbeddedPostgres) -> None:
+    """Start the private server again when it has died; the workers' pools connect anew by themselves."""
+    while True:
+        await asyncio.sleep(0.5)
+        if postgres.process_id is None:
+            logger.error("the private PostgreSQL has ended and is started again")
+            try:
+                await asyncio.to_thread(postgres.start)
+            except SetupError as error:
+                logger.error("the private PostgreSQL does not start: %s", error)
+                await asyncio.sleep(10)
+
+
+@contextlib.contextmanager
+def _metrics_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="dicomweb-archive-metrics-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _next_steps(settings: Settings) -> str:
+    program = program_name()
+    root = f"http://{settings.host}:{settings.port}/dicom-web"
+    target = "" if root == "http://127.0.0.1:8000/dicom-web" else f" --to {root}"
+    return f"""
+The archive is ready.
+
+  DICOMweb     {settings.service_root}
+  API pages    {settings.base_url}/docs
+  Data         {settings.data_dir}
+
+What to do next, in another terminal:
+
+  {program} demo{target}              store a generated study
+  {program} store FOLDER{target}      store your own DICOM files
+  {program} search studies            see what is there (--help tells more)
+
+Stop with Ctrl-C; everything stored is kept.
+"""
+
+
+commands: list[click.Command] = [serve]
