@@ -1,0 +1,13 @@
+"""Commands against any DICOMweb server: store, search, download, and a phantom study to try them with.
+
+Everything here speaks HTTP only; nothing knows how this archive works inside. `httpx` lives in this package.
+"""
+
+import click
+
+from dicomweb_archive.cli.client.demo import demo
+from dicomweb_archive.cli.client.download import download
+from dicomweb_archive.cli.client.search import search
+from dicomweb_archive.cli.client.store import store
+
+commands: list[click.Command] = [store, search, download, demo]

@@ -1,0 +1,130 @@
+"""Search results as a table, as CSV or as DICOM JSON."""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from dicomweb_archive.cli.client.searching import Row, SearchLevel
+from dicomweb_archive.dicom.tags import keyword_of, parse_tag
+
+_STUDY = ("PatientID", "PatientName", "StudyDate", "ModalitiesInStudy", "StudyDescription", "AccessionNumber")
+_COLUMNS = {
+    SearchLevel.STUDIES: (
+        *_STUDY,
+        "NumberOfStudyRelatedSeries",
+        "NumberOfStudyRelatedInstances",
+        "StudyInstanceUID",
+    ),
+    SearchLevel.SERIES: (
+        "Modality",
+        "SeriesNumber",
+        "SeriesDescription",
+        "NumberOfSeriesRelatedInstances",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+    ),
+    SearchLevel.INSTANCES: (
+        "InstanceNumber",
+        "SOPClassUID",
+        "Rows",
+        "Columns",
+        "NumberOfFrames",
+        "SeriesInstanceUID",
+        "SOPInstanceUID",
+    ),
+}
+_TABLE_HEADS = {
+    "NumberOfStudyRelatedSeries": "Series",
+    "NumberOfStudyRelatedInstances": "Instances",
+    "NumberOfSeriesRelatedInstances": "Instances",
+    "ModalitiesInStudy": "Modalities",
+}
+
+
+def columns_of(level: SearchLevel, include: Sequence[str]) -> list[tuple[str, int]]:
+    """Choose the columns of a table or CSV as (heading, tag): the level's usual ones and the included ones."""
+    columns = [(name, parse_tag(name)) for name in _COLUMNS[level]]
+    for name in include:
+        # Paths into sequences, private names and `all` have no single column.
+        tag = _tag_or_none(name)
+        if tag is not None and tag not in {known for _, known in columns}:
+            columns.append((keyword_of(tag) or f"{tag:08X}", tag))
+    return columns
+
+
+def text_of(row: Row, tag: int) -> str:
+    """Show an attribute of a match on one line: several values with backslashes, names by their first group."""
+    element = row.get(f"{tag:08X}")
+    values = element.get("Value") if isinstance(element, dict) else None
+    return "\\".join(_value_text(value) for value in values) if isinstance(values, list) else ""
+
+
+async def write_json(rows: AsyncIterator[Row]) -> int:
+    """Print one JSON array, row by row."""
+    count = 0
+    async for row in rows:
+        click.echo(("[\n" if count == 0 else ",\n") + json.dumps(row, ensure_ascii=False), nl=False)
+        count += 1
+    click.echo("\n]" if count else "[]")
+    return count
+
+
+async def write_csv(rows: AsyncIterator[Row], columns: Sequence[tuple[str, int]]) -> int:
+    """Print CSV with a heading (RFC 4180), row by row."""
+    click.echo(_csv_line(name for name, _ in columns), nl=False)
+    count = 0
+    async for row in rows:
+        click.echo(_csv_line(text_of(row, tag) for _, tag in columns), nl=False)
+        count += 1
+    return count
+
+
+async def write_table(rows: AsyncIterator[Row], columns: Sequence[tuple[str, int]]) -> int:
+    """Print a table; its column widths need all rows, so it suits what a person reads."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, _ in columns:
+        table.add_column(_TABLE_HEADS.get(name, name), no_wrap=name.endswith("UID"), overflow="fold")
+    count = 0
+    async for row in rows:
+        table.add_row(*(_plain(text_of(row, tag)) for _, tag in columns))
+        count += 1
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        # Without a terminal there is no width to fit into: nothing is to be wrapped for a pipe.
+        console = Console(markup=False, highlight=False, width=10_000)
+    console.print(table)
+    return count
+
+
+def _csv_line(texts: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(list(texts))
+    return line.getvalue()
+
+
+def _value_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        # A person name has groups; an item of a sequence has tags and does not fit on a line.
+        groups = [value.get(group) for group in ("Alphabetic", "Ideographic", "Phonetic")]
+        return next((group for group in groups if isinstance(group, str)), "…")
+    return str(value)
+
+
+def _plain(text: str) -> str:
+    """Keep control characters of a value from the terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _tag_or_none(name: str) -> int | None:
+    try:
+        return parse_tag(name)
+    except ValueError:
+        return None
