@@ -1,0 +1,95 @@
+"""Dictionary: the paths and distinct values of the whole archive, one row each."""
+
+from collections.abc import Mapping, Sequence
+
+from dicomweb_archive.index.engine import Connection, Database
+from dicomweb_archive.index.terms import SegmentTerms, TermRow
+
+# Adds paths seen for the first time. Rows that exist are skipped before an id is drawn for them, and the order
+# is the same for everybody, so that two stores never wait for each other in a circle.
+INSERT_PATHS = """
+insert into path (path, vr)
+select new.path, new.vr from unnest($1::text[], $2::text[]) as new(path, vr)
+where not exists (select 1 from path known where known.path = new.path)
+order by new.path
+on conflict (path) do nothing
+"""
+
+# Finds the ids of paths.
+FIND_PATHS = "select path, id from path where path = any($1::text[])"
+
+# Adds values seen for the first time, in the order of their hashes (see INSERT_PATHS).
+INSERT_TERMS = """
+insert into term (hash, path_id, value, number)
+select new.hash, new.path_id, new.value, new.number
+from unnest($1::int8[], $2::int4[], $3::text[], $4::float8[]) as new(hash, path_id, value, number)
+order by new.hash
+on conflict (hash) do nothing
+"""
+
+_KNOWN_TERMS = 200_000
+_KNOWN_PATHS = 50_000
+
+
+class Dictionary:
+    """Makes sure that the terms of segments have their rows before the segments themselves are written.
+
+    The rows go in by a transaction of their own: written inside the main one they made stores of new values
+    wait for each other (spike: 91 against 1,639 transactions/s). A row without a segment does no harm. Rows
+    are never removed while the archive runs, so what was seen once is remembered, within bounds.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known_paths: dict[str, int] = {}
+        self._known_terms: set[int] = set()
+
+    async def add(self, segments: Sequence[SegmentTerms]) -> dict[str, int]:
+        """Write the rows that are missing; return the id of each path of the segments."""
+        vrs = {path: vr for terms in segments for path, vr in terms.paths.items()}
+        rows = {row.hash: row for terms in segments for row in terms.dictionary}
+        ids = {path: self._known_paths[path] for path in vrs if path in self._known_paths}
+        new_vrs = {path: vr for path, vr in vrs.items() if path not in ids}
+        new_rows = [row for value, row in rows.items() if value not in self._known_terms]
+        if new_vrs or new_rows:
+            async with self._database.transaction() as connection:
+                await _insert_missing(connection, ids, new_vrs, new_rows)
+            self._remember(ids, rows)
+        return ids
+
+    def _remember(self, ids: dict[str, int], rows: dict[int, TermRow]) -> None:
+        """Remember what is committed; forgetting everything at the bound is simple and costs one store."""
+        if len(self._known_paths) > _KNOWN_PATHS:
+            self._known_paths.clear()
+        if len(self._known_terms) > _KNOWN_TERMS:
+            self._known_terms.clear()
+        self._known_paths.update(ids)
+        self._known_terms.update(rows)
+
+
+async def add_to_dictionary(connection: Connection, segments: Sequence[SegmentTerms]) -> dict[str, int]:
+    """Write the rows that are missing within the caller's transaction; for rare work with few new values."""
+    ids: dict[str, int] = {}
+    vrs = {path: vr for terms in segments for path, vr in terms.paths.items()}
+    rows = {row.hash: row for terms in segments for row in terms.dictionary}
+    await _insert_missing(connection, ids, vrs, list(rows.values()))
+    return ids
+
+
+async def _insert_missing(
+    connection: Connection, ids: dict[str, int], vrs: Mapping[str, str], rows: Sequence[TermRow]
+) -> None:
+    """Insert paths, adding their ids to `ids`, and then the values that refer to them."""
+    if vrs:
+        paths = sorted(vrs)
+        await connection.execute(INSERT_PATHS, paths, [vrs[path] for path in paths])
+        ids.update(await connection.fetch(FIND_PATHS, paths))
+    if rows:
+        rows = sorted(rows)
+        await connection.execute(
+            INSERT_TERMS,
+            [row.hash for row in rows],
+            [ids[row.path] for row in rows],
+            [row.text for row in rows],
+            [row.number for row in rows],
+        )

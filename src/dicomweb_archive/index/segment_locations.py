@@ -1,0 +1,95 @@
+"""Locations of a segment: where in each instance's file pixels, frames and bulk values lie, as one small blob."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from dicomweb_archive.dicom.instance import BulkValue, PixelData, ScannedInstance
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayout:
+    """What of an instance's file is known besides its attributes; offsets count from the file's first byte."""
+
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    pixel_data: PixelData | None
+    bulk: tuple[BulkValue, ...]
+    neutralised: bool
+
+
+def layout_of(scanned: ScannedInstance) -> FileLayout:
+    """Take the layout from what the scanner found."""
+    return FileLayout(
+        transfer_syntax_uid=scanned.transfer_syntax_uid,
+        sop_class_uid=scanned.sop_class_uid,
+        pixel_data=scanned.pixel_data,
+        bulk=scanned.bulk,
+        neutralised=scanned.preamble_neutralised,
+    )
+
+
+def encode_locations(layouts: Sequence[FileLayout]) -> bytes:
+    """Write the layouts of a segment's instances in order of position."""
+    return zlib.compress(orjson.dumps([_encode(layout) for layout in layouts]))
+
+
+def decode_locations(locations: bytes) -> list[FileLayout]:
+    """Read the layouts back, in order of position."""
+    return [_decode(entry) for entry in orjson.loads(zlib.decompress(locations))]
+
+
+def _encode(layout: FileLayout) -> dict[str, Any]:
+    pixels = layout.pixel_data
+    return {
+        "ts": layout.transfer_syntax_uid,
+        "sc": layout.sop_class_uid,
+        "px": pixels
+        and [
+            pixels.tag,
+            pixels.vr,
+            pixels.offset,
+            pixels.length,
+            pixels.encapsulated,
+            pixels.fragments,
+            pixels.basic_offset_table,
+            pixels.extended_offset_table,
+        ],
+        "bulk": [tuple(value) for value in layout.bulk],
+        "neutral": layout.neutralised,
+    }
+
+
+def _decode(entry: dict[str, Any]) -> FileLayout:
+    return FileLayout(
+        transfer_syntax_uid=entry["ts"],
+        sop_class_uid=entry["sc"],
+        pixel_data=None if entry["px"] is None else _decode_pixels(*entry["px"]),
+        bulk=tuple(BulkValue(*value) for value in entry["bulk"]),
+        neutralised=entry["neutral"],
+    )
+
+
+def _decode_pixels(
+    tag: int,
+    vr: str,
+    offset: int,
+    length: int,
+    encapsulated: bool,
+    fragments: list[list[int]],
+    basic_offset_table: list[int],
+    extended_offset_table: list[list[int]],
+) -> PixelData:
+    return PixelData(
+        tag=tag,
+        vr=vr,
+        offset=offset,
+        length=length,
+        encapsulated=encapsulated,
+        fragments=tuple((start, size) for start, size in fragments),
+        basic_offset_table=tuple(basic_offset_table),
+        extended_offset_table=tuple((start, size) for start, size in extended_offset_table),
+    )

@@ -1,0 +1,202 @@
+"""Terms: what a segment is found by, one keyed 64-bit hash for each distinct value of each attribute.
+
+A term says that some instance of the segment has this value at this path. Paths are the names of
+`dicom.query.AttributePath`: tags joined by `.`, private ones by creator. See `docs/design/0004-tag-index.md`.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple, TypeAlias
+
+from dicomweb_archive.dicom.instance import Attributes, Element, Value
+from dicomweb_archive.dicom.matching import MatchValue, normalise
+from dicomweb_archive.dicom.query import PathStep
+
+DISTINCT_LIMIT = 32
+"""A path with more distinct values than this in one segment becomes a zone (its bounds) instead of terms."""
+
+TERMS_LIMIT = 20_000
+"""Most terms of one segment. Attributes at the top go first; what is beyond is found by other keys only."""
+
+PATH_LIMIT = 512
+"""Longest path that is indexed, in characters: a B-tree entry has to fit into a third of a page."""
+
+TEXT_LIMIT = 512
+"""Longest text kept in the dictionary, in zones and for re-checks; the hash covers the whole value."""
+
+SEQUENCE_LIMIT = 64 * 1024
+"""Sequences whose JSON is longer than this are left out of the re-check form (bytes)."""
+
+_BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_EMPTY_JSON_BYTES = len(b'{"vr":"XX"}')
+_LAST_CHARACTER = "\U0010ffff"
+
+RecheckValue: TypeAlias = "str | float | dict[str, list[RecheckValue]]"
+Recheck: TypeAlias = list[RecheckValue]
+"""The values of one element as they are compared: texts, numbers, or items of the same form."""
+
+
+class TermRow(NamedTuple):
+    """One distinct value as the dictionary keeps it; `text` is at most `TEXT_LIMIT` characters."""
+
+    hash: int
+    path: str
+    text: str
+    number: float | None
+
+
+class ZoneRow(NamedTuple):
+    """Bounds of the values of one path in a segment; every number lies in `low..high`, every text in the others.
+
+    Texts have no bounds when all values are numbers, numbers none when there are none.
+    """
+
+    path: str
+    low: float | None
+    high: float | None
+    low_text: str | None
+    high_text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTerms:
+    """Everything that a segment is found by; `paths` gives the VR of each path that occurs."""
+
+    hashes: list[int]
+    dictionary: list[TermRow]
+    zones: list[ZoneRow]
+    paths: dict[str, str]
+
+
+def term_hash(secret: bytes, path: str, text: str) -> int:
+    """Hash one value of one path to a signed 64-bit term.
+
+    Keyed, so that nobody outside can craft two values that collide; computed, so that storing needs no look-up
+    and a rebuilt archive has the same terms.
+    """
+    digest = blake2b(f"{path}\0{text}".encode(), digest_size=8, key=secret).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def step_name(tag: int, attributes: Attributes) -> str:
+    """Name one step of a path; a private element goes by its creator's name, not its block (PS3.5 7.8.1)."""
+    if not tag & 0x10000 or tag & 0xFFFF < 0x1000:
+        return f"{tag:08X}"
+    creator = attributes.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+    name = creator_name(creator)
+    return f"{tag:08X}" if name is None else str(PathStep(tag, name))
+
+
+def creator_name(element: Element | None) -> str | None:
+    """Return the name in a private creator element, cleaned like every other text."""
+    if element is None or not element.values or not isinstance(element.values[0], str):
+        return None
+    cleaned = normalise("LO", element.values[0])
+    return cleaned[0].text if cleaned else None
+
+
+class TermCollector:
+    """Gathers the distinct values of one segment, and hands out each element in the form for re-checks."""
+
+    def __init__(self) -> None:
+        self._distinct: dict[str, dict[str, float | None]] = {}
+        self._vrs: dict[str, str] = {}
+        # The same value comes back in many instances and items; a look-up costs a twentieth of normalising.
+        self._normalised: dict[tuple[str, Value], tuple[MatchValue, ...]] = {}
+
+    def add(self, path: str, element: Element) -> Recheck | None:
+        """Collect an element and all below it.
+
+        Returns:
+            its values for re-checks, `[]` when it is present but empty, `None` when it cannot be matched
+            (bulk, binary, a path or sequence beyond the limits).
+        """
+        if element.is_bulk or len(path) > PATH_LIMIT:
+            return None
+        if element.vr == "SQ":
+            return self._add_sequence(path, element)
+        if element.vr in _BINARY_VRS and len(element.json) > _EMPTY_JSON_BYTES:
+            return None
+        distinct = self._distinct_of(path, element.vr)
+        recheck: Recheck = []
+        found = False
+        for match in self._match_values(element.vr, element.values):
+            found = True
+            distinct[match.text] = match.number
+            if match.number is not None and math.isfinite(match.number):
+                recheck.append(match.number)
+            elif len(match.text) <= TEXT_LIMIT:
+                recheck.append(match.text)
+        if not found:
+            distinct[""] = None
+        return recheck
+
+    def finish(self, secret: bytes) -> SegmentTerms:
+        """Turn what was collected into terms, zones and dictionary rows."""
+        result = SegmentTerms([], [], [], {})
+        for path in sorted(self._distinct, key=lambda path: (path.count("."), path)):
+            distinct = self._distinct[path]
+            if len(distinct) - ("" in distinct) > DISTINCT_LIMIT:
+                result.zones.append(_zone(path, distinct))
+                distinct = {text: number for text, number in distinct.items() if not text}
+            if len(result.hashes) + len(distinct) > TERMS_LIMIT:
+                break
+            result.paths[path] = self._vrs[path]
+            for text, number in distinct.items():
+                term = term_hash(secret, path, text)
+                result.hashes.append(term)
+                result.dictionary.append(TermRow(term, path, text[:TEXT_LIMIT], number))
+        result.zones[:] = [zone for zone in result.zones if zone.path in result.paths]
+        result.hashes.sort()
+        result.dictionary.sort()
+        return result
+
+    def _distinct_of(self, path: str, vr: str) -> dict[str, float | None]:
+        distinct = self._distinct.get(path)
+        if distinct is None:
+            distinct = self._distinct[path] = {}
+            self._vrs[path] = vr
+        return distinct
+
+    def _match_values(self, vr: str, values: Iterable[Value]) -> Iterable[MatchValue]:
+        known = self._normalised
+        for value in values:
+            if value is None or not isinstance(value, str | int | float):
+                continue
+            matches = known.get((vr, value))
+            if matches is None:
+                matches = known[vr, value] = tuple(m for m in normalise(vr, value) if m.text)
+            yield from matches
+
+    def _add_sequence(self, path: str, element: Element) -> Recheck | None:
+        items: Recheck = []
+        for item in element.values:
+            if item is None or isinstance(item, str | int | float):
+                continue
+            form: dict[str, Recheck] = {}
+            for tag, inner in item.items():
+                step = step_name(tag, item)
+                recheck = self.add(f"{path}.{step}", inner)
+                if recheck is not None:
+                    # Two private blocks of one creator have the same path.
+                    form[step] = form.get(step, []) + recheck
+            items.append(form)
+        if not items:
+            self._distinct_of(path, "SQ")[""] = None
+        return items if len(element.json) <= SEQUENCE_LIMIT else None
+
+
+def _zone(path: str, distinct: dict[str, float | None]) -> ZoneRow:
+    """Bound the values of a path; the empty value stays a term and does not count."""
+    texts = [text for text in distinct if text]
+    numbers = [n for n in distinct.values() if n is not None and math.isfinite(n)]
+    low, high = (min(numbers), max(numbers)) if numbers else (None, None)
+    if len(numbers) == len(texts):
+        return ZoneRow(path, low, high, None, None)
+    highest = max(texts)
+    if len(highest) > TEXT_LIMIT:
+        # A prefix alone would lie below the value that it stands for.
+        highest = highest[:TEXT_LIMIT] + _LAST_CHARACTER
+    return ZoneRow(path, low, high, min(texts)[:TEXT_LIMIT], highest)
