@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,10 +69,19 @@ async def _prepare_template(server: TestServer) -> None:
     await upgrade(server.url_of(TEMPLATE))
 
 
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A short-named folder that other users may pass through; pytest's own are private, and root drops to a user."""
+    with tempfile.TemporaryDirectory(prefix="dwa-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
+def database_server() -> Iterator[TestServer]:
     """The private server of this test process."""
-    with running_server(tmp_path_factory.mktemp("database")) as server:
+    with open_folder() as folder, running_server(folder) as server:
         yield server
 
 

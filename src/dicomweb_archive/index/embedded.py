@@ -130,6 +130,7 @@ class EmbeddedPostgres:
         if self._lock is not None and self._socket_folder != self.cluster:
             with contextlib.suppress(OSError):
                 self._socket_folder.rmdir()
+            self._socket_folder = self.cluster
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -148,8 +149,7 @@ class EmbeddedPostgres:
         account = choose_account(installation, self.cluster)
         if not account.can_run(installation / "bin" / "initdb", "--version"):
             logger.info("PostgreSQL's programs are copied to where user %d can run them", account.uid)
-            stamp = hashlib.sha256(str((installation / "bin" / "postgres").stat()).encode()).hexdigest()[:12]
-            installation = copy_installation(installation, self.data_dir / f"postgres-programs-{stamp}")
+            installation = copy_installation(installation, self.data_dir)
         self._installation = installation
         version = program_version(installation, account)
         if self.cluster.exists():

