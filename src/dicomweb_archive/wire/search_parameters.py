@@ -1,0 +1,265 @@
+"""The query string of a search: from its bytes to a SearchQuery (PS3.18 8.3.4, 10.6.1).
+
+Our extensions: any attribute may be a key or a field at any level, however deep in sequences; a UID list may
+also be separated by backslashes, as viewers send it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from dicomweb_archive.dicom.query import (
+    AttributePath,
+    Key,
+    Level,
+    Matching,
+    SearchQuery,
+)
+from dicomweb_archive.dicom.tags import is_private_creator
+from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
+from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError, harmless
+from dicomweb_archive.wire.date_time_pairs import combine_date_times
+from dicomweb_archive.wire.match_values import ValueLimits, parse_matching
+
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UINT = re.compile(r"[0-9]{1,10}")
+_ZONE = re.compile(r"[+-](?:0[0-9]|1[0-4])[0-5][0-9]")
+_TIMEZONE_OFFSET: Final = 0x00080201
+_MOST_UINT: Final = 2**31 - 1
+_MOST_WARNINGS: Final = 10
+_UNMATCHABLE_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
+
+_SWITCHES: Final[Mapping[str, str]] = {
+    "fuzzymatching": "The fuzzymatching parameter is not supported. Only literal matching has been performed.",
+    "emptyvaluematching": "The emptyvaluematching parameter is not supported. "
+    "Empty Value Matching has not been performed.",
+    "multiplevaluematching": "The multiplevaluematching parameter is not supported. "
+    "Multiple Value Matching has not been performed.",
+}
+"""Parameters that are not supported yet, each with the warning that PS3.18 8.3.4 asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """Bounds of a search request."""
+
+    default_limit: int = 1000
+    max_limit: int = 5000
+    max_offset: int = 10_000_000
+    query_bytes: int = 16 * 1024
+    parameters: int = 200
+    fields: int = 500
+    depth: int = 16
+    values: ValueLimits = field(default_factory=ValueLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """A search as it was asked for.
+
+    Attributes:
+        warnings: texts for `Warning: 299` headers; they name parameters, never values.
+        accept: the `accept` parameter (PS3.18 8.3.3.1).
+    """
+
+    query: SearchQuery
+    warnings: tuple[str, ...] = ()
+    accept: str | None = None
+
+
+def split_query(query_string: bytes, limits: SearchLimits = SearchLimits()) -> list[tuple[str, str]]:
+    """Split a raw query string into decoded names and values (PS3.18 8.3.1); a plus sign stays one.
+
+    Raises:
+        InvalidParameterError: it is too long, or a name or value is wrongly percent-encoded, not UTF-8, or
+            holds NUL. The parameter is named unless its name is the trouble.
+    """
+    if len(query_string) > limits.query_bytes:
+        raise InvalidParameterError("the query string", accepted=f"at most {limits.query_bytes} bytes")
+    pieces = [piece for piece in query_string.split(b"&") if piece]
+    if len(pieces) > limits.parameters:
+        raise InvalidParameterError("the query string", accepted=f"at most {limits.parameters} parameters")
+    pairs = []
+    for piece in pieces:
+        raw_name, _, raw_value = piece.partition(b"=")
+        name = _decode(raw_name, "a parameter name")
+        pairs.append((name, _decode(raw_value, harmless(name) or "a parameter")))
+    return pairs
+
+
+def parse_search(
+    pairs: Sequence[tuple[str, str]],
+    level: Level,
+    *,
+    study_instance_uid: str | None = None,
+    series_instance_uid: str | None = None,
+    relational: bool = False,
+    limits: SearchLimits = SearchLimits(),
+) -> SearchRequest:
+    """Understand the parameters of a search (PS3.18 8.3.4).
+
+    Unknown parameters are ignored with a warning (8.3). The page size is cut to the largest one allowed.
+
+    Raises:
+        InvalidParameterError: a known parameter is repeated or has a value that does not fit.
+        InvalidMatchError: the same, of a matching parameter.
+    """
+    reading = _Reading(limits)
+    keys = reading.read(pairs)
+    plain, combined = combine_date_times(keys)
+    return SearchRequest(
+        SearchQuery(
+            level,
+            plain,
+            combined,
+            study_instance_uid=study_instance_uid,
+            series_instance_uid=series_instance_uid,
+            include=tuple(reading.include.values()),
+            include_all=reading.include_all,
+            limit=min(reading.limit, limits.max_limit),
+            offset=reading.offset,
+            relational=relational,
+        ),
+        tuple(reading.warnings),
+        reading.accept,
+    )
+
+
+def _decode(raw: bytes, name: str) -> str:
+    if raw.count(b"%") != len(_PERCENT.findall(raw)):
+        raise InvalidParameterError(name, accepted="percent-encoding with two hexadecimal digits")
+    try:
+        text = _PERCENT.sub(lambda found: bytes.fromhex(found[1].decode()), raw).decode("utf-8")
+    except UnicodeDecodeError:
+        # Without a cause: the exception's text would repeat the value.
+        raise InvalidParameterError(name, accepted="UTF-8") from None
+    if "\0" in text:
+        raise InvalidParameterError(name, accepted="text without NUL")
+    return text
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What has been read of a query string so far."""
+
+    limits: SearchLimits
+    limit: int = field(init=False)
+    offset: int = 0
+    include: dict[str, AttributePath] = field(default_factory=dict)
+    include_all: bool = False
+    accept: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    zone: str = ""
+    names: AttributeNames = field(init=False)
+    fields: int = 0
+
+    def __post_init__(self) -> None:
+        self.limit = self.limits.default_limit
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> list[Key]:
+        """Read all parameters; returns the matching keys."""
+        self._check_repetition(pairs)
+        self.names = AttributeNames(pairs, depth=self.limits.depth)
+        attributes = [(name, value) for name, value in pairs if not self._read_control(name, value)]
+        for name, value in pairs:
+            if name == "includefield":
+                self._read_fields(value)
+        keys = self._read_keys(attributes)
+        seen: set[str] = set()
+        for path, _ in keys:
+            if str(path) in seen:
+                raise InvalidParameterError("an attribute given twice", accepted="each attribute once")
+            seen.add(str(path))
+        return [Key(path, matching) for path, matchings in keys for matching in matchings]
+
+    def _check_repetition(self, pairs: Sequence[tuple[str, str]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen and name != "includefield":
+                raise InvalidParameterError(harmless(name) or "a parameter", accepted="each parameter once")
+            seen.add(name)
+
+    def _read_control(self, name: str, value: str) -> bool:
+        """Read a parameter that is no attribute; tells whether it was one."""
+        match name:
+            case "limit":
+                self.limit = _parse_uint(name, value, _MOST_UINT)
+            case "offset":
+                self.offset = _parse_uint(name, value, self.limits.max_offset)
+            case "accept":
+                self.accept = value
+            case "charset":
+                if value.lower() not in ("utf-8", "utf8"):
+                    raise InvalidParameterError(name, accepted="UTF-8")
+            case "includefield":
+                pass
+            case _ if name in _SWITCHES:
+                if value not in ("true", "false"):
+                    raise InvalidParameterError(name, accepted="true or false")
+                if value == "true":
+                    self.warnings.append(_SWITCHES[name])
+            case _:
+                return False
+        return True
+
+    def _read_fields(self, value: str) -> None:
+        names = value.split(",", self.limits.fields)
+        self.fields += len(names)
+        if self.fields > self.limits.fields:
+            raise InvalidParameterError("includefield", accepted=f"at most {self.limits.fields} attributes")
+        for name in names:
+            if not name:
+                raise InvalidParameterError("includefield", accepted="keywords, tags or all, separated by commas")
+            if name == "all":
+                self.include_all = True
+                continue
+            try:
+                path = self.names.parse(name)
+            except (UnknownAttributeError, InvalidMatchError):
+                self._warn_ignored(name, "field")
+            else:
+                self.include.setdefault(str(path), path)
+
+    def _read_keys(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[AttributePath, tuple[Matching, ...]]]:
+        keys = []
+        creators: list[tuple[AttributePath, str, str]] = []
+        for name, value in pairs:
+            try:
+                path = self.names.parse(name)
+            except UnknownAttributeError:
+                self._warn_ignored(name, "parameter")
+                continue
+            if path.tag == _TIMEZONE_OFFSET and value:
+                self._read_zone(name, value)
+            elif path.steps[-1].private_creator is None and is_private_creator(path.tag):
+                creators.append((path, name, value))
+            elif path.vr in _UNMATCHABLE_VRS and value.strip("* "):
+                self._warn_ignored(name, "parameter")
+            else:
+                keys.append((path, name, value))
+        # A creator that only tells a block apart is no condition of its own: blocks differ between data sets.
+        keys += [entry for entry in creators if entry[0].tag not in self.names.used_creators]
+        return [
+            (path, parse_matching(path.vr, name, value, limits=self.limits.values, zone=self.zone))
+            for path, name, value in keys
+        ]
+
+    def _read_zone(self, name: str, value: str) -> None:
+        """Take the request's time zone; it is not a key (PS3.18 8.3.4.1.1)."""
+        if not _ZONE.fullmatch(value):
+            raise InvalidMatchError(name, accepted="an offset +HHMM or -HHMM")
+        self.zone = value
+        self.warnings.append("TimezoneOffsetFromUTC was applied to date-times only, not to dates and times.")
+
+    def _warn_ignored(self, name: str, what: str) -> None:
+        named = f"The {what} {name}" if harmless(name) else f"A {what}"
+        text = f"{named} is not supported and has been ignored."
+        if len(self.warnings) < _MOST_WARNINGS and text not in self.warnings:
+            self.warnings.append(text)
+
+
+def _parse_uint(name: str, value: str, most: int) -> int:
+    if not _UINT.fullmatch(value) or int(value) > most:
+        raise InvalidParameterError(name, accepted=f"a whole number from 0 to {most}")
+    return int(value)

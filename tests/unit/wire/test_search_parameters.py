@@ -1,0 +1,389 @@
+"""Query strings become searches; bad ones are refused with the parameter's name and without its value."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicomweb_archive.dicom.instance import Element
+from dicomweb_archive.dicom.matching import DAY_SECONDS, matches, normalise
+from dicomweb_archive.dicom.query import Key, Level, Matching, Range, SingleValue, UidList, Universal, WildCard
+from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
+from dicomweb_archive.wire.search_parameters import SearchLimits, SearchRequest, parse_search, split_query
+
+
+def search(query_string: str, limits: SearchLimits | None = None) -> SearchRequest:
+    limits = limits or SearchLimits()
+    raw = query_string.encode("utf-8", "surrogateescape")
+    return parse_search(split_query(raw, limits), Level.STUDY, limits=limits)
+
+
+def keys(query_string: str) -> dict[str, Matching]:
+    return {str(key.path): key.matching for key in search(query_string).query.keys}
+
+
+def day(year: int, month: int, day_: int) -> float:
+    return float(date(year, month, day_).toordinal() * DAY_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("query_string", "path", "matching"),
+    [
+        ("PatientID=A%20B", "00100020", SingleValue("A B")),
+        ("00100020=A+B", "00100020", SingleValue("A+B")),
+        ("0020000d=1.2", "0020000D", SingleValue("1.2")),
+        ("StudyInstanceUID=1.2,1.3,1.2", "0020000D", UidList(("1.2", "1.3"))),
+        ("StudyInstanceUID=1.2%5C1.3", "0020000D", UidList(("1.2", "1.3"))),
+        ("PatientName=*SMITH*", "00100010", WildCard("*SMITH*")),
+        ("PatientName=SM??H", "00100010", WildCard("SM??H")),
+        ("PatientName=M%C3%9CLLER", "00100010", SingleValue("MÜLLER")),
+        ("PatientName==%E5%B1%B1*=", "00100010", WildCard("山*")),
+        ("PatientName=a**b***", "00100010", WildCard("a*b*")),
+        ("PatientName=*", "00100010", Universal()),
+        ("PatientName=", "00100010", Universal()),
+        ("PatientName", "00100010", Universal()),
+        ("StudyInstanceUID=*", "0020000D", Universal()),
+        ("StudyDate=20240501", "00080020", SingleValue("20240501")),
+        ("StudyDate=20240501-20240503", "00080020", Range(day(2024, 5, 1), day(2024, 5, 3))),
+        ("StudyDate=20240501-", "00080020", Range(day(2024, 5, 1), None)),
+        ("StudyDate=-20240501", "00080020", Range(None, day(2024, 5, 1))),
+        ("StudyTime=1030-113000.5", "00080030", Range(37_800, 41_400.5)),
+        ("SeriesNumber=5", "00200011", SingleValue("5")),
+        ("ModalitiesInStudy=CT", "00080061", SingleValue("CT")),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=X", "00400275.00400009", SingleValue("X")),
+        ("00400275.00401001=X", "00400275.00401001", SingleValue("X")),
+        ("00290010=ACME&00291002=x", '0029"ACME"02', SingleValue("x")),
+        ("00290010=ACME", "00290010", SingleValue("ACME")),
+        ("00091234=x&00090012=Y&a=1", '0009"Y"34', SingleValue("x")),
+        ("00081199=", "00081199", Universal()),
+        ("0008FFFF=odd", "0008FFFF", SingleValue("odd")),
+        ("PixelData=", "7FE00010", Universal()),
+        ("InstitutionName=a,b", "00080080", SingleValue("a,b")),
+        ("AffectedSOPClassUID=1&FrameIncrementPointer=00181063", "00280009", SingleValue("00181063")),
+    ],
+)
+def test_a_parameter_becomes_a_key(query_string: str, path: str, matching: Matching) -> None:
+    assert keys(query_string) == {path: matching}
+
+
+def test_each_group_of_a_name_is_a_key_of_its_own() -> None:
+    query = search("PatientName=Yamada*=%E5%B1%B1*").query
+    assert [key.matching for key in query.keys] == [WildCard("Yamada*"), WildCard("山*")]
+
+
+@pytest.mark.parametrize(
+    ("high", "last", "beyond"),
+    [
+        ("2024", "20241231235959.9", "20250101000000"),
+        ("202402", "20240229235959.9", "20240301000000"),
+        ("20240501", "20240501235959.9", "20240502000000"),
+        ("2024050110", "20240501105959.9", "20240501110000"),
+        ("20240501103000", "20240501103000.9", "20240501103001"),
+        ("20240501103000+0100", "20240501093000.9", "20240501093001"),
+    ],
+)
+def test_a_short_upper_bound_reaches_to_the_end_of_what_it_says(high: str, last: str, beyond: str) -> None:
+    (key,) = search(f"AcquisitionDateTime=-{high.replace('+', '%2B')}").query.keys
+    assert isinstance(key.matching, Range)
+    assert key.matching.high is not None
+    inside, outside = (normalise("DT", text)[0].number for text in (last, beyond))
+    assert inside is not None
+    assert outside is not None
+    assert inside <= key.matching.high < outside
+
+
+def moment(*parts: int) -> float:
+    at = datetime(*parts, tzinfo=UTC)  # type: ignore[misc, arg-type]
+    return at.toordinal() * DAY_SECONDS + at.hour * 3600.0 + at.minute * 60
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [
+        ("20240501-0500-20240502-0500", moment(2024, 5, 1, 5), moment(2024, 5, 3, 5)),
+        ("20240501-20240502-0500", moment(2024, 5, 1), moment(2024, 5, 3, 5)),
+        ("20240501-0500-", moment(2024, 5, 1, 5), None),
+        ("-20240502-0500", None, moment(2024, 5, 3, 5)),
+        ("2023-2024", moment(2023, 1, 1), moment(2025, 1, 1)),
+    ],
+)
+def test_hyphens_of_offsets_and_of_ranges_are_told_apart(value: str, low: float | None, high: float | None) -> None:
+    (key,) = search(f"AcquisitionDateTime={value}").query.keys
+    assert isinstance(key.matching, Range)
+    assert key.matching.low == low
+    assert key.matching.high == pytest.approx(high, abs=1e-3)
+
+
+def test_a_lone_negative_offset_is_a_single_value() -> None:
+    assert keys("AcquisitionDateTime=20240501-0500") == {"0008002A": SingleValue("20240501-0500")}
+
+
+def test_the_requests_zone_applies_to_date_times_without_one_and_is_no_key() -> None:
+    request = search("TimezoneOffsetFromUTC=%2B0200&AcquisitionDateTime=20240501&00189074=20240501-0100")
+    assert [key.matching for key in request.query.keys] == [
+        SingleValue("20240501+0200"),
+        SingleValue("20240501-0100"),
+    ]
+    assert len(request.warnings) == 1
+
+
+def test_date_and_time_ranges_are_one_interval() -> None:
+    query = search("StudyDate=20200105-20200107&StudyTime=1000-1800").query
+    (pair,) = query.combined
+    assert pair.low == day(2020, 1, 5) + 36_000
+    assert pair.high == pytest.approx(day(2020, 1, 7) + 64_860, abs=1e-3)
+    assert {str(key.path): key.matching for key in query.keys} == {"00080020": Universal(), "00080030": Universal()}
+
+
+@pytest.mark.parametrize(
+    ("query_string", "low", "high"),
+    [
+        ("StudyDate=20200105-&StudyTime=1000-", day(2020, 1, 5) + 36_000, None),
+        ("StudyDate=-20200107&StudyTime=-180000.5", None, day(2020, 1, 7) + 64_800.5),
+        ("StudyDate=20200105-20200107&StudyTime=22-10", day(2020, 1, 5) + 79_200, day(2020, 1, 7) + 39_600),
+        ("StudyDate=20200105-20200107&StudyTime=1000-", day(2020, 1, 5) + 36_000, day(2020, 1, 8)),
+        ("00400244=20200105-20200107&00400245=-12", day(2020, 1, 5), day(2020, 1, 7) + 46_800),
+    ],
+)
+def test_open_sides_stay_open_in_the_interval(query_string: str, low: float | None, high: float | None) -> None:
+    (pair,) = search(query_string).query.combined
+    assert pair.low == low
+    assert pair.high == (None if high is None else pytest.approx(high, abs=1e-3))
+
+
+@pytest.mark.parametrize(
+    "query_string",
+    [
+        "StudyDate=20200105-&StudyTime=1000-1800",
+        "StudyDate=20200105&StudyTime=1000-1800",
+        "StudyDate=20200105-20200107&StudyTime=1000",
+    ],
+)
+def test_what_makes_no_interval_is_matched_each_for_itself(query_string: str) -> None:
+    query = search(query_string).query
+    assert not query.combined
+    assert len(query.keys) == 2
+
+
+@given(
+    st.datetimes(datetime.fromisoformat("1900-01-01"), datetime.fromisoformat("2100-01-01")),
+    st.integers(0, 10**6),
+    st.integers(-(10**6), 2 * 10**6),
+)
+def test_the_interval_holds_what_lies_between(low: datetime, length: int, offset: int) -> None:
+    low = low.replace(microsecond=0)
+    high = low + timedelta(seconds=length)
+    at = low + timedelta(seconds=offset)
+    query = search(f"StudyDate={low:%Y%m%d}-{high:%Y%m%d}&StudyTime={low:%H%M%S}-{high:%H%M%S}").query
+    instance = {0x00080020: Element("DA", b"", (f"{at:%Y%m%d}",)), 0x00080030: Element("TM", b"", (f"{at:%H%M%S}",))}
+    assert matches(instance, query) is (low <= at <= high)
+
+
+@pytest.mark.parametrize(
+    ("query_string", "parameter"),
+    [
+        ("limit=-1", "limit"),
+        ("limit=abc", "limit"),
+        ("limit=", "limit"),
+        ("limit=1e3", "limit"),
+        ("limit=0x10", "limit"),
+        ("limit=100000000000000000000", "limit"),
+        ("limit=2147483648", "limit"),
+        ("limit=%2B1", "limit"),
+        ("limit=+1", "limit"),
+        ("limit=1&limit=1", "limit"),
+        ("limit=%D9%A1", "limit"),
+        ("offset=-1", "offset"),
+        ("offset=99999999999", "offset"),
+        ("fuzzymatching=yes", "fuzzymatching"),
+        ("fuzzymatching=True", "fuzzymatching"),
+        ("emptyvaluematching=", "emptyvaluematching"),
+        ("multiplevaluematching=1", "multiplevaluematching"),
+        ("charset=iso-8859-1", "charset"),
+        ("includefield=", "includefield"),
+        ("includefield=a,,b", "includefield"),
+        ("PatientID=a&PatientID=a", "PatientID"),
+        ("PatientID=a&00100020=b", "attribute given twice"),
+        ("StudyInstanceUID=Smith", "StudyInstanceUID"),
+        ("StudyInstanceUID=1.2*", "StudyInstanceUID"),
+        ("StudyInstanceUID=1.2,,1.3", "StudyInstanceUID"),
+        ("StudyInstanceUID=" + ",".join(f"1.{n}" for n in range(1001)), "StudyInstanceUID"),
+        ("StudyDate=20240230", "StudyDate"),
+        ("StudyDate=2024-05-01", "StudyDate"),
+        ("StudyDate=-", "StudyDate"),
+        ("StudyDate=20240502-20240501", "StudyDate"),
+        ("StudyDate=" + "-" * 5000, "StudyDate"),
+        ("StudyDate=2024*", "StudyDate"),
+        ("StudyDate=yesterday", "StudyDate"),
+        ("StudyTime=2500", "StudyTime"),
+        ("StudyTime=12-11", "00080030"),
+        ("StudyDate=20240501-20240501&StudyTime=12-11", "00080020"),
+        ("AcquisitionDateTime=20241301", "AcquisitionDateTime"),
+        ("SeriesNumber=five", "SeriesNumber"),
+        ("Rows=5*", "Rows"),
+        ("FrameIncrementPointer=Rows", "FrameIncrementPointer"),
+        ("RequestAttributesSequence=x", "RequestAttributesSequence"),
+        ("PatientName.PatientID=x", "attribute path"),
+        (".".join(["00400275"] * 200) + "=x", "attribute path"),
+        ("00291002=x", "00291002"),
+        ("TimezoneOffsetFromUTC=CET", "TimezoneOffsetFromUTC"),
+        ("PatientName=" + "a*" * 9, "PatientName"),
+        ("PatientName=%00", "PatientName"),
+        ("PatientName=%zz", "PatientName"),
+        ("PatientName=%4", "PatientName"),
+        ("PatientName=%", "PatientName"),
+        ("PatientName=%FF", "PatientName"),
+        ("PatientName=%C0%AF", "PatientName"),
+        ("PatientName=%ED%A0%80", "PatientName"),
+        ("%FF=x", "parameter name"),
+        ("Smith%20John=x&Smith%20John=x", "a parameter"),
+        ("PatientID=" + "x" * 17_000, "query string"),
+        ("&".join(f"a{n}=1" for n in range(201)), "query string"),
+        ("includefield=" + ",".join(["PatientID"] * 501), "includefield"),
+        ("&".join(["includefield=PatientID"] * 150 + ["includefield=" + "a," * 400 + "b"]), "includefield"),
+    ],
+)
+def test_a_bad_parameter_is_refused_by_name_and_without_its_value(query_string: str, parameter: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        search(query_string)
+    message = str(caught.value)
+    assert parameter in message
+    assert "Smith" not in message
+    assert len(message) < 400
+
+
+def test_an_error_of_a_key_is_a_match_error() -> None:
+    with pytest.raises(InvalidMatchError):
+        search("StudyDate=x")
+
+
+@pytest.mark.parametrize(
+    ("query_string", "warnings"),
+    [
+        ("PatientFoo=1", ["The parameter PatientFoo is not supported and has been ignored."]),
+        ("%0d%0aX-Evil:1=1", ["A parameter is not supported and has been ignored."]),
+        ("TransferSyntaxUID=1.2", ["The parameter TransferSyntaxUID is not supported and has been ignored."]),
+        ("00080000=1", ["The parameter 00080000 is not supported and has been ignored."]),
+        ("PixelData=abc", ["The parameter PixelData is not supported and has been ignored."]),
+        ("includefield=Foo,00291002", ["The field Foo is not supported and has been ignored.",
+                                       "The field 00291002 is not supported and has been ignored."]),
+        ("fuzzymatching=false&accept=a/b&charset=UTF-8", []),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_is_ignored_with_a_warning(query_string: str, warnings: list[str]) -> None:
+    request = search(query_string)
+    assert list(request.warnings) == warnings
+    assert not request.query.keys
+
+
+@pytest.mark.parametrize(
+    ("parameter", "rest"),
+    [
+        ("fuzzymatching", "Only literal matching has been performed."),
+        ("emptyvaluematching", "Empty Value Matching has not been performed."),
+        ("multiplevaluematching", "Multiple Value Matching has not been performed."),
+    ],
+)
+def test_unsupported_ways_of_matching_warn_in_the_words_of_the_standard(parameter: str, rest: str) -> None:
+    assert search(f"{parameter}=true").warnings == (f"The {parameter} parameter is not supported. {rest}",)
+    assert search(f"{parameter}=false").warnings == ()
+
+
+def test_warnings_are_bounded() -> None:
+    assert len(search("&".join(f"Foo{n}=1" for n in range(150))).warnings) == 10
+
+
+def test_the_page_is_read_and_cut_to_the_largest_allowed() -> None:
+    query = search("limit=101&offset=202").query
+    assert (query.limit, query.offset) == (101, 202)
+    assert search("limit=99999").query.limit == 5000
+    assert search("limit=0").query.limit == 0
+    assert search("").query.limit == 1000
+
+
+def test_fields_are_collected_from_all_their_forms() -> None:
+    query = search(
+        "includefield=00081030%2C00080060,PatientID&includefield=RequestAttributesSequence.ScheduledProcedureStepID"
+        "&includefield=00081030&includefield=00091001&00090010=ACME"
+    ).query
+    assert [str(path) for path in query.include] == [
+        "00081030",
+        "00080060",
+        "00100020",
+        "00400275.00400009",
+        '0009"ACME"01',
+    ]
+    assert not query.include_all
+    assert search("includefield=all").query.include_all
+
+
+def test_the_creator_of_a_returned_private_field_is_no_condition() -> None:
+    assert search("includefield=00091001&00090010=ACME").query.keys == ()
+
+
+def test_the_resource_gives_level_and_scope() -> None:
+    request = parse_search(
+        [("accept", "application/dicom+json")],
+        Level.INSTANCE,
+        study_instance_uid="1",
+        series_instance_uid="2",
+        relational=True,
+    )
+    assert request.accept == "application/dicom+json"
+    query = request.query
+    assert (query.level, query.study_instance_uid, query.series_instance_uid) == (Level.INSTANCE, "1", "2")
+    assert query.relational
+
+
+def test_the_study_list_of_a_viewer_is_understood() -> None:
+    request = search(
+        "limit=101&offset=0&fuzzymatching=true&includefield=00081030%2C00080060%2C00080090%2C00100030"
+        "&PatientName=*doe*&ModalitiesInStudy=CT&StudyDate=20240101-20241231"
+    )
+    assert len(request.query.keys) == 3
+    assert len(request.query.include) == 4
+    assert len(request.warnings) == 1
+
+
+@given(st.text(), st.text())
+def test_any_decoded_pair_is_a_search_or_a_named_refusal(name: str, value: str) -> None:
+    try:
+        request = parse_search([(name, value)], Level.STUDY)
+    except InvalidParameterError:
+        return
+    assert all(isinstance(key, Key) for key in request.query.keys)
+
+
+@given(
+    st.sampled_from(
+        [
+            "PatientName",
+            "PatientID",
+            "StudyDate",
+            "StudyTime",
+            "AcquisitionDateTime",
+            "SeriesNumber",
+            "PatientAge",
+            "Rows",
+        ]
+    ),
+    st.text("0123456789-+.*?:= ", max_size=30),
+)
+def test_any_value_of_a_known_attribute_can_be_matched_or_is_refused(keyword: str, value: str) -> None:
+    try:
+        request = parse_search([(keyword, value)], Level.STUDY)
+    except InvalidMatchError:
+        return
+    assert matches({}, request.query) in (True, False)
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_split_or_refused(query_string: bytes) -> None:
+    try:
+        pairs = split_query(query_string)
+    except InvalidParameterError:
+        return
+    for name, value in pairs:
+        assert "\0" not in name + value
+        (name + value).encode("utf-8")
