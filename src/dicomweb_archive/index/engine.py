@@ -38,6 +38,9 @@ _UNAVAILABLE = (
     exceptions.ReadOnlySQLTransactionError,
 )
 
+# How the driver says that a connection or pool is gone; it takes a lost one out of the borrower's hands.
+_SIGNS_OF_LOSS = ("is closed", "is closing", "was closed", "released back to the pool")
+
 
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
@@ -61,8 +64,8 @@ def translated_errors() -> Iterator[None]:
         message = f"The database cannot serve us now ({type(error).__name__})"
         raise DatabaseUnavailableError(message) from error
     except exceptions.InterfaceError as error:
-        # The driver has one class for "connection is closed" and for our own mistakes; those stay bugs.
-        if "clos" not in str(error):
+        # The driver has one class for a connection that was lost and for our own mistakes; those stay bugs.
+        if not any(sign in str(error) for sign in _SIGNS_OF_LOSS):
             raise
         message = "The connection to the database was closed"
         raise DatabaseUnavailableError(message) from error
