@@ -6,7 +6,7 @@ The dictionary's content is pydicom's; nothing else of pydicom is used below thi
 import re
 from functools import lru_cache
 
-from pydicom.datadict import dictionary_keyword, dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_keyword, dictionary_VR, private_dictionary_VR, tag_for_keyword
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 SOP_CLASS_UID = 0x00080016
@@ -14,6 +14,7 @@ SOP_INSTANCE_UID = 0x00080018
 STUDY_INSTANCE_UID = 0x0020000D
 SERIES_INSTANCE_UID = 0x0020000E
 PIXEL_REPRESENTATION = 0x00280103
+LUT_DESCRIPTOR = 0x00283002
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 PIXEL_DATA = 0x7FE00010
@@ -46,6 +47,15 @@ def dictionary_entry(tag: int) -> str | None:
     except KeyError:
         return None
     return None if vr == "NONE" else str(vr)
+
+
+@lru_cache(maxsize=16_384)
+def private_entry(tag: int, creator: str) -> str | None:
+    """Return the value representation of a private element that is publicly known, else `None` (PS3.5 7.8.1)."""
+    try:
+        return str(private_dictionary_VR(tag, creator))
+    except KeyError:
+        return None
 
 
 def vr_of(tag: int) -> str | None:

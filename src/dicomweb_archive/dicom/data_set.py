@@ -1,0 +1,634 @@
+"""Data set parser: elements, sequences and items from a stream in pieces (PS3.5 7), without recursion.
+
+The parser is fed contiguous bytes and goes as far as they reach; what it has not used it wants again in front
+of the next piece. Offsets are absolute: they count from the start of the stream.
+"""
+
+import struct
+from enum import Enum, auto
+from functools import lru_cache
+from typing import NoReturn
+
+from dicomweb_archive.dicom import tags
+from dicomweb_archive.dicom.character_sets import DEFAULT, CharacterSet, character_set
+from dicomweb_archive.dicom.element_heads import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    Head,
+    Heads,
+    Special,
+)
+from dicomweb_archive.dicom.encapsulated import FragmentReader
+from dicomweb_archive.dicom.instance import Attributes, BulkValue, Element, PixelData
+from dicomweb_archive.dicom.json_model import (
+    BIG_ENDIAN_DECODERS,
+    LITTLE_ENDIAN_DECODERS,
+    character_set_element,
+    empty_element,
+    referred_element,
+    sequence_element,
+)
+from dicomweb_archive.dicom.limits import ScanLimits
+from dicomweb_archive.dicom.status import CANNOT_UNDERSTAND, LIMIT_EXCEEDED, TRUNCATED
+from dicomweb_archive.dicom.values import BINARY_VRS, BULK_VRS
+from dicomweb_archive.errors import InvalidInstanceError
+
+UNBOUNDED = 1 << 62
+UNDEFINED_LENGTH = 0xFFFFFFFF
+_CACHED_ELEMENTS = 8192
+_CACHED_BYTES = 128
+
+
+@lru_cache(maxsize=64)
+def _element_cache(heads: Heads, charset: CharacterSet) -> dict[bytes, Element]:
+    """Elements decoded before, by their bytes: most elements of an archive repeat (bounded by `_decode`)."""
+    return {}
+
+
+class _State(Enum):
+    ELEMENTS = auto()
+    ITEMS = auto()
+    FRAGMENTS = auto()
+    ZEROS = auto()
+
+
+class _Frame:
+    """A sequence being read, and the level around it to come back to."""
+
+    __slots__ = (
+        "cache",
+        "charset",
+        "disordered",
+        "elements",
+        "end",
+        "heads",
+        "item_undefined",
+        "items",
+        "last",
+        "outer_end",
+        "tag",
+        "undefined",
+    )
+
+    def __init__(self, tag: int, *, end: int, undefined: bool, parser: "DataSetParser") -> None:
+        self.tag = tag
+        self.end = end
+        self.undefined = undefined
+        self.items: list[Attributes] = []
+        self.elements = parser.elements
+        self.last = parser._last
+        self.outer_end = parser._end
+        self.item_undefined = parser._item_undefined
+        self.disordered = parser._disordered
+        self.charset = parser.charset
+        self.cache = parser._cache
+        self.heads = parser._heads
+
+
+class DataSetParser:
+    """Reads one data set of an explicit or implicit encoding.
+
+    Attributes:
+        elements: what was read at the current level; the data set's own once it is finished.
+        charset: of the current level.
+        need: how far the stream must have come before `run` can go on.
+        remarks: (top-level tag, short code) of what was tolerated.
+    """
+
+    def __init__(
+        self,
+        limits: ScanLimits,
+        *,
+        heads: Heads = EXPLICIT_LITTLE,
+        charset: CharacterSet = DEFAULT,
+        end: int = UNBOUNDED,
+        detect: bool = False,
+    ) -> None:
+        self.elements: dict[int, Element] = {}
+        self.bulk: list[BulkValue] = []
+        self.pixel_data: PixelData | None = None
+        self.remarks: set[tuple[int, str]] = set()
+        self.charset = charset
+        self.need = 0
+        self._limits = limits
+        self._heads = heads
+        self._big_endian = heads is EXPLICIT_BIG
+        self._decoders = BIG_ENDIAN_DECODERS if self._big_endian else LITTLE_ENDIAN_DECODERS
+        self._u16 = struct.Struct(">H" if self._big_endian else "<H").unpack_from
+        self._u32 = struct.Struct(">I" if self._big_endian else "<I").unpack_from
+        self._item = struct.Struct(">HHI" if self._big_endian else "<HHI").unpack_from
+        self._cache = _element_cache(heads, charset)
+        self._state = _State.ELEMENTS
+        self._stack: list[_Frame] = []
+        self._fragments: FragmentReader | None = None
+        self._fragments_head: tuple[int, str] = (0, "OB")
+        self._offset_tables: dict[int, tuple[int, ...]] = {}
+        self._last = -1
+        self._end = end
+        self._item_undefined = False
+        self._disordered = False
+        self._starved = False
+        self._is_inner = False
+        self._detect = detect and not self._big_endian
+        self._remarked = False
+        self._tag = 0
+        self._elements_left = limits.elements
+        self._items_left = limits.items
+        self._held_left = limits.header_bytes
+        self._json_left = limits.json_bytes
+
+    @property
+    def top_elements(self) -> dict[int, Element]:
+        """The elements of the data set itself, as far as they were read."""
+        return self._stack[0].elements if self._stack else self.elements
+
+    def remark(self, code: str) -> None:
+        """Note an oddity that is tolerated, at the top-level element being read."""
+        self._remarked = True
+        self.remarks.add((self._stack[0].tag if self._stack else self._tag, code))
+
+    def run(self, data: bytes, base: int, pos: int = 0) -> int:
+        """Go on at `pos` of `data`, whose first byte lies at `base` in the stream.
+
+        Returns the position of the first byte not used, beyond `len(data)` when bytes can be passed over
+        unseen. Bytes before the last position of a run need not be kept.
+
+        Raises:
+            InvalidInstanceError: the structure is broken, or beyond the limits.
+        """
+        if self._detect and not self._detect_encoding(data, base, pos):
+            return pos
+        self._starved = False
+        while not self._starved:
+            if self._state is _State.ELEMENTS:
+                pos = self._read_elements(data, base, pos)
+            elif self._state is _State.ITEMS:
+                pos = self._read_item(data, base, pos)
+            elif self._state is _State.FRAGMENTS:
+                pos = self._read_fragments(data, base)
+            else:
+                return self._read_zeros(data, base, pos)
+        return pos
+
+    def _detect_encoding(self, data: bytes, base: int, pos: int) -> bool:
+        """Follow the encoding that the first element shows where the transfer syntax lies (PS3.5 7.1).
+
+        Seen in practice: compressed images whose data set was left in Implicit VR. A length that reads as a
+        value representation would be over 16 KB, which the first element of a data set never has.
+        """
+        if len(data) - pos < 6:
+            self.need = base + pos + 6
+            return False
+        self._detect = False
+        shown = data[pos + 4 : pos + 6].decode("latin_1")
+        heads = EXPLICIT_LITTLE if shown.isalpha() and shown.isupper() else IMPLICIT_LITTLE
+        if heads is not self._heads:
+            self.remark("encoding_not_as_declared")
+            self._heads, self._cache = heads, _element_cache(heads, self.charset)
+        return True
+
+    def finish(self, size: int, rest: bytes | None) -> None:
+        """Check that nothing is missing when the stream of `size` bytes ends, with `rest` not used.
+
+        `None` says that even bytes to be passed over are missing.
+
+        Raises:
+            InvalidInstanceError: it ends inside an element, item, sequence or encapsulated value.
+        """
+        if rest and self.pixel_data is not None and not rest.strip(b"\0"):
+            self.remark("trailing_zeros")
+            rest = b""
+        if self._stack or self._state is _State.FRAGMENTS or rest != b"":
+            raise InvalidInstanceError("the data set ends too early", failure=TRUNCATED, offset=size)
+        if self._disordered:
+            self.elements = dict(sorted(self.elements.items()))
+
+    # -- elements ---------------------------------------------------------------------------------------
+
+    def _read_elements(self, data: bytes, base: int, pos: int) -> int:
+        """Read elements of one level until it ends, the bytes end, or another state takes over.
+
+        Hot path: everything usual is decided by one look-up of the first bytes and one of the whole element
+        (benchmarks/scanner).
+        """
+        elements, last, cache = self.elements, self._last, self._cache
+        heads, key, u16, u32 = self._heads.known, self._heads.key_bytes, self._u16, self._u32
+        size, end, most = len(data), self._end - base, self._limits.bulk_threshold
+        left = self._elements_left
+        while pos < end:
+            if pos + 12 > size and not self._has_head(data, base, pos):
+                break
+            head = heads.get(data[pos : pos + key]) or self._read_head(data, base, pos)
+            tag, _, length_at, special, _ = head
+            if length_at:
+                length = u32(data, pos + length_at)[0]
+                start = pos + length_at + 4
+            else:
+                length = u16(data, pos + 6)[0]
+                start = pos + 8
+            stop = start + length
+            left -= 1
+            if special or length > most or tag <= last or stop > size or stop > end or left < 0:
+                self._last, self._elements_left = last, left
+                pos = self._read_unusual(data, base, pos, head, start, length)
+                if self._starved or self._state is not _State.ELEMENTS:
+                    return pos
+                last, cache, left = self._last, self._cache, self._elements_left
+                continue
+            raw = data[pos:stop]
+            element = cache.get(raw)
+            if element is None:
+                element = self._decode(head, data[start:stop], raw, base + start)
+            elements[tag] = element
+            last = tag
+            pos = stop
+        self._last, self._elements_left = last, left
+        if pos >= end:
+            self._end_item(base + pos)
+        return pos
+
+    def _has_head(self, data: bytes, base: int, pos: int) -> bool:
+        """Tell whether the bytes hold the tag, VR and length of the next element."""
+        available = len(data) - pos
+        wanted = 8
+        if available >= 8:
+            head = self._heads.known.get(data[pos : pos + self._heads.key_bytes])
+            head = head or self._read_head(data, base, pos)
+            if head.length_at != 8:
+                return True
+            wanted = 12
+        self.need = base + pos + wanted
+        self._starved = True
+        return False
+
+    def _read_head(self, data: bytes, base: int, pos: int) -> Head:
+        if self._is_padding(data, pos):
+            return Head(0, "", 4, Special.FORBIDDEN, self._decoders["UN"])
+        try:
+            return self._heads.read(data, pos)
+        except InvalidInstanceError as error:
+            raise InvalidInstanceError(error.reason, failure=error.failure, offset=base + pos) from None
+
+    def _is_padding(self, data: bytes, pos: int) -> bool:
+        return not self._stack and self.pixel_data is not None and data[pos : pos + 8] == bytes(8)
+
+    def _decode(self, head: Head, value: bytes, raw: bytes, offset: int) -> Element:
+        """Decode an element; it is kept for the next one with the same bytes when nothing is odd about it."""
+        self._held_left -= len(value)
+        if self._held_left < 0:
+            self._exceed("the values of the data set are too large", offset)
+        self._tag = head.tag
+        self._remarked = False
+        if len(value) & 1:
+            self.remark("odd_length")
+        element = head.decode(value, self)
+        if element is None:
+            self.remark("not_finite")
+            return self._refer(head.tag, head.vr, offset, len(value))
+        if len(raw) <= _CACHED_BYTES and raw and not self._remarked:
+            if len(self._cache) >= _CACHED_ELEMENTS:
+                self._cache.clear()
+            self._cache[raw] = element
+        return element
+
+    def _read_unusual(self, data: bytes, base: int, pos: int, head: Head, start: int, length: int) -> int:
+        """Read an element that is not simply decoded: structure, limits, values that are not held."""
+        tag, special = head.tag, head.special
+        self._tag = tag
+        if self._elements_left < 0:
+            self._exceed("too many elements", base + pos)
+        if special == Special.FORBIDDEN and self._is_padding(data, pos):
+            self._state = _State.ZEROS
+            return pos
+        if special in (Special.DELIMITER, Special.FORBIDDEN):
+            return self._end_undefined_item(base, pos, head, length)
+        self._check_order(tag, base + pos)
+        if length == UNDEFINED_LENGTH and head.length_at:
+            pos = self._open_undefined(base, head, start)
+        else:
+            if start + length > self._end - base:
+                self._break("an element reaches beyond its item", base + pos)
+            pos = self._read_defined(data, base, pos, head, start, length)
+            if self._starved:
+                # The element is read again from its head.
+                self._elements_left += 1
+                return pos
+        self._last = max(tag, self._last) if self._state is _State.ELEMENTS else self._last
+        return pos
+
+    def _check_order(self, tag: int, offset: int) -> None:
+        if tag > self._last:
+            return
+        if tag in self.elements:
+            # Two readings of one instance are how one system shows what another hid.
+            self._break("an element occurs twice", offset)
+        if not self._disordered:
+            self._disordered = True
+            self.remark("out_of_order")
+
+    def _read_defined(self, data: bytes, base: int, pos: int, head: Head, start: int, length: int) -> int:
+        """Read an element of defined length that is special or large, or not whole yet."""
+        special, stop = head.special, start + length
+        if special == Special.SEQUENCE:
+            self._open_sequence(head.tag, base + start, length)
+            return start
+        vr = self._resolve(head, length)
+        if special in (Special.PIXELS, Special.PADDING) and not self._stack:
+            return self._locate_top(head.tag, vr, base, start, length)
+        is_table = special == Special.OFFSET_TABLE and not self._stack
+        if is_table and length > 8 * self._limits.fragments:
+            self._exceed("Extended Offset Table too long", base + pos)
+        threshold = self._limits.bulk_threshold if vr in BINARY_VRS else self._limits.value_bytes
+        is_referred = length > threshold and vr in BULK_VRS and special != Special.CHARACTER_SET
+        wanted = min(length, threshold)
+        if is_table:
+            wanted = length
+        elif is_referred or special == Special.GROUP_LENGTH:
+            wanted = 0
+        if start + wanted > len(data):
+            self.need = base + start + wanted
+            self._starved = True
+            return pos
+        if special == Special.GROUP_LENGTH:
+            return stop
+        value = data[start : start + wanted]
+        if is_table:
+            self._offset_tables[head.tag] = struct.unpack_from(f"<{length // 8}Q", value)
+        if is_referred:
+            self.elements[head.tag] = self._refer(head.tag, vr, base + start, length)
+        else:
+            self._keep(head, vr, value, base + start, length)
+        return stop
+
+    def _keep(self, head: Head, vr: str, value: bytes, offset: int, length: int) -> None:
+        """Decode a value that is held, cut to the limit when it is longer and no BulkDataURI may stand in."""
+        if vr == "SQ":
+            self.elements[head.tag] = self._parse_unknown_sequence(head, value, offset)
+            return
+        known = head._replace(vr=vr, decode=self._decoders[vr])
+        element = self._decode(known, value, b"", offset)
+        if len(value) < length:
+            self.remark("value_truncated")
+        if head.special == Special.STRANGE_VR:
+            self.remark("unknown_vr")
+        if head.tag == tags.SPECIFIC_CHARACTER_SET:
+            element = self._switch_charset(element)
+        self.elements[head.tag] = element
+
+    def _switch_charset(self, element: Element) -> Element:
+        terms = tuple([value if isinstance(value, str) else None for value in element.values])
+        self.charset = character_set(terms)
+        if not self.charset.known:
+            self.remark("unknown_character_set")
+        self._cache = _element_cache(self._heads, self.charset)
+        return character_set_element(terms)
+
+    def _resolve(self, head: Head, length: int) -> str:
+        """Return the one VR of an element whose dictionary entry leaves a choice (PS3.5 A.1, PS3.6 6)."""
+        vr = head.vr
+        if head.special == Special.UNKNOWN:
+            if length >= 0xFFFF and head.length_at == 8:
+                # Only what could have been written in a short VR is taken back from UN, as pydicom does.
+                return "UN"
+            if vr == "UN":
+                vr = self._private_vr(head.tag)
+            if vr == "SQ" and (self._is_inner or length > self._limits.value_bytes):
+                return "UN"
+        if len(vr) == 2:
+            return vr
+        if vr == "US or SS":
+            return "SS" if self._number(tags.PIXEL_REPRESENTATION) == 1 else "US"
+        if vr == "US or OW":
+            # A table of one entry is a number (PS3.3 C.11.1.1.1).
+            return "US" if self._number(tags.LUT_DESCRIPTOR) == 1 else "OW"
+        return "OW"
+
+    def _private_vr(self, tag: int) -> str:
+        """Look up a private element by the creator of its block (PS3.5 7.8.1); UN when it is not known."""
+        creator = self.elements.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF) if tags.is_private(tag) else None
+        if creator is None or len(creator.values) != 1 or self._big_endian:
+            return "UN"
+        vr = tags.private_entry(tag, str(creator.values[0])) or "UN"
+        return vr if vr == "SQ" or vr in self._decoders or " or " in vr else "UN"
+
+    def _number(self, tag: int) -> object:
+        """Return the first value of an element of this level or the nearest one around it that has it."""
+        for elements in (self.elements, *[frame.elements for frame in reversed(self._stack)]):
+            element = elements.get(tag)
+            if element is not None and element.values:
+                return element.values[0]
+        return None
+
+    # -- bulk values and pixels -------------------------------------------------------------------------
+
+    def _path(self, tag: int) -> str:
+        steps = [f"{frame.tag:08X}/{len(frame.items)}/" for frame in self._stack]
+        return f"{''.join(steps)}{tag:08X}"
+
+    def _refer(self, tag: int, vr: str, offset: int, length: int) -> Element:
+        path = self._path(tag)
+        self.bulk.append(BulkValue(path, vr, offset, length))
+        return referred_element(vr, path)
+
+    def _locate_top(self, tag: int, vr: str, base: int, start: int, length: int) -> int:
+        """Locate native pixel data; Data Set Trailing Padding has no meaning and is passed over (PS3.10 7.2)."""
+        if tag == tags.DATA_SET_TRAILING_PADDING:
+            return start + length
+        if not length:
+            self.elements[tag] = empty_element(vr)
+            return start
+        self.elements[tag] = self._refer(tag, vr, base + start, length)
+        self._found_pixels(PixelData(tag, vr, base + start, length), base + start)
+        return start + length
+
+    def _found_pixels(self, pixel_data: PixelData, offset: int) -> None:
+        if self.pixel_data is not None:
+            self._break("two kinds of pixel data", offset)
+        self.pixel_data = pixel_data
+
+    def _read_fragments(self, data: bytes, base: int) -> int:
+        reader = self._fragments
+        assert reader is not None
+        position = reader.run(data, base)
+        if not reader.is_done:
+            self.need = reader.need
+            self._starved = True
+            return position - base
+        tag, vr = self._fragments_head
+        if reader.stop > self._end:
+            self._break("an element reaches beyond its item", reader.start)
+        self.elements[tag] = self._refer(tag, vr, reader.start, reader.length)
+        if not self._stack and tag == tags.PIXEL_DATA:
+            self._found_pixels(self._encapsulated(reader, tag, vr), reader.start)
+        self._last = max(tag, self._last)
+        self._fragments = None
+        self._state = _State.ELEMENTS
+        return position - base
+
+    def _encapsulated(self, reader: FragmentReader, tag: int, vr: str) -> PixelData:
+        offsets = self._offset_tables.get(tags.EXTENDED_OFFSET_TABLE, ())
+        lengths = self._offset_tables.get(tags.EXTENDED_OFFSET_TABLE_LENGTHS, ())
+        return PixelData(
+            tag,
+            vr,
+            reader.start,
+            reader.length,
+            encapsulated=True,
+            fragments=tuple(reader.fragments),
+            basic_offset_table=reader.basic_offset_table,
+            extended_offset_table=tuple(zip(offsets, lengths, strict=False)),
+        )
+
+    def _read_zeros(self, data: bytes, base: int, pos: int) -> int:
+        """Pass over zeros behind the pixel data: some writers pad a file to a block size."""
+        if data.count(0, pos) != len(data) - pos:
+            self._break("bytes behind the data set", base + pos)
+        self._tag = 0
+        self.remark("trailing_zeros")
+        self.need = base + len(data)
+        return len(data)
+
+    # -- sequences and items ----------------------------------------------------------------------------
+
+    def _open_undefined(self, base: int, head: Head, start: int) -> int:
+        """Begin an element of undefined length: a sequence or an encapsulated value (PS3.5 7.1, A.4)."""
+        tag, vr = head.tag, head.vr
+        if head.special == Special.UNKNOWN:
+            # UN of undefined length is a sequence in Implicit VR Little Endian (PS3.5 6.2.2 Note 4).
+            self._open_frame(tag, base + start, UNDEFINED_LENGTH)
+            self._heads = IMPLICIT_LITTLE
+            self._cache = _element_cache(self._heads, self.charset)
+            if self._big_endian:
+                self._break("unknown value of undefined length in big endian", base + start)
+        elif head.special == Special.SEQUENCE:
+            self._open_frame(tag, base + start, UNDEFINED_LENGTH)
+        elif head.special == Special.PIXELS or vr in ("OB", "OW"):
+            # Encapsulated pixels are OB in effect (PS3.5 A.4), whatever an implicit writer's dictionary says.
+            self._fragments_head = (tag, "OB" if len(vr) > 2 else vr)
+            self._fragments = FragmentReader(base + start, self._end, self._limits)
+            self._state = _State.FRAGMENTS
+        else:
+            self._break("undefined length where a length must be given", base + start)
+        return start
+
+    def _open_sequence(self, tag: int, offset: int, length: int) -> None:
+        if length:
+            self._open_frame(tag, offset, length)
+        else:
+            self.elements[tag] = empty_element("SQ")
+
+    def _open_frame(self, tag: int, offset: int, length: int) -> None:
+        if len(self._stack) >= self._limits.depth:
+            self._exceed("sequences are nested too deeply", offset)
+        undefined = length == UNDEFINED_LENGTH
+        end = self._end if undefined else offset + length
+        self._last = max(tag, self._last)
+        self._stack.append(_Frame(tag, end=end, undefined=undefined, parser=self))
+        self._state = _State.ITEMS
+
+    def _read_item(self, data: bytes, base: int, pos: int) -> int:
+        """Read the head of an item, or the end of the sequence (PS3.5 7.5)."""
+        frame = self._stack[-1]
+        offset = base + pos
+        if not frame.undefined and offset == frame.end:
+            self._close_sequence()
+            return pos
+        if offset + 8 > frame.end:
+            self._break("a sequence does not end where it says", offset)
+        if pos + 8 > len(data):
+            self.need = offset + 8
+            self._starved = True
+            return pos
+        group, number, length = self._item(data, pos)
+        if group != 0xFFFE or number not in (0xE000, 0xE0DD):
+            self._break("expected an item of a sequence", offset)
+        if number == 0xE0DD:
+            if not frame.undefined:
+                self._break("a delimiter in a sequence of defined length", offset)
+            self._close_sequence()
+            return pos + 8
+        self._open_item(frame, offset, length)
+        return pos + 8
+
+    def _open_item(self, frame: _Frame, offset: int, length: int) -> None:
+        self._items_left -= 1
+        if self._items_left < 0:
+            self._exceed("too many items", offset)
+        self._item_undefined = length == UNDEFINED_LENGTH
+        self._end = frame.end if self._item_undefined else offset + 8 + length
+        if self._end > frame.end:
+            self._break("an item reaches beyond its sequence", offset)
+        self.elements = {}
+        self._last = -1
+        self._disordered = False
+        if self.charset is not frame.charset:
+            # The item before had its own (0008,0005); it does not hold for this one (PS3.3 C.12.1.1.2).
+            self.charset = frame.charset
+            self._cache = _element_cache(self._heads, self.charset)
+        self._state = _State.ELEMENTS
+
+    def _end_item(self, offset: int) -> None:
+        """End an item of defined length, whose elements filled it exactly."""
+        if not self._stack:
+            self._starved = True
+            self.need = UNBOUNDED
+            return
+        if self._item_undefined or offset != self._end:
+            self._break("an item does not end where it says", offset)
+        self._close_item()
+
+    def _end_undefined_item(self, base: int, pos: int, head: Head, length: int) -> int:
+        if head.tag != tags.ITEM_DELIMITATION or not self._stack or not self._item_undefined:
+            self._break("an element that does not belong into a data set", base + pos)
+        if length:
+            self.remark("delimiter_with_length")
+        self._elements_left += 1
+        self._close_item()
+        return pos + 8
+
+    def _close_item(self) -> None:
+        elements = dict(sorted(self.elements.items())) if self._disordered else self.elements
+        self._stack[-1].items.append(elements)
+        self._state = _State.ITEMS
+
+    def _close_sequence(self) -> None:
+        frame = self._stack.pop()
+        element = sequence_element(frame.items)
+        self._json_left -= len(element.json)
+        if self._json_left < 0:
+            self._exceed("the sequences of the data set are too large", frame.end)
+        self.elements = frame.elements
+        self._last, self._end = frame.last, frame.outer_end
+        self._item_undefined, self._disordered = frame.item_undefined, frame.disordered
+        self.charset, self._heads, self._cache = frame.charset, frame.heads, frame.cache
+        self.elements[frame.tag] = element
+        self._state = _State.ELEMENTS
+
+    def _parse_unknown_sequence(self, head: Head, value: bytes, offset: int) -> Element:
+        """Read UN of defined length as the sequence that the dictionary says, in Implicit VR (CP-246).
+
+        What cannot be read so stays the bytes that it is. This goes one level deep, never further: what is
+        of this kind inside stays UN.
+        """
+        inner = DataSetParser(self._limits, heads=IMPLICIT_LITTLE, charset=self.charset)
+        inner._is_inner = True
+        inner._elements_left, inner._items_left = self._elements_left, self._items_left
+        try:
+            inner._open_sequence(head.tag, offset, len(value))
+            position = inner.run(value, offset)
+            inner.finish(len(value), value[position:])
+        except InvalidInstanceError:
+            self.remark("unknown_value_not_a_sequence")
+            known = head._replace(vr="UN", decode=self._decoders["UN"])
+            return self._decode(known, value, b"", offset)
+        self._elements_left, self._items_left = inner._elements_left, inner._items_left
+        prefix = self._path(head.tag).removesuffix(f"{head.tag:08X}")
+        self.bulk.extend([found._replace(path=prefix + found.path) for found in inner.bulk])
+        return inner.elements[head.tag]
+
+    def _exceed(self, reason: str, offset: int) -> NoReturn:
+        raise InvalidInstanceError(reason, failure=LIMIT_EXCEEDED, offset=offset)
+
+    def _break(self, reason: str, offset: int) -> NoReturn:
+        raise InvalidInstanceError(reason, failure=CANNOT_UNDERSTAND, offset=offset)
