@@ -112,6 +112,7 @@ class SegmentLocations:
                 pixel_data=layout.pixel_data,
                 bulk=layout.bulk,
                 neutralised=layout.neutralised,
+                pixel_format=layout.pixel_format,
             )
 
 

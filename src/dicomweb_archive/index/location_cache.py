@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dicomweb_archive.dicom.instance import BulkValue, PixelData
+from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.index.access import Visibility
 
 FRESH_SECONDS = 0.5
@@ -20,6 +21,7 @@ class InstanceLocation:
             values count from there.
         digest: BLAKE3-256 of the bytes as received.
         neutralised: the preamble was zeroed, so stored and received bytes differ in the first 128.
+        pixel_format: layout of the frames, for an instance with pixel data.
     """
 
     study_instance_uid: str
@@ -34,6 +36,7 @@ class InstanceLocation:
     pixel_data: PixelData | None
     bulk: tuple[BulkValue, ...]
     neutralised: bool
+    pixel_format: PixelFormat | None = None
 
 
 @dataclass(slots=True)

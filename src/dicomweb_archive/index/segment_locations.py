@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from dicomweb_archive.dicom.instance import BulkValue, PixelData, ScannedInstance
+from dicomweb_archive.imaging.pixel_format import IMAGE_PIXEL_TAGS, PixelFormat, pixel_format_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class FileLayout:
     pixel_data: PixelData | None
     bulk: tuple[BulkValue, ...]
     neutralised: bool
+    pixel_format: PixelFormat | None = None
 
 
 def layout_of(scanned: ScannedInstance) -> FileLayout:
@@ -29,7 +31,19 @@ def layout_of(scanned: ScannedInstance) -> FileLayout:
         pixel_data=scanned.pixel_data,
         bulk=scanned.bulk,
         neutralised=scanned.preamble_neutralised,
+        pixel_format=_pixel_format(scanned),
     )
+
+
+def _pixel_format(scanned: ScannedInstance) -> PixelFormat | None:
+    if scanned.pixel_data is None:
+        return None
+    own = {}
+    for tag in IMAGE_PIXEL_TAGS:
+        element = scanned.delta[tag] if tag in scanned.delta else scanned.base.get(tag)
+        if element is not None:
+            own[tag] = element
+    return pixel_format_of(own, scanned.pixel_data.tag)
 
 
 def encode_locations(layouts: Sequence[FileLayout]) -> bytes:
@@ -60,6 +74,7 @@ def _encode(layout: FileLayout) -> dict[str, Any]:
         ],
         "bulk": [tuple(value) for value in layout.bulk],
         "neutral": layout.neutralised,
+        "im": layout.pixel_format and tuple(layout.pixel_format),
     }
 
 
@@ -70,6 +85,7 @@ def _decode(entry: dict[str, Any]) -> FileLayout:
         pixel_data=None if entry["px"] is None else _decode_pixels(*entry["px"]),
         bulk=tuple(BulkValue(*value) for value in entry["bulk"]),
         neutralised=entry["neutral"],
+        pixel_format=None if entry["im"] is None else PixelFormat(*entry["im"]),
     )
 
 

@@ -1,0 +1,88 @@
+"""Decoding of compressed frames to native little endian pixels (PS3.5 8.2, A.4); runs in worker processes.
+
+Colours: what comes out is what the same instance holds when it is retrieved as Explicit VR Little Endian. JPEG
+and JPEG 2000 images in a YBR colour space become RGB with the colour of each pixel together, as common toolkits
+do; the metadata of the stored instance keep the stored Photometric Interpretation. Whoever wants the stored
+colours asks for the stored transfer syntax.
+"""
+
+import zlib
+from typing import Any
+
+import numpy as np
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+
+from dicomweb_archive.errors import UndecodableError
+from dicomweb_archive.imaging import openjpeg_decoder
+from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
+
+DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
+"""Deflated Image Frame Compression (PS3.5 A.4.13): each frame is a deflate stream of native pixels."""
+
+openjpeg_decoder.register()
+
+
+def decode_frame(frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> tuple[bytes, str]:
+    """Decode the joined fragments of one frame.
+
+    Returns:
+        The pixels, little endian, colour-by-pixel, in samples of Bits Allocated, and their Photometric
+        Interpretation.
+
+    Raises:
+        UndecodableError: the attributes or the codestream do not describe a frame, or nothing here can read it.
+    """
+    check_pixel_format(pixels)
+    if transfer_syntax_uid == DEFLATED_IMAGE_FRAME:
+        return _inflate(frame, pixels), pixels.photometric_interpretation
+    try:
+        decoder = get_decoder(transfer_syntax_uid)
+        array, described = decoder.as_array(
+            encapsulate([frame], has_bot=False),
+            index=0,
+            **_options(pixels),
+        )
+    except MemoryError:
+        message = "a frame needs more memory to decode than a decoding process may use"
+        raise UndecodableError(message) from None
+    # pydicom and the codecs raise whatever fits them; their texts may hold values, so they stay here.
+    except Exception as error:  # noqa: BLE001
+        message = f"a frame of the stored pixel data cannot be decoded ({type(error).__name__})"
+        raise UndecodableError(message) from None
+    return _native(array, pixels), str(described["photometric_interpretation"])
+
+
+def _inflate(frame: bytes, pixels: PixelFormat) -> bytes:
+    size = pixels.decoded_frame_bytes
+    try:
+        native = zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(frame, size + 1)
+    except zlib.error:
+        native = b""
+    # One byte of padding makes the length of a frame even.
+    if not size <= len(native) <= size + size % 2:
+        message = "a deflated frame does not hold what Rows, Columns and Samples per Pixel say"
+        raise UndecodableError(message)
+    return native[:size]
+
+
+def _options(pixels: PixelFormat) -> dict[str, Any]:
+    options: dict[str, Any] = pixels._asdict()
+    options["as_rgb"] = True
+    options["number_of_frames"] = 1
+    options["pixel_keyword"] = "PixelData"
+    if pixels.samples_per_pixel == 1:
+        del options["planar_configuration"]
+    return options
+
+
+def _native(array: "np.ndarray[Any, Any]", pixels: PixelFormat) -> bytes:
+    if pixels.bits_allocated == 1:
+        return np.packbits(array.reshape(-1) != 0, bitorder="little").tobytes()
+    kind = "i" if pixels.pixel_representation else "u"
+    # Some codecs hand back narrower or wider samples than Bits Allocated says.
+    exact = array.astype(np.dtype(f"<{kind}{pixels.bits_allocated // 8}"), copy=False)
+    if exact.size * exact.itemsize != pixels.decoded_frame_bytes:
+        message = "a frame decodes to another size than Rows, Columns and Samples per Pixel say"
+        raise UndecodableError(message)
+    return exact.tobytes()
