@@ -153,6 +153,15 @@ async def get_json(client: httpx.AsyncClient, url: str, retry: RetryPolicy) -> h
     return await retry.run(attempt)
 
 
+def first_failure(failures: BaseExceptionGroup[ArchiveError]) -> ArchiveError:
+    """Take one error out of those of a task group: they mostly say the same."""
+    error: BaseException = failures
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ArchiveError)
+    return error
+
+
 def _is_loopback(root: str) -> bool:
     host = httpx.URL(root).host
     if host == "localhost":

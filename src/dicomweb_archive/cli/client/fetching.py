@@ -14,12 +14,13 @@ from dicomweb_archive.cli.client.connection import (
     ServerUnreachableError,
     UnexpectedAnswerError,
     check_status,
+    first_failure,
     transport_failure,
 )
 from dicomweb_archive.cli.client.receiving import AnswerReader, Fetched, FetchOutcome, InstanceFiles
 from dicomweb_archive.cli.client.searching import Search, SearchLevel, iter_matches, uid_of
 from dicomweb_archive.cli.client.targets import INSTANCE, DownloadQuery, Target, iter_targets
-from dicomweb_archive.errors import ArchiveError
+from dicomweb_archive.wire.resources import is_uid
 
 CHUNK_BYTES = 1024 * 1024
 _ACCEPTS = (
@@ -75,7 +76,7 @@ class Fetcher:
                     for _ in range(self.jobs):
                         await queue.put(None)
             except* (ServerUnreachableError, UnexpectedAnswerError) as failures:
-                raise _first(failures) from None
+                raise first_failure(failures) from None
             except* OSError as failures:
                 message = "the folder on this machine cannot be read or written"
                 raise LocalFilesError(message) from failures
@@ -106,30 +107,37 @@ class _Series:
 
     async def fetch(self) -> None:
         wanted = await self._list()
-        self.run.expected(len(wanted))
-        for uid in wanted:
+        for uid in wanted or []:
             await self._keep_if_present(uid)
-        missing = [uid for uid in wanted if uid not in self.settled]
+        missing = [uid for uid in wanted or [] if uid not in self.settled]
         try:
-            if missing:
+            if wanted is None:
+                await self.run.retry.run(lambda: self._fetch_resource(""))
+            elif missing:
                 await self._fetch_missing(missing, of=len(wanted))
         except UnexpectedAnswerError as error:
             self.run.complain(f"series {self.target.series_instance_uid}: {error}")
             self._give_up(missing, FetchOutcome.FAILED)
         self._give_up(missing, FetchOutcome.MISSING)
 
-    async def _list(self) -> list[str]:
-        """Ask which instances the series has, to know what is missing before and after."""
+    async def _list(self) -> list[str] | None:
+        """Ask which instances the series has, to know what is missing; None when the server will not tell."""
         if self.target.sop_instance_uid is not None:
+            self.run.expected(1)
             return [self.target.sop_instance_uid]
         keys = (
             ("StudyInstanceUID", self.target.study_instance_uid),
             ("SeriesInstanceUID", self.target.series_instance_uid),
         )
-        rows = iter_matches(
-            self.client, self.run.server, Search(SearchLevel.INSTANCES, keys), limit=None, retry=self.run.retry
-        )
-        return [uid_of(row, INSTANCE) async for row in rows]
+        search = Search(SearchLevel.INSTANCES, keys)
+        rows = iter_matches(self.client, self.run.server, search, limit=None, retry=self.run.retry)
+        try:
+            listed = [uid_of(row, INSTANCE) async for row in rows]
+        except UnexpectedAnswerError as error:
+            self.run.complain(f"series {self.target.series_instance_uid} is fetched unlisted: {error}")
+            return None
+        self.run.expected(len(listed))
+        return [uid for uid in listed if is_uid(uid)]
 
     async def _keep_if_present(self, uid: str) -> None:
         name = f"{self.target.series_instance_uid}/{uid}.dcm"
@@ -203,11 +211,3 @@ class _Series:
         for uid in uids:
             name = f"{self.target.series_instance_uid}/{uid}.dcm"
             self._settle(Fetched(uid, name, outcome))
-
-
-def _first(failures: BaseExceptionGroup[ArchiveError]) -> ArchiveError:
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ArchiveError)
-    return error

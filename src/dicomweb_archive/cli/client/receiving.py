@@ -5,7 +5,6 @@ name, made of a checked SOP Instance UID, when the part is complete.
 """
 
 import hashlib
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,17 +24,10 @@ from dicomweb_archive.wire.multipart import (
     PartReader,
     parse_multipart_related,
 )
+from dicomweb_archive.wire.resources import is_uid
 
 _SERIES_LIMITS = MultipartLimits(parts=10**9)
 """We asked for the series, however large it is; header blocks stay bounded."""
-
-# Laxer than PS3.5 9.1, for servers hold what scanners wrote; strict enough to be a file name.
-_SAFE_UID = re.compile(r"[0-9][0-9.]{0,63}")
-
-
-def is_safe_uid(text: str) -> bool:
-    """Whether a UID may become the name of a file or folder."""
-    return _SAFE_UID.fullmatch(text) is not None
 
 
 class FetchOutcome(StrEnum):
@@ -108,7 +100,7 @@ class InstanceFiles:
         self._file.close()
         self._file = None
         uid = read_head(bytes(self._head)).sop_instance_uid
-        if uid is None or not is_safe_uid(uid):
+        if uid is None or not is_uid(uid):
             self._path.unlink()
             message = "the server sent something else than a DICOM instance"
             raise UnexpectedAnswerError(message)

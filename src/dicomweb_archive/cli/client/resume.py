@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicomweb_archive.cli.client.sources import Source
+from dicomweb_archive.errors import ArchiveError
 
 
 def default_state_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -25,6 +26,13 @@ def source_key(source: Source) -> str:
     member = "" if source.member is None else f"{source.member.filename}\0{source.member.header_offset}"
     facts = "\0".join((str(source.file.absolute()), member, str(source.size_bytes), str(source.modified_ns)))
     return hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+class StateFileError(ArchiveError):
+    """The memory of earlier runs cannot be read or written on this machine."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the state file cannot be used ({error.strerror}); --no-resume does without it")
 
 
 @dataclass(slots=True)
@@ -42,10 +50,17 @@ class Acknowledged:
 
     @classmethod
     def for_server(cls, folder: Path, root: str) -> "Acknowledged":
-        """Read the memory of the server at `root`."""
+        """Read the memory of the server at `root`.
+
+        Raises:
+            StateFileError: the file cannot be read.
+        """
         name = hashlib.blake2b(root.encode(), digest_size=12).hexdigest()
         memory = cls(folder / f"{name}.txt")
-        memory._read()
+        try:
+            memory._read()
+        except OSError as error:
+            raise StateFileError(error) from error
         return memory
 
     def __len__(self) -> int:
@@ -55,7 +70,11 @@ class Acknowledged:
         return bool(self._keys) and bytes.fromhex(source_key(source)) in self._keys
 
     def add(self, sources: Iterable[Source], probe: str | None) -> None:
-        """Remember acknowledged sources, durably enough to survive a kill of this program."""
+        """Remember acknowledged sources, durably enough to survive a kill of this program.
+
+        Raises:
+            StateFileError: the file cannot be written.
+        """
         if self.path is None:
             return
         keys = [source_key(source) for source in sources]

@@ -11,6 +11,8 @@ import httpx
 from dicomweb_archive.cli.client.connection import RetryPolicy, Server, UnexpectedAnswerError, get_json
 
 PAGE_ROWS = 1000
+_SMALLEST_CAP = 100
+"""No server is known to give fewer rows a page than this; many cap without saying so."""
 
 Row = Mapping[str, Any]
 """One match in the DICOM JSON model."""
@@ -81,7 +83,8 @@ async def iter_matches(
     first: str | None = None
     while limit is None or offset < limit:
         wanted = PAGE_ROWS if limit is None else min(PAGE_ROWS, limit - offset)
-        page = _rows(await get_json(client, search.url(server.root, limit=wanted, offset=offset), retry))
+        response = await get_json(client, search.url(server.root, limit=wanted, offset=offset), retry)
+        page = _rows(response)
         # A server that does not know `offset` answers the same page for ever.
         if not page or _unique(page[0], search.level) == first:
             return
@@ -89,6 +92,9 @@ async def iter_matches(
         for row in page[:wanted]:
             yield row
         offset += len(page)
+        # A short page is the last one, unless it may be short because the server caps its pages.
+        if len(page) < min(wanted, _SMALLEST_CAP) and "Warning" not in response.headers:
+            return
 
 
 def uid_of(row: Row, tag: str) -> str:

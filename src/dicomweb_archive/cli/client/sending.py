@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +16,13 @@ from dicomweb_archive.cli.client.connection import (
     ServerUnreachableError,
     TransientError,
     check_status,
+    first_failure,
     get_json,
     transport_failure,
 )
-from dicomweb_archive.cli.client.resume import Acknowledged
+from dicomweb_archive.cli.client.resume import Acknowledged, StateFileError
 from dicomweb_archive.cli.client.sources import Archives, Source, SourceReader, UnreadableSourceError
+from dicomweb_archive.wire.multipart import PartFraming
 
 CHUNK_BYTES = 1024 * 1024
 _LISTED_AT_ONCE = 64
@@ -92,8 +93,8 @@ class Sender:
                 for _ in range(self.limits.jobs):
                     group.create_task(self._worker(client, queue))
                 await self._produce(sources, batcher, queue)
-        except* ServerUnreachableError as failures:
-            raise _first(failures) from None
+        except* (ServerUnreachableError, StateFileError) as failures:
+            raise first_failure(failures) from None
         return batcher.repeated
 
     async def _produce(
@@ -148,7 +149,7 @@ class Sender:
     async def _attempt(self, client: httpx.AsyncClient, batch: list[Source]) -> tuple[list[FileOutcome], list[Source]]:
         body = _Body(batch, self.archives, self.sent)
         headers = {
-            "Content-Type": f'multipart/related; type="application/dicom"; boundary={body.boundary}',
+            "Content-Type": body.framing.content_type,
             "Content-Length": str(body.size_bytes),
             "Accept": "application/dicom+json",
         }
@@ -177,25 +178,28 @@ class _Body:
     batch: Sequence[Source]
     archives: Archives
     sent: Callable[[int], None]
-    boundary: str = field(default_factory=lambda: uuid.uuid4().hex)
+    framing: PartFraming = field(default_factory=lambda: PartFraming("application/dicom"))
     handed_over: int = 0
 
     @property
     def size_bytes(self) -> int:
-        return len(self._closing()) + sum(len(self._head(part)) + part.size_bytes for part in self.batch)
+        parts = ((len(self._head(part)), part.size_bytes) for part in self.batch)
+        return self.framing.content_length(parts)
 
     async def stream(self) -> AsyncIterator[bytes]:
+        prefix = b""
         for source in self.batch:
             reader = SourceReader(source, self.archives)
-            prefix = self._head(source)
+            prefix += self._head(source)
             with contextlib.closing(reader):
                 while not reader.finished:
                     chunk = await asyncio.to_thread(_next_chunk, reader)
                     self._count(len(chunk))
-                    # One piece for head and bytes: one write to the socket for a small file.
+                    # Framing travels with the bytes: one write to the socket for a small file.
                     yield prefix + chunk if prefix else chunk
                     prefix = b""
-        yield self._closing()
+            prefix = self.framing.TAIL
+        yield prefix + self.framing.closing()
 
     def take_back(self) -> None:
         """Uncount what was handed over: it will be sent again."""
@@ -206,12 +210,7 @@ class _Body:
         self.sent(size)
 
     def _head(self, source: Source) -> bytes:
-        return (
-            f"\r\n--{self.boundary}\r\nContent-Type: application/dicom\r\nContent-Length: {source.size_bytes}\r\n\r\n"
-        ).encode()
-
-    def _closing(self) -> bytes:
-        return f"\r\n--{self.boundary}--\r\n".encode()
+        return self.framing.head("application/dicom", length=source.size_bytes)
 
 
 def _next_chunk(reader: SourceReader) -> bytes:
@@ -227,11 +226,3 @@ def _probe_path(retrieve_url: str | None) -> str | None:
         return None
     _, found, path = retrieve_url.partition("/studies/")
     return f"/studies/{path}" if found and path.replace("/", "").isprintable() else None
-
-
-def _first(failures: BaseExceptionGroup[ServerUnreachableError]) -> ServerUnreachableError:
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ServerUnreachableError)
-    return error

@@ -13,7 +13,7 @@ from dicomweb_archive.cli.client.connection import RetryPolicy, Server, ServerUn
 from dicomweb_archive.cli.client.options import ExitCode, server_of, server_options
 from dicomweb_archive.cli.client.progress import RunProgress
 from dicomweb_archive.cli.client.report import StoreReport, outcome_record
-from dicomweb_archive.cli.client.resume import Acknowledged, default_state_folder
+from dicomweb_archive.cli.client.resume import Acknowledged, StateFileError, default_state_folder
 from dicomweb_archive.cli.client.sending import Sender, SendLimits
 from dicomweb_archive.cli.client.sources import Archives, count_sources, iter_sources
 
@@ -86,6 +86,9 @@ def finish_store(paths: Iterable[Path], run: StoreRun, *, as_json: bool) -> None
     except ServerUnreachableError as error:
         click.echo(f"Stopped: {run.server.root}: {error}", err=True)
         status = ExitCode.UNREACHABLE
+    except StateFileError as error:
+        click.echo(f"Stopped: {error}", err=True)
+        status = ExitCode.INCOMPLETE
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command goes on from here.", err=True)
         status = ExitCode.INTERRUPTED

@@ -7,8 +7,8 @@ import click
 import httpx
 
 from dicomweb_archive.cli.client.connection import RetryPolicy, Server, UnexpectedAnswerError
-from dicomweb_archive.cli.client.receiving import is_safe_uid
 from dicomweb_archive.cli.client.searching import Row, Search, SearchLevel, iter_matches, uid_of
+from dicomweb_archive.wire.resources import is_uid
 
 STUDY, SERIES, INSTANCE = "0020000D", "0020000E", "00080018"
 _SERIES_KEYS = frozenset(
@@ -47,7 +47,7 @@ def parse_query(words: Iterable[str], level: str | None) -> DownloadQuery:
         parts = tuple(word.strip("/").split("/"))
         if equals and name:
             keys.append((name, value))
-        elif len(parts) <= 3 and all(map(is_safe_uid, parts)):
+        elif len(parts) <= 3 and all(map(is_uid, parts)):
             uids.append(parts)
         else:
             message = "must look like KEY=VALUE or STUDY_UID[/SERIES_UID[/INSTANCE_UID]]"
@@ -100,7 +100,7 @@ def _target_of(row: Row, search: Search) -> Target:
     study = uid_of(row, STUDY) or named.get("StudyInstanceUID", "")
     series = uid_of(row, SERIES) or named.get("SeriesInstanceUID", "")
     instance = _uid(row, INSTANCE) if search.level is SearchLevel.INSTANCES else None
-    if not (is_safe_uid(study) and is_safe_uid(series)):
+    if not (is_uid(study) and is_uid(series)):
         message = "a match of the server lacks a usable UID"
         raise UnexpectedAnswerError(message)
     return Target(study, series, instance)
@@ -108,7 +108,7 @@ def _target_of(row: Row, search: Search) -> Target:
 
 def _uid(row: Row, tag: str) -> str:
     uid = uid_of(row, tag)
-    if not is_safe_uid(uid):
+    if not is_uid(uid):
         message = "a match of the server lacks a usable UID"
         raise UnexpectedAnswerError(message)
     return uid
