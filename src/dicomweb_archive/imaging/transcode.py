@@ -97,9 +97,7 @@ def _decoded_elements(dataset: Dataset, syntax: str) -> dict[int, bytes]:
     if all(tag in dataset for tag in _OFFSET_TABLES):
         offsets = (_value(dataset, _OFFSET_TABLES[0]), _value(dataset, _OFFSET_TABLES[1]))
     stored = generate_frames(cast(bytes, raw.value), number_of_frames=pixels.number_of_frames, extended_offsets=offsets)
-    decoded = [
-        decode_frame(frame, syntax, pixels) for _, frame in zip(range(pixels.number_of_frames), stored, strict=False)
-    ]
+    decoded = [decode_frame(frame, syntax, pixels) for frame in islice(stored, pixels.number_of_frames)]
     if len(decoded) < pixels.number_of_frames:
         message = "the stored pixel data hold fewer frames than Number of Frames says"
         raise UndecodableError(message)
