@@ -30,22 +30,45 @@ class Visibility:
         return list(self.spaces), collections, self.see_embargoed
 
     def clause(self, study: FromClause) -> ColumnElement[bool]:
-        """Return the predicate over `study` (the table or an alias of it) for a composed statement."""
-        terms: list[ColumnElement[bool]] = [_any_of(study.c.space_id, self.spaces)]
+        """Return the predicate over `study` (the table or an alias of it) for a composed statement.
+
+        Its values are `named_parameters()`; its text depends on `form()` alone.
+        """
+        terms: list[ColumnElement[bool]] = [_any_of(study.c.space_id, "visible_spaces", self.spaces)]
         if self.collections is not None:
-            terms.append(_any_of(study.c.collection_id, self.collections))
+            terms.append(_any_of(study.c.collection_id, "visible_collections", self.collections))
         if not self.see_embargoed:
             over = study.c.embargo_until <= func.current_date()
             terms.append(or_(study.c.embargo_until.is_(None), over))
         return and_(*terms)
 
+    def named_parameters(self) -> dict[str, int | list[int]]:
+        """Return the values that `clause` refers to."""
+        values = {"visible_spaces": _bound(self.spaces)}
+        if self.collections is not None:
+            values["visible_collections"] = _bound(self.collections)
+        return values
 
-def _any_of(column: ColumnElement[Any], ids: tuple[int, ...]) -> ColumnElement[bool]:
+    def form(self) -> "Visibility":
+        """Return a visibility whose `clause` has the same text, to keep composed statements by."""
+        collections = self.collections
+        return Visibility(_form(self.spaces), None if collections is None else _form(collections), self.see_embargoed)
+
+
+def _any_of(column: ColumnElement[Any], name: str, ids: tuple[int, ...]) -> ColumnElement[bool]:
     if len(ids) == 1:
         # Equality keeps the order of an index whose first column this is; `any` of an array does not.
-        return column == ids[0]
+        return column == bindparam(name, ids[0], type_=Integer)
     # One array parameter: the text of the statement stays the same whatever the number of collections.
-    return column == func.any(bindparam(None, list(ids), type_=ARRAY(Integer), unique=True))
+    return column == func.any(bindparam(name, list(ids), type_=ARRAY(Integer)))
+
+
+def _bound(ids: tuple[int, ...]) -> int | list[int]:
+    return ids[0] if len(ids) == 1 else list(ids)
+
+
+def _form(ids: tuple[int, ...]) -> tuple[int, ...]:
+    return (0,) if len(ids) == 1 else ()
 
 
 def visible(alias: str, first: int = 1) -> str:

@@ -58,7 +58,9 @@ def level_attributes(texts: Mapping[int, bytes], tags: frozenset[int]) -> bytes:
         for tag, text in sorted(texts.items())
         if tag in tags and len(text) <= _ELEMENT_LIMIT and _MARKER not in text
     ]
-    return b"{" + b",".join(members) + b"}"
+    # A line feed is white space between members, and inside strict JSON text it is nowhere else: searches cut
+    # these objects at it instead of parsing them.
+    return b"{" + b",\n".join(members) + b"}"
 
 
 def facts_of(attributes: bytes) -> int:

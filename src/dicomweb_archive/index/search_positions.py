@@ -1,0 +1,209 @@
+"""Re-check in SQL: which instances of a segment pass the index keys, read from the segment's columns.
+
+`common` has the values that all instances of the segment share, `columns` those that vary, by position, both
+by path step (`docs/design/0004-tag-index.md`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import orjson
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Double,
+    FromClause,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from dicomweb_archive.index.search_plan import ItemTest, Kind, MomentTest, PositionTest, SearchPlan, ValueTest
+from dicomweb_archive.index.search_shape import Choice
+
+Expression: TypeAlias = ColumnElement[Any]
+Parameters: TypeAlias = dict[str, Any]
+
+_IN_RANGE: Expression = literal_column("'$[*] ? (@ >= $low && @ <= $high)'::jsonpath")
+_FAR = 1e300
+"""Stands for an open bound: JSON has no infinity."""
+
+
+def recheck_source(plan: SearchPlan, data: FromClause) -> FromClause:
+    """Extract the columns of each test once for a segment, so that they are not unpacked at every position."""
+    extracted = []
+    for number, test in enumerate(plan.tests):
+        for suffix, parameter in zip("ab", _step_parameters(number, test), strict=False):
+            extracted += [
+                _member(data.c.columns, bindparam(parameter, type_=Text)).label(f"varying_{number}{suffix}"),
+                _member(data.c.common, bindparam(parameter, type_=Text)).label(f"shared_{number}{suffix}"),
+            ]
+    # OFFSET 0 keeps PostgreSQL from putting the extraction into every place that uses it.
+    return select(*extracted).correlate(data).offset(literal_column("0")).lateral("x")
+
+
+def passes(plan: SearchPlan, choice: Choice, source: FromClause, position: Expression) -> Expression:
+    """Return the condition that the instance at `position` passes all tests."""
+    return and_(*(_passes(n, t, plan, choice, source, position) for n, t in enumerate(plan.tests)))
+
+
+def at_most_one_varies(plan: SearchPlan, source: FromClause) -> Expression:
+    """Return the condition under which the terms alone prove that one instance passes all tests."""
+    varying = [case((source.c[f"varying_{n}a"].is_not(None), 1), else_=0) for n in range(len(plan.tests))]
+    return sum(varying[1:], varying[0]) <= literal_column("1")
+
+
+def position_parameters(plan: SearchPlan) -> Parameters:
+    """Return the values for the parameters of `recheck_source` and `passes`."""
+    parameters: Parameters = {}
+    for number, test in enumerate(plan.tests):
+        steps = (test.date_step, test.time_step) if isinstance(test, MomentTest) else (test.step,)
+        parameters |= dict(zip(_step_parameters(number, test), steps, strict=True))
+    for name, test in _below("", plan.tests):
+        parameters |= _test_parameters(name, test, plan)
+    return parameters
+
+
+def _step_parameters(number: int, test: PositionTest) -> tuple[str, ...]:
+    names = (f"step_{number}a", f"step_{number}b")
+    return names if isinstance(test, MomentTest) else names[:1]
+
+
+def _below(prefix: str, tests: Sequence[PositionTest]) -> Iterator[tuple[str, PositionTest]]:
+    """Name every test: its numbers from the outside in."""
+    for number, test in enumerate(tests):
+        name = f"{prefix}_{number}"
+        yield name, test
+        if isinstance(test, ItemTest):
+            yield from _below(name, test.tests)
+
+
+def _test_parameters(name: str, test: PositionTest, plan: SearchPlan) -> Parameters:
+    match test:
+        case ItemTest():
+            inner: Parameters = {}
+            for number, below in enumerate(test.tests):
+                if isinstance(below, MomentTest):
+                    inner |= {f"inner{name}_{number}a": below.date_step, f"inner{name}_{number}b": below.time_step}
+                else:
+                    inner[f"inner{name}_{number}a"] = below.step
+            return inner
+        case MomentTest():
+            return {f"low{name}": test.low, f"high{name}": test.high}
+        case ValueTest():
+            return {f"value{name}": _value(test, plan)}
+
+
+def _value(test: ValueTest, plan: SearchPlan) -> Any:
+    key = plan.keys[test.key]
+    match key.kind:
+        case Kind.EQUALS:
+            pairs = zip(key.texts, key.numbers, strict=True)
+            values = [text if number is None else number for text, number in pairs]
+            return orjson.dumps(values).decode()
+        case Kind.ANY_OF:
+            return list(key.texts)
+        case Kind.LIKE:
+            return key.pattern
+        case _:
+            return orjson.dumps({"low": max(key.low, -_FAR), "high": min(key.high, _FAR)}).decode()
+
+
+def _passes(
+    number: int, test: PositionTest, plan: SearchPlan, choice: Choice, source: FromClause, position: Expression
+) -> Expression:
+    varying, shared = source.c[f"varying_{number}a"], source.c[f"shared_{number}a"]
+    own = _member(varying, position)
+    name = f"_{number}"
+    if isinstance(test, MomentTest):
+        time = func.coalesce(_member(source.c[f"varying_{number}b"], position), source.c[f"shared_{number}b"])
+        return _moment(name, func.coalesce(own, shared), time)
+    if choice.settles(test, plan):
+        # Shared by all instances: the term has proved it for each of them.
+        return or_(varying.is_(None), _test(name, test, own))
+    kept = _test(name, test, func.coalesce(own, shared))
+    key = _first_key(test)
+    if choice.carries(key, nested=plan.keys[key].nested):
+        # Too large for re-checks (a long sequence): what terms and zones say of the segment has to do.
+        return or_(and_(varying.is_(None), shared.is_(None)), kept)
+    return kept
+
+
+def _first_key(test: PositionTest) -> int:
+    return _first_key(test.tests[0]) if isinstance(test, ItemTest) else test.key
+
+
+def _test(name: str, test: ValueTest | ItemTest, value: Expression) -> Expression:
+    if isinstance(test, ItemTest):
+        return _some_item(name, test, value)
+    return _TESTS[test.kind](f"value{name}", value)
+
+
+def _some_item(name: str, test: ItemTest, items: Expression) -> Expression:
+    listed = func.jsonb_array_elements(_list(items))
+    source = listed.table_valued(column("value", JSONB)).render_derived(name=f"item{name}")
+    item = source.c.value
+    conditions = []
+    for number, below in enumerate(test.tests):
+        inner = _member(item, bindparam(f"inner{name}_{number}a", type_=Text))
+        if isinstance(below, MomentTest):
+            time = _member(item, bindparam(f"inner{name}_{number}b", type_=Text))
+            conditions.append(_moment(f"{name}_{number}", inner, time))
+        else:
+            conditions.append(_test(f"{name}_{number}", below, inner))
+    return exists(select(literal_column("1")).select_from(source).where(*conditions))
+
+
+def _moment(name: str, date: Expression, time: Expression) -> Expression:
+    moment = _first_number(date) + func.coalesce(_first_number(time), literal_column("0"))
+    return moment.between(bindparam(f"low{name}", type_=Double), bindparam(f"high{name}", type_=Double))
+
+
+def _first_number(values: Expression) -> Expression:
+    first = _member(values, literal_column("0"))
+    return case((func.jsonb_typeof(first) == literal_column("'number'"), cast(first, Double)))
+
+
+def _member(container: Expression, key: Expression) -> Expression:
+    return container.op("->", return_type=JSONB())(key)
+
+
+def _list(values: Expression) -> Expression:
+    """An instance that lacks the attribute has a JSON null in its column."""
+    return case((func.jsonb_typeof(values) == literal_column("'array'"), values))
+
+
+def _equals(parameter: str, values: Expression) -> Expression:
+    return values.op("@>", is_comparison=True)(bindparam(parameter, type_=JSONB))
+
+
+def _any_of(parameter: str, values: Expression) -> Expression:
+    return values.op("?|", is_comparison=True)(bindparam(parameter, type_=ARRAY(Text)))
+
+
+def _like(parameter: str, values: Expression) -> Expression:
+    listed = func.jsonb_array_elements_text(_list(values))
+    source = listed.table_valued(column("value", Text)).render_derived(name=f"text_of_{parameter}")
+    pattern = bindparam(parameter, type_=Text)
+    return exists(select(literal_column("1")).select_from(source).where(source.c.value.like(pattern)))
+
+
+def _between(parameter: str, values: Expression) -> Expression:
+    return func.jsonb_path_exists(values, _IN_RANGE, bindparam(parameter, type_=JSONB))
+
+
+_TESTS: dict[Kind, Callable[[str, Expression], Expression]] = {
+    Kind.EQUALS: _equals,
+    Kind.ANY_OF: _any_of,
+    Kind.LIKE: _like,
+    Kind.BETWEEN: _between,
+}
