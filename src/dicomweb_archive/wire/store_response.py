@@ -1,0 +1,124 @@
+"""Store Instances Response: what the client learns of each instance (PS3.18 10.5.3, Annex I)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from dicomweb_archive.dicom.status import StoreOutcome, meaning_of
+from dicomweb_archive.dicom.xml_model import encode_native_xml
+from dicomweb_archive.wire.resources import ServiceRoot
+
+DataSet: TypeAlias = dict[str, dict[str, Any]]
+
+ERROR_COMMENT: Final = "00000902"
+"""Says in words why an instance was refused, 64 characters at most.
+
+Annex I has no place for text. (0000,0902) is what C-STORE answers with and what dcm4chee puts here; pydicom,
+dcmjs and other readers of DICOM JSON take it, and whoever does not know it skips it.
+"""
+
+_COMMENT_LENGTH: Final = 64
+_MOST_WARNINGS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StoreResponse:
+    """The answer to a store request.
+
+    Attributes:
+        status: 200 all stored, 202 some, or with warnings, 409 none, 400 there was nothing to store.
+        dataset: Store Instances Response Module in the DICOM JSON model (PS3.18 Table I.1-1).
+        location: URL of the study, for Location and Content-Location; `None` when nothing new was stored in
+            exactly one study.
+        warnings: values of Warning headers, one a reason code (PS3.18 10.5.3.2).
+    """
+
+    status: int
+    dataset: DataSet
+    location: str | None
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> bytes:
+        """Encode as application/dicom+json."""
+        return orjson.dumps(self.dataset)
+
+    def to_xml(self) -> bytes:
+        """Encode as application/dicom+xml (PS3.19 A.1)."""
+        return encode_native_xml(self.dataset)
+
+
+def build_store_response(outcomes: Sequence[StoreOutcome], root: ServiceRoot) -> StoreResponse:
+    """Put the outcomes of all parts of a request together."""
+    stored = [outcome for outcome in outcomes if outcome.is_stored]
+    failed = [outcome for outcome in outcomes if not outcome.is_stored]
+    location = _study_url(stored, root)
+    nameable = [outcome for outcome in failed if _has_name(outcome)]
+    others = [outcome for outcome in failed if not _has_name(outcome)]
+    dataset: DataSet = {
+        "00081190": _attribute("UR", location),
+        **_sequence("00081198", [_failed_item(outcome) for outcome in nameable]),
+        **_sequence("00081199", [_stored_item(outcome, root) for outcome in stored]),
+        **_sequence("0008119A", [_failure(outcome) for outcome in others]),
+    }
+    return StoreResponse(_status(stored, failed), dataset, location, _warnings(outcomes, root))
+
+
+def _has_name(outcome: StoreOutcome) -> bool:
+    """Tell whether a failure can be tied to an instance; both UIDs are type 1 there."""
+    return bool(outcome.sop_class_uid and outcome.sop_instance_uid)
+
+
+def _status(stored: Sequence[StoreOutcome], failed: Sequence[StoreOutcome]) -> int:
+    """Choose the status code (PS3.18 Table 10.5.3-1)."""
+    if not stored:
+        return 409 if failed else 400
+    return 202 if failed or any(outcome.warnings for outcome in stored) else 200
+
+
+def _study_url(stored: Sequence[StoreOutcome], root: ServiceRoot) -> str | None:
+    studies = {outcome.study_instance_uid for outcome in stored}
+    study = studies.pop() if len(studies) == 1 else None
+    return None if study is None else root.study(study)
+
+
+def _warnings(outcomes: Sequence[StoreOutcome], root: ServiceRoot) -> tuple[str, ...]:
+    codes = [code for outcome in outcomes for code in (outcome.failure, *outcome.warnings) if code is not None]
+    distinct = list(dict.fromkeys(codes))[:_MOST_WARNINGS]
+    return tuple(root.warning(meaning_of(code), f"{code:04X}") for code in distinct)
+
+
+def _failed_item(outcome: StoreOutcome) -> DataSet:
+    return dict(sorted({**_failure(outcome), **_reference(outcome)}.items()))
+
+
+def _failure(outcome: StoreOutcome) -> DataSet:
+    assert outcome.failure is not None
+    comment = (outcome.comment or meaning_of(outcome.failure))[:_COMMENT_LENGTH]
+    return {ERROR_COMMENT: _attribute("LO", comment), "00081197": _attribute("US", outcome.failure)}
+
+
+def _stored_item(outcome: StoreOutcome, root: ServiceRoot) -> DataSet:
+    study, series, instance = outcome.study_instance_uid, outcome.series_instance_uid, outcome.sop_instance_uid
+    url = root.instance(study, series, instance) if study and series and instance else None
+    item = {**_reference(outcome), "00081190": _attribute("UR", url)}
+    if outcome.warnings:
+        # Warning Reason has one value: the first is the most fitting (PS3.18 I.2.1).
+        item["00081196"] = _attribute("US", outcome.warnings[0])
+    return item
+
+
+def _reference(outcome: StoreOutcome) -> DataSet:
+    return {
+        "00081150": _attribute("UI", outcome.sop_class_uid),
+        "00081155": _attribute("UI", outcome.sop_instance_uid),
+    }
+
+
+def _attribute(vr: str, value: str | int | None) -> dict[str, Any]:
+    return {"vr": vr} if value is None else {"vr": vr, "Value": [value]}
+
+
+def _sequence(tag: str, items: Sequence[Mapping[str, Any]]) -> DataSet:
+    return {tag: {"vr": "SQ", "Value": list(items)}} if items else {}

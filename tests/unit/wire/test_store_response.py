@@ -1,0 +1,108 @@
+"""Outcomes become the status and the Store Instances Response of PS3.18 Annex I."""
+
+import json
+import random
+from xml.etree import ElementTree
+
+import pytest
+from pydicom.dataset import Dataset
+
+from dicomweb_archive.dicom import status
+from dicomweb_archive.dicom.status import StoreOutcome
+from dicomweb_archive.wire.resources import ServiceRoot
+from dicomweb_archive.wire.store_response import build_store_response
+
+ROOT = ServiceRoot("http://h/dicom-web")
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def stored(instance: str = "1.2.3.4", study: str = "1.2", warnings: tuple[int, ...] = ()) -> StoreOutcome:
+    return StoreOutcome(CT, instance, study, "1.2.3", warnings=warnings)
+
+
+def failed(code: int = status.INSTANCE_CONFLICT, comment: str = "") -> StoreOutcome:
+    return StoreOutcome(CT, "1.2.3.9", "1.2", "1.2.3", failure=code, comment=comment)
+
+
+UNREADABLE = StoreOutcome(failure=status.CANNOT_UNDERSTAND, comment="not a DICOM file")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ([stored()], 200),
+        ([stored(), stored("1.2.3.5", "1.3")], 200),
+        ([StoreOutcome(CT, "1.2.3.4", "1.2", "1.2.3", already_stored=True)], 200),
+        ([stored(warnings=(status.COERCED,))], 202),
+        ([stored(), failed()], 202),
+        ([stored(), UNREADABLE], 202),
+        ([failed()], 409),
+        ([UNREADABLE], 409),
+        ([], 400),
+    ],
+)
+def test_the_status_sums_the_outcomes_up(outcomes: list[StoreOutcome], code: int) -> None:
+    assert build_store_response(outcomes, ROOT).status == code
+
+
+def test_each_outcome_stands_in_its_sequence_and_clients_can_read_it() -> None:
+    response = build_store_response([stored(), failed(), UNREADABLE, stored("1.2.3.5", warnings=(0xB000,))], ROOT)
+    dataset = Dataset.from_json(response.to_json())
+    assert dataset.RetrieveURL == "http://h/dicom-web/studies/1.2"
+    first, second = dataset.ReferencedSOPSequence
+    assert (first.ReferencedSOPClassUID, first.ReferencedSOPInstanceUID) == (CT, "1.2.3.4")
+    assert first.RetrieveURL == "http://h/dicom-web/studies/1.2/series/1.2.3/instances/1.2.3.4"
+    assert "WarningReason" not in first
+    assert second.WarningReason == 0xB000
+    (refused,) = dataset.FailedSOPSequence
+    assert (refused.ReferencedSOPInstanceUID, refused.FailureReason) == ("1.2.3.9", status.INSTANCE_CONFLICT)
+    assert refused[0x00000902].value == status.MEANINGS[status.INSTANCE_CONFLICT]
+    (other,) = dataset.OtherFailuresSequence
+    assert other.FailureReason == status.CANNOT_UNDERSTAND
+    assert other[0x00000902].value == "not a DICOM file"
+
+
+def test_sequences_without_items_are_absent() -> None:
+    assert list(build_store_response([stored()], ROOT).dataset) == ["00081190", "00081199"]
+    assert build_store_response([UNREADABLE], ROOT).dataset["00081190"] == {"vr": "UR"}
+
+
+def test_keys_ascend_at_every_level() -> None:
+    outcomes = [stored(warnings=(0xB000,)), failed(), UNREADABLE]
+    random.shuffle(outcomes)
+    pending = [build_store_response(outcomes, ROOT).dataset]
+    while pending:
+        dataset = pending.pop()
+        assert list(dataset) == sorted(dataset)
+        pending += [item for element in dataset.values() if element["vr"] == "SQ" for item in element["Value"]]
+
+
+def test_an_instance_without_a_known_class_is_among_the_other_failures() -> None:
+    outcome = StoreOutcome(None, "1.2.3.4", failure=status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
+    assert list(build_store_response([outcome], ROOT).dataset) == ["00081190", "0008119A"]
+
+
+def test_several_studies_have_no_common_location() -> None:
+    response = build_store_response([stored(), stored("1.2.3.5", "1.3")], ROOT)
+    assert response.location is None
+    assert response.dataset["00081190"] == {"vr": "UR"}
+    assert build_store_response([stored(), failed()], ROOT).location == "http://h/dicom-web/studies/1.2"
+
+
+def test_a_long_comment_fits_its_value_representation() -> None:
+    response = build_store_response([failed(comment="x" * 200)], ROOT)
+    assert response.dataset["00081198"]["Value"][0]["00000902"]["Value"] == ["x" * 64]
+
+
+def test_each_reason_is_warned_of_once() -> None:
+    response = build_store_response([failed(0xA700), failed(0xA700), stored(warnings=(0xB000,))], ROOT)
+    assert response.warnings == (
+        'A700 http://h/dicom-web "Out of resources"',
+        'B000 http://h/dicom-web "Coercion of data elements"',
+    )
+
+
+def test_json_and_xml_say_the_same() -> None:
+    response = build_store_response([stored(), failed()], ROOT)
+    document = ElementTree.fromstring(response.to_xml())
+    assert [child.get("tag") for child in document] == list(json.loads(response.to_json()))
