@@ -125,7 +125,8 @@ def _metrics_folder() -> Iterator[Path]:
 def _next_steps(settings: Settings) -> str:
     program = program_name()
     root = f"http://{settings.host}:{settings.port}/dicom-web"
-    target = "" if root == "http://127.0.0.1:8000/dicom-web" else f" --to {root}"
+    usual = root == "http://127.0.0.1:8000/dicom-web"
+    target, source = ("", "") if usual else (f" --to {root}", f" --from {root}")
     return f"""
 The archive is ready.
 
@@ -135,9 +136,12 @@ The archive is ready.
 
 What to do next, in another terminal:
 
-  {program} demo{target}              store a generated study
-  {program} store FOLDER{target}      store your own DICOM files
-  {program} search studies            see what is there (--help tells more)
+  {program} demo{target}
+      makes a study without a patient and stores it
+  {program} store FOLDER{target}
+      stores your own DICOM files
+  {program} search studies{source}
+      shows what is there
 
 Stop with Ctrl-C; everything stored is kept.
 """

@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from dicomweb_archive.app import create_app
+from dicomweb_archive.cli.acceptor import SharingServer
 from dicomweb_archive.cli.configuration import decode_settings
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.settings import Settings
@@ -41,7 +42,7 @@ def run(listening_socket: socket.socket, settings: Settings) -> None:
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(uvicorn.Server(config).serve(sockets=[listening_socket]))
+        runner.run(SharingServer(config, listening_socket).serve())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -1,6 +1,7 @@
 """Migrations: bring the schema to this release's, one starter at a time, and refuse one we do not know."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from dicomweb_archive.index.engine import Connection, connect, translated_errors
 MIGRATION_LOCK = 0x4449434D
 
 _POLL_SECONDS = 0.1
+
+logger = logging.getLogger(__name__)
+# Its lines of information say less than ours.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def migrations_folder() -> Path:
@@ -55,7 +60,9 @@ async def upgrade(url: str, *, wait_seconds: float = 600) -> None:
     connection = await connect(url, lock_timeout="10s", statement_timeout="1h", jit="off")
     try:
         await _wait_for_lock(connection, wait_seconds)
-        if await _known_revision(connection) != newest_revision():
+        present = await _known_revision(connection)
+        if present != newest_revision():
+            logger.info("upgrading the schema from %s to %s", present or "nothing", newest_revision())
             with translated_errors():
                 await _run_migrations(connection)
     finally:
