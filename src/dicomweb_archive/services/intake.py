@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.part10 import scan
@@ -14,6 +15,8 @@ SERIES_KEPT = 4
 # can hold the loop for some milliseconds, which nobody notices.
 _WALK_AT_ONCE_BYTES = 1024 * 1024
 
+_IDENTIFIERS_WITHIN = 64 * 1024
+
 SeriesKey = tuple[str, str]
 
 
@@ -22,11 +25,31 @@ def series_key(instance: ScannedInstance) -> SeriesKey:
     return instance.study_instance_uid, instance.series_instance_uid
 
 
+@dataclass(slots=True)
+class _Series:
+    """A series at hand: its first instance, and the template that the second one makes worthwhile."""
+
+    data: bytes
+    first: ScannedInstance
+    template: SeriesTemplate | None = None
+
+    async def walk(self, data: bytes) -> ScannedInstance | None:
+        if self.template is None:
+            # A template costs as much as a scan, which the first instance of another series should not pay.
+            if data.find(self.first.series_instance_uid.encode(), 0, _IDENTIFIERS_WITHIN) < 0:
+                return None
+            self.template = await asyncio.to_thread(SeriesTemplate, self.data, self.first)
+            self.data = b""
+        if len(data) <= _WALK_AT_ONCE_BYTES:
+            return self.template.walk(data)
+        return await asyncio.to_thread(self.template.walk, data)
+
+
 class Intake:
     """Scans the instances of one request; those of a series share the attributes of the first."""
 
     def __init__(self) -> None:
-        self._templates: OrderedDict[SeriesKey, SeriesTemplate] = OrderedDict()
+        self._series: OrderedDict[SeriesKey, _Series] = OrderedDict()
 
     async def scan(self, data: bytes) -> ScannedInstance:
         """Read one whole instance.
@@ -34,30 +57,19 @@ class Intake:
         Raises:
             InvalidInstanceError: it is none that can be kept.
         """
-        walked = await self._walk(data)
-        if walked is not None:
-            self._templates.move_to_end(series_key(walked))
-            return walked
+        # The last series first: most requests hold one after the other.
+        for key in reversed(self._series):
+            walked = await self._series[key].walk(data)
+            if walked is not None:
+                self._series.move_to_end(key)
+                return walked
         scanned = await asyncio.to_thread(scan, data)
         key = series_key(scanned)
-        template = self._templates.get(key)
-        if template is not None:
-            self._templates.move_to_end(key)
-            return delta_against(template.base, scanned)
-        self._templates[key] = SeriesTemplate(data, scanned)
-        if len(self._templates) > SERIES_KEPT:
-            self._templates.popitem(last=False)
+        known = self._series.get(key)
+        if known is not None:
+            self._series.move_to_end(key)
+            return delta_against(known.first.base, scanned)
+        self._series[key] = _Series(data, scanned)
+        if len(self._series) > SERIES_KEPT:
+            self._series.popitem(last=False)
         return scanned
-
-    async def _walk(self, data: bytes) -> ScannedInstance | None:
-        """Try the series at hand, the last one first."""
-        for key in reversed(self._templates):
-            template = self._templates[key]
-            if len(data) <= _WALK_AT_ONCE_BYTES:
-                walked = template.walk(data)
-            else:
-                walked = await asyncio.to_thread(template.walk, data)
-            # A walk may succeed for an instance of another series, whose base this one must not share.
-            if walked is not None and series_key(walked) == key:
-                return walked
-        return None

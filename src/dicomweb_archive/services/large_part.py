@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from dicomweb_archive.dicom import status
+from dicomweb_archive.dicom.file_meta import must_neutralise
 from dicomweb_archive.dicom.instance import ScannedInstance
-from dicomweb_archive.dicom.part10 import Part10Scanner
+from dicomweb_archive.dicom.part10 import Identity, Part10Scanner
 from dicomweb_archive.errors import InvalidInstanceError
 from dicomweb_archive.services.packing import LargeMember, Packing
 from dicomweb_archive.storage.base import Buffer
@@ -116,7 +117,7 @@ class LargePart:
         for piece in pieces:
             self._scanner.feed(piece)
 
-    async def _decide(self, identity: ScannedInstance) -> None:
+    async def _decide(self, identity: Identity | ScannedInstance) -> None:
         """Decide by the identifiers where the bytes go."""
         if not self._belongs(identity.study_instance_uid):
             raise InvalidInstanceError(
@@ -124,8 +125,10 @@ class LargePart:
             )
         self._known_digest = await self._find_digest(identity.sop_instance_uid)
         if self._known_digest is None:
+            # Nothing has been written yet, so what waits begins with the first byte of the instance.
+            preamble = b"".join(piece[:128] for piece in self._waiting[:128])[:128]
             self._member = await self._packing.open_member(
-                identity.sop_instance_uid, neutralise_preamble=self._scanner.preamble_neutralised
+                identity.sop_instance_uid, neutralise_preamble=must_neutralise(preamble)
             )
 
     async def _put(self) -> None:

@@ -1,9 +1,12 @@
 """What routes are handed: the services of this process and the principal of the request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from dicomweb_archive.dicom.query import Level
+from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.delete import DeleteService
@@ -13,7 +16,7 @@ from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.store import StoreService
 from dicomweb_archive.web.authentication import principal_of
 from dicomweb_archive.wire.multipart import MultipartLimits
-from dicomweb_archive.wire.resources import ServiceRoot
+from dicomweb_archive.wire.resources import ServiceRoot, parse_uid
 from dicomweb_archive.wire.search_parameters import SearchLimits
 
 DICOMWEB = "/dicom-web"
@@ -26,6 +29,7 @@ class BodyLimits:
 
     idle_timeout_seconds: float
     minimum_bytes_per_second: int
+    instance_bytes: int
     multipart: MultipartLimits
 
 
@@ -43,7 +47,7 @@ class Services:
     retrieve: RetrieveService
     delete: DeleteService
     body_limits: BodyLimits
-    search_limits: SearchLimits
+    search_limits: Mapping[Level, SearchLimits]
 
 
 def get_services(request: Request) -> Services:
@@ -55,3 +59,17 @@ def get_services(request: Request) -> Services:
 def get_principal(request: Request) -> Principal:
     """Return who is calling; see `authentication.principal_of`."""
     return principal_of(request, get_services(request).access)
+
+
+def scope_of(request: Request) -> Scope:
+    """Return which study, series or instance the path names.
+
+    Raises:
+        InvalidRequestError: one of the identifiers is no UID.
+    """
+    named = request.path_params
+    return Scope(
+        parse_uid(named["study"], "study"),
+        parse_uid(named["series"], "series") if "series" in named else None,
+        parse_uid(named["instance"], "instance") if "instance" in named else None,
+    )

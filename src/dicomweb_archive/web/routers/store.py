@@ -1,24 +1,28 @@
 """STOW-RS: store instances (PS3.18 10.5)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.dicom.status import StoreOutcome
-from dicomweb_archive.errors import InvalidRequestError, UnsupportedMediaTypeError
+from dicomweb_archive.dicom.xml_model import to_xml
+from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError, UnsupportedMediaTypeError
 from dicomweb_archive.web.dependencies import DICOMWEB, Services, get_principal, get_services
-from dicomweb_archive.web.representations import XML, negotiate, xml_response
+from dicomweb_archive.web.representations import accept_parameter, negotiate
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.web.streams import request_chunks
 from dicomweb_archive.wire import store_response
+from dicomweb_archive.wire.media_types import DICOM_XML, STORE_RESPONSE_OFFERS, Offer
 from dicomweb_archive.wire.multipart import (
     Event,
     MultipartLimits,
     PartBegin,
     PartData,
     PartEnd,
+    PartFraming,
     PartHead,
     PartReader,
     parse_multipart_related,
@@ -36,18 +40,25 @@ async def store(request: Request) -> Response:
     study = request.path_params.get("study")
     if study is not None:
         study = parse_uid(study, "study")
-    xml = negotiate(request) is XML
+    offer = negotiate(request, STORE_RESPONSE_OFFERS, parameter=accept_parameter(request))
     parts = _open_payload(request, services)
     await services.store.ensure_room(principal, _announced_bytes(request))
     outcomes = await services.store.store_instances(parts, principal, study_instance_uid=study)
     _count(services, outcomes)
     status_code, document = store_response.build(outcomes, services.root)
     headers = _headers(outcomes, services, study)
-    if xml:
-        return xml_response([document], status_code=status_code, headers=headers)
-    return Response(
-        orjson.dumps(document), status_code=status_code, headers=headers, media_type="application/dicom+json"
-    )
+    body, media_type = _represent(document, offer)
+    return Response(body, status_code=status_code, headers=headers, media_type=media_type)
+
+
+def _represent(document: Mapping[str, Any], offer: Offer) -> tuple[bytes, str]:
+    if offer.type != DICOM_XML:
+        return orjson.dumps(document), offer.type
+    text = to_xml(document)
+    if not offer.multipart:
+        return text, offer.type
+    framing = PartFraming(offer.type)
+    return framing.head(offer.type, length=len(text)) + text + framing.TAIL + framing.closing(), framing.content_type
 
 
 def _open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
@@ -70,8 +81,10 @@ def _open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
         minimum_bytes_per_second=limits.minimum_bytes_per_second,
     )
     if content_type.partition(";")[0].strip().lower() == _PART10:
-        return _single_part(chunks)
-    return _several_parts(chunks, content_type, limits.multipart)
+        parts = _single_part(chunks)
+    else:
+        parts = _several_parts(chunks, content_type, limits.multipart)
+    return _bounded(parts, limits.instance_bytes)
 
 
 def _several_parts(chunks: AsyncIterator[bytes], content_type: str, limits: MultipartLimits) -> AsyncIterator[Event]:
@@ -86,6 +99,18 @@ async def _read_parts(chunks: AsyncIterator[bytes], reader: PartReader) -> Async
         for event in reader.feed(chunk):
             yield event
     reader.finish()
+
+
+async def _bounded(parts: AsyncIterator[Event], instance_bytes: int) -> AsyncIterator[Event]:
+    size = 0
+    async for event in parts:
+        if isinstance(event, PartData):
+            size += len(event.data)
+            if size > instance_bytes:
+                raise RequestTooLargeError(f"an instance may have at most {instance_bytes} bytes")
+        else:
+            size = 0
+        yield event
 
 
 async def _single_part(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
@@ -117,10 +142,10 @@ def _headers(outcomes: Sequence[StoreOutcome], services: Services, study: str | 
     headers = {}
     if stored:
         only = study or (next(iter(stored)) if len(stored) == 1 else None)
-        location = services.root.study(only) if only else services.root.studies()
+        location = services.root.study(only) if only else f"{services.root.url}/studies"
         headers = {"location": location, "content-location": location}
     if any(not outcome.is_stored for outcome in outcomes):
-        headers["warning"] = f"299 {services.root.base_url}: Some instances were not stored"
+        headers["warning"] = services.root.warning("Some instances were not stored")
     return headers
 
 

@@ -1,0 +1,156 @@
+"""The composition root: settings -> stores -> services -> the HTTP application."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
+
+from dicomweb_archive import __version__
+from dicomweb_archive.dicom.query import Level
+from dicomweb_archive.errors import SetupError
+from dicomweb_archive.index.documents import MetadataIndex
+from dicomweb_archive.index.engine import Database
+from dicomweb_archive.index.instances import InstanceIndex
+from dicomweb_archive.index.register import Register
+from dicomweb_archive.index.removal import Removal
+from dicomweb_archive.index.search import SearchIndex
+from dicomweb_archive.observability import Metrics
+from dicomweb_archive.services.access import AccessPolicy
+from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.services.delete import DeleteService
+from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.retrieve import RetrieveService
+from dicomweb_archive.services.search import SearchService
+from dicomweb_archive.services.store import StoreLimits, StoreService
+from dicomweb_archive.settings import Settings
+from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.storage.filesystem import FolderStore
+from dicomweb_archive.web import errors, middleware, openapi
+from dicomweb_archive.web.dependencies import BodyLimits, Services
+from dicomweb_archive.web.routers import delete, retrieve, search, store, system
+from dicomweb_archive.wire.multipart import MultipartLimits
+from dicomweb_archive.wire.resources import ServiceRoot
+from dicomweb_archive.wire.search_parameters import SearchLimits
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application; what it needs is opened when it starts and closed when it ends."""
+    metrics = Metrics()
+    app = FastAPIOffline(
+        title=openapi.TITLE,
+        version=__version__,
+        root_path=settings.root_path,
+        lifespan=_lifespan(settings, metrics),
+        # The redirect would be built from the Host header, which a client can forge.
+        redirect_slashes=False,
+    )
+    # Many requests a second first: routes are tried in order.
+    for router in (retrieve, search, store, delete):
+        app.router.routes.extend(router.routes)
+    app.include_router(system.router)
+    openapi.install(app)
+    errors.install(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=middleware.ALLOWED_METHODS,
+            allow_headers=middleware.ALLOWED_HEADERS,
+            expose_headers=middleware.EXPOSED_HEADERS,
+        )
+    # Added last is outermost.
+    app.add_middleware(
+        middleware.RequestRecorder, metrics=metrics, cross_origin=bool(settings.cors_origins)
+    )
+    return app
+
+
+def _lifespan(
+    settings: Settings, metrics: Metrics
+) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object] | None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings, metrics) as services:
+            app.state.services = services
+            yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+    """Open database, object store and decoding pool, and build the services on them.
+
+    Raises:
+        SetupError: no database is named, or something cannot be used as it is.
+        DatabaseUnavailableError: the database does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(await _open_database(settings))
+        objects = await FolderStore.open_folder(settings.object_folder)
+        stack.push_async_callback(objects.close)
+        decoding = DecodingPool(
+            workers=settings.decode_workers,
+            timeout_seconds=settings.decode_timeout_seconds,
+            memory_bytes=settings.decode_memory_bytes,
+        )
+        stack.push_async_callback(decoding.close)
+        yield _build_services(settings, metrics, database, objects, decoding)
+
+
+async def _open_database(settings: Settings) -> Database:
+    if settings.database_url is None:
+        message = "no database is named; set DICOMWEB_ARCHIVE_DATABASE_URL, or start with `dicomweb-archive serve`"
+        raise SetupError(message)
+    return await Database.open(
+        settings.database_url.get_secret_value(),
+        point_connections=settings.database_connections,
+        search_connections=settings.search_connections,
+        search_timeout_seconds=settings.search_timeout_seconds,
+    )
+
+
+def _build_services(
+    settings: Settings, metrics: Metrics, database: Database, objects: ObjectStore, decoding: DecodingPool
+) -> Services:
+    instances = InstanceIndex(database)
+    store_limits = StoreLimits(
+        hold_bytes=settings.hold_instance_bytes,
+        pack_bytes=settings.pack_bytes,
+        pack_instances=settings.pack_instances,
+        free_space_watermark_bytes=settings.free_space_watermark_bytes,
+    )
+    return Services(
+        base_url=settings.base_url,
+        root=ServiceRoot(settings.service_root),
+        access=AccessPolicy(
+            settings.api_key.get_secret_value() if settings.api_key else None, settings.anonymous_read
+        ),
+        metrics=metrics,
+        health=HealthService(database, objects, settings.free_space_watermark_bytes),
+        store=StoreService(Register(database), objects, store_limits),
+        search=SearchService(SearchIndex(database)),
+        retrieve=RetrieveService(instances, MetadataIndex(database), objects, decoding),
+        delete=DeleteService(Removal(database, instances), objects),
+        body_limits=BodyLimits(
+            idle_timeout_seconds=settings.body_idle_timeout_seconds,
+            minimum_bytes_per_second=settings.body_minimum_bytes_per_second,
+            instance_bytes=settings.max_instance_bytes,
+            multipart=MultipartLimits(parts=settings.max_request_parts),
+        ),
+        search_limits=_search_limits(settings),
+    )
+
+
+def _search_limits(settings: Settings) -> dict[Level, SearchLimits]:
+    largest = {
+        Level.STUDY: settings.search_max_studies,
+        Level.SERIES: settings.search_max_instances,
+        Level.INSTANCE: settings.search_max_instances,
+    }
+    return {
+        level: SearchLimits(default_limit=min(settings.search_default_limit, most), max_limit=most)
+        for level, most in largest.items()
+    }

@@ -1,0 +1,46 @@
+"""Delete: take a study, series or instance away (an extension of ours; PS3.18 has no such transaction)."""
+
+import logging
+from dataclasses import dataclass
+
+from dicomweb_archive.errors import ArchiveError
+from dicomweb_archive.index.removal import Removal, Removed
+from dicomweb_archive.index.scope import Scope
+from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.storage.base import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteService:
+    """Deletes rows first, in one transaction with tombstone and event, then objects that hold nothing else."""
+
+    removal: Removal
+    objects: ObjectStore
+
+    async def delete(self, scope: Scope, principal: Principal) -> None:
+        """Delete what the scope names.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError: the principal may not delete.
+            GoneError: it was deleted before.
+            NotFoundError: there is none.
+        """
+        require(principal, Role.MANAGER)
+        removed = await self._remove(scope, principal)
+        for key in removed.free_object_keys:
+            try:
+                await self.objects.delete(key)
+            except ArchiveError:
+                # The rows are gone, so the delete has succeeded; the object is an orphan for the sweep.
+                logger.warning("an object without rows could not be deleted", extra={"object_key": key})
+
+    async def _remove(self, scope: Scope, principal: Principal) -> Removed:
+        study, series, instance = scope.parameters()
+        visibility, actor = visibility_of(principal), principal.name
+        if series is None:
+            return await self.removal.delete_study(study, visibility, actor=actor)
+        if instance is None:
+            return await self.removal.delete_series(study, series, visibility, actor=actor)
+        return await self.removal.delete_instance(study, series, instance, visibility, actor=actor)

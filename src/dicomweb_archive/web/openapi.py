@@ -1,0 +1,233 @@
+"""The OpenAPI description: system routes by FastAPI, DICOMweb resources by hand; `python -m` prints it."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from dicomweb_archive import __version__
+from dicomweb_archive.web.dependencies import DICOMWEB
+from dicomweb_archive.web.routers import system
+
+TITLE = "dicomweb-archive"
+DESCRIPTION = """An open DICOMweb archive: store, search and retrieve DICOM instances (PS3.18).
+
+Media types and their parameters are negotiated as PS3.18 8.7 says; `docs/conformance.md` has the details."""
+
+_JSON = "application/dicom+json"
+_XML = 'multipart/related; type="application/dicom+xml"'
+_PART10 = 'multipart/related; type="application/dicom"'
+_OCTETS = 'multipart/related; type="application/octet-stream"'
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_DATA_SETS = {"schema": {"type": "array", "items": {"type": "object", "description": "A data set (PS3.18 F.2)."}}}
+
+_STUDY = "/studies/{study}"
+_SERIES = f"{_STUDY}/series/{{series}}"
+_INSTANCE = f"{_SERIES}/instances/{{instance}}"
+
+_PROBLEMS: Mapping[int, str] = {
+    400: "The request is malformed, or a known parameter has a value that does not fit.",
+    401: "Credentials are missing or wrong.",
+    404: "There is no such resource.",
+    406: "No representation that the client accepts can be had.",
+    409: "Nothing was stored; the payload says why for each instance.",
+    410: "The resource was deleted.",
+    413: "The request, or what it asks for, goes beyond a limit.",
+    415: "The payload's media type is not supported.",
+    503: "The database or the object store is away; try again later.",
+    507: "No room is left.",
+}
+
+_PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "study": {"description": "Study Instance UID.", "schema": {"$ref": "#/components/schemas/UID"}},
+    "series": {"description": "Series Instance UID.", "schema": {"$ref": "#/components/schemas/UID"}},
+    "instance": {"description": "SOP Instance UID.", "schema": {"$ref": "#/components/schemas/UID"}},
+    "frames": {
+        "description": "Frame numbers from 1 on, separated by commas.",
+        "schema": {"type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$"},
+    },
+    "path": {
+        "description": "The element, as its BulkDataURI in the metadata has it.",
+        "schema": {"type": "string"},
+    },
+}
+
+_SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
+    {
+        "name": "match",
+        "description": "Attributes to match, by keyword or tag, dotted through sequences: "
+        "`PatientID=123`, `00080060=CT`, `StudyDate=20240101-`.",
+        "style": "form",
+        "explode": True,
+        "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+    {
+        "name": "includefield",
+        "description": "Attributes to return as well, or `all`.",
+        "schema": {"type": "array", "items": {"type": "string"}},
+    },
+    {"name": "limit", "description": "Size of the page.", "schema": {"type": "integer", "minimum": 0}},
+    {"name": "offset", "description": "Results to skip.", "schema": {"type": "integer", "minimum": 0}},
+)
+_ACCEPT = {
+    "name": "accept",
+    "in": "query",
+    "description": "Media types, for links that cannot set the Accept header (PS3.18 8.3.3.1).",
+    "schema": {"type": "string"},
+}
+
+
+def _operation(
+    tag: str, name: str, summary: str, *, success: Mapping[int, Mapping[str, Any]], problems: Sequence[int]
+) -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        str(status): {"description": "Done.", **({"content": content} if content else {})}
+        for status, content in success.items()
+    }
+    for status in problems:
+        reference = {"$ref": "#/components/schemas/Problem"}
+        responses[str(status)] = {
+            "description": _PROBLEMS[status],
+            "content": {"application/problem+json": {"schema": reference}},
+        }
+    return {"tags": [tag], "operationId": name, "summary": summary, "responses": responses}
+
+
+def _search(name: str, summary: str) -> dict[str, Any]:
+    content = {_JSON: _DATA_SETS, _XML: _BYTES}
+    operation = _operation("search", name, summary, success={200: content}, problems=(400, 401, 406, 413, 503))
+    operation["parameters"] = [{"in": "query", **parameter} for parameter in _SEARCH_PARAMETERS] + [_ACCEPT]
+    return operation
+
+
+def _retrieve(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    problems = (400, 401, 404, 406, 410, 503)
+    operation = _operation("retrieve", name, summary, success={200: content}, problems=problems)
+    operation["parameters"] = [_ACCEPT]
+    return operation
+
+
+def _store(name: str, summary: str) -> dict[str, Any]:
+    answer = {_JSON: {"schema": {"type": "object"}}, _XML: _BYTES}
+    operation = _operation(
+        "store", name, summary, success={200: answer, 202: answer}, problems=(400, 401, 406, 409, 413, 415, 503, 507)
+    )
+    operation["responses"]["409"]["content"] = answer
+    operation["requestBody"] = {"required": True, "content": {_PART10: _BYTES, "application/dicom": _BYTES}}
+    return operation
+
+
+def _delete(name: str, summary: str) -> dict[str, Any]:
+    return _operation("delete", name, summary, success={204: {}}, problems=(400, 401, 404, 410, 503))
+
+
+def _dicomweb_paths() -> dict[str, dict[str, Any]]:
+    instances = {_PART10: _BYTES}
+    one_instance = {_PART10: _BYTES, "application/dicom": _BYTES}
+    metadata = {_JSON: _DATA_SETS, _XML: _BYTES}
+    octets = {_OCTETS: _BYTES, "application/octet-stream": _BYTES}
+    return {
+        "/studies": {
+            "get": _search("search_studies", "Search for studies (PS3.18 10.6)."),
+            "post": _store("store_instances", "Store instances (PS3.18 10.5)."),
+        },
+        "/series": {"get": _search("search_all_series", "Search for series of all studies.")},
+        "/instances": {"get": _search("search_all_instances", "Search for instances of all studies.")},
+        f"{_STUDY}/series": {"get": _search("search_series", "Search for series of a study.")},
+        f"{_STUDY}/instances": {"get": _search("search_instances_of_study", "Search for instances of a study.")},
+        f"{_SERIES}/instances": {"get": _search("search_instances", "Search for instances of a series.")},
+        _STUDY: {
+            "get": _retrieve("retrieve_study", "Retrieve the instances of a study (PS3.18 10.4).", instances),
+            "post": _store("store_instances_of_study", "Store instances of one study."),
+            "delete": _delete("delete_study", "Delete a study (an extension of ours)."),
+        },
+        _SERIES: {
+            "get": _retrieve("retrieve_series", "Retrieve the instances of a series.", instances),
+            "delete": _delete("delete_series", "Delete a series (an extension of ours)."),
+        },
+        _INSTANCE: {
+            "get": _retrieve("retrieve_instance", "Retrieve an instance.", one_instance),
+            "delete": _delete("delete_instance", "Delete an instance (an extension of ours)."),
+        },
+        f"{_STUDY}/metadata": {
+            "get": _retrieve("retrieve_study_metadata", "Retrieve the metadata of a study's instances.", metadata)
+        },
+        f"{_SERIES}/metadata": {
+            "get": _retrieve("retrieve_series_metadata", "Retrieve the metadata of a series' instances.", metadata)
+        },
+        f"{_INSTANCE}/metadata": {
+            "get": _retrieve("retrieve_instance_metadata", "Retrieve the metadata of an instance.", metadata)
+        },
+        f"{_INSTANCE}/frames/{{frames}}": {
+            "get": _retrieve("retrieve_frames", "Retrieve frames of an instance.", octets)
+        },
+        f"{_INSTANCE}/bulkdata/{{path}}": {
+            "get": _retrieve("retrieve_bulkdata", "Retrieve a bulk value that metadata refer to.", octets)
+        },
+    }
+
+
+def _with_path_parameters(path: str, operations: Mapping[str, Any]) -> dict[str, Any]:
+    names = [name for name in _PATH_PARAMETERS if f"{{{name}}}" in path]
+    parameters = [{"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]} for name in names]
+    return {"parameters": parameters, **operations} if parameters else dict(operations)
+
+
+def describe() -> dict[str, Any]:
+    """Return the OpenAPI document; the same whatever the settings are."""
+    document = get_openapi(
+        title=TITLE,
+        version=__version__,
+        description=DESCRIPTION,
+        routes=system.router.routes,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    paths = {DICOMWEB + path: _with_path_parameters(path, ops) for path, ops in _dicomweb_paths().items()}
+    document["paths"] = {**paths, **document["paths"]}
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(_SCHEMAS)
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    # Either without credentials, or with the key.
+    document["security"] = [{}, {"key": []}]
+    return document
+
+
+_SCHEMAS = {
+    "UID": {"type": "string", "maxLength": 64, "pattern": r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$"},
+    "Problem": {
+        "type": "object",
+        "description": "What went wrong (RFC 9457).",
+        "required": ["type", "title", "status"],
+        "properties": {
+            "type": {"type": "string", "format": "uri", "description": "Stable name of the kind of problem."},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "request_id": {"type": "string", "description": "The id under which the log has it."},
+        },
+    },
+}
+
+
+def install(app: FastAPI) -> None:
+    """Make the app serve this description."""
+    document = describe()
+    # FastAPI asks its app for the document; assigning is the documented way to replace it.
+    app.openapi = lambda: document  # type: ignore[method-assign]
+
+
+def main() -> None:
+    """Write the description to the file named by the first argument, or to standard output."""
+    text = orjson.dumps(describe(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_bytes(text)
+    else:
+        sys.stdout.buffer.write(text)
+
+
+if __name__ == "__main__":
+    main()

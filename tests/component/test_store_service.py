@@ -1,0 +1,137 @@
+"""The store service when something breaks: all or nothing, and nothing left behind."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dicomweb_archive.errors import DatabaseUnavailableError, StorageFullError
+from dicomweb_archive.index.access import ARCHIVE_SPACE
+from dicomweb_archive.index.engine import Database
+from dicomweb_archive.index.register import PackRecord, Register, Registration
+from dicomweb_archive.services.access import KEY_HOLDER
+from dicomweb_archive.services.store import StoreLimits, StoreService
+from dicomweb_archive.storage.base import Buffer, ObjectWriter
+from dicomweb_archive.storage.filesystem import FolderStore
+from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd, PartHead
+from tests.factories import ct_series
+
+LIMITS = StoreLimits(hold_bytes=8 << 20, pack_bytes=512 << 20, pack_instances=1000, free_space_watermark_bytes=0)
+
+
+class FullWriter:
+    """A writer whose disk is full after some bytes."""
+
+    def __init__(self, writer: ObjectWriter, room: int) -> None:
+        self._writer = writer
+        self._room = room
+
+    async def write(self, pieces: Sequence[Buffer]) -> None:
+        self._room -= sum(map(len, pieces))
+        if self._room < 0:
+            raise StorageFullError("the disk is full")
+        await self._writer.write(pieces)
+
+    async def commit(self) -> None:
+        await self._writer.commit()
+
+    async def abort(self) -> None:
+        await self._writer.abort()
+
+
+class FullStore(FolderStore):
+    """A folder that gives each object only so much room."""
+
+    room = 1 << 40
+
+    async def create(self, key: str) -> ObjectWriter:  # type: ignore[override]
+        return FullWriter(await super().create(key), self.room)
+
+
+@dataclass
+class LosingRegister:
+    """A register whose database goes away."""
+
+    register_really: Register
+    error: Exception
+
+    async def find_digests(self, space_id: int, uids: Sequence[str]) -> object:
+        return await self.register_really.find_digests(space_id, uids)
+
+    async def register(self, packs: Sequence[PackRecord], *, actor: str) -> dict[str, Registration]:
+        raise self.error
+
+
+async def events(*instances: bytes, error: Exception | None = None) -> AsyncIterator[Event]:
+    for instance in instances:
+        yield PartBegin(PartHead({}))
+        yield PartData(instance)
+        yield PartEnd()
+    if error is not None:
+        raise error
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+async def objects(tmp_path: Path) -> AsyncIterator[FullStore]:
+    store = await FullStore.open_folder(tmp_path)
+    yield store
+    await store.close()
+
+
+async def known(database: Database, count: int = 3) -> int:
+    uids = [f"1.2.826.0.1.3680043.10.1463.1.1.{number}" for number in range(1, count + 1)]
+    return len(await Register(database).find_digests(ARCHIVE_SPACE, uids))
+
+
+@pytest.mark.parametrize("room", [10, 1500, 4000])
+async def test_a_disk_that_fills_up_ends_the_request_cleanly(
+    database: Database, objects: FullStore, tmp_path: Path, room: int
+) -> None:
+    service = StoreService(Register(database), objects, LIMITS)
+    objects.room = room
+    with pytest.raises(StorageFullError):
+        await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
+    assert files(tmp_path) == []
+    assert await known(database) == 0
+    objects.room = 1 << 40
+    outcomes = await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
+    assert all(outcome.is_stored for outcome in outcomes)
+    assert await known(database) == 3
+
+
+async def test_a_request_that_breaks_off_leaves_nothing(
+    database: Database, objects: FullStore, tmp_path: Path
+) -> None:
+    limits = StoreLimits(hold_bytes=1000, pack_bytes=1000, pack_instances=1, free_space_watermark_bytes=0)
+    for chosen in (LIMITS, limits):
+        service = StoreService(Register(database), objects, chosen)
+        with pytest.raises(ConnectionError):
+            await service.store_instances(events(*ct_series(3), error=ConnectionError()), KEY_HOLDER)
+        assert files(tmp_path) == []
+        assert await known(database) == 0
+
+
+async def test_a_failed_transaction_takes_its_objects_along(
+    database: Database, objects: FullStore, tmp_path: Path
+) -> None:
+    register = LosingRegister(Register(database), StorageFullError("the disk of the database is full"))
+    service = StoreService(register, objects, LIMITS)  # type: ignore[arg-type]
+    with pytest.raises(StorageFullError):
+        await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
+    assert files(tmp_path) == []
+
+
+async def test_objects_of_a_transaction_with_unknown_outcome_stay(
+    database: Database, objects: FullStore, tmp_path: Path
+) -> None:
+    # Deleting them could leave rows without their object, if the commit went through after all.
+    register = LosingRegister(Register(database), DatabaseUnavailableError("the connection broke"))
+    service = StoreService(register, objects, LIMITS)  # type: ignore[arg-type]
+    with pytest.raises(DatabaseUnavailableError):
+        await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
+    assert len(files(tmp_path)) == 1

@@ -1,0 +1,48 @@
+"""The whole archive in process: a real PostgreSQL, a temporary folder, requests over ASGI."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dicomweb_archive.app import create_app
+from dicomweb_archive.settings import Settings
+from tests.database import database_server, database_url
+from tests.http.archive import Archive
+
+__all__ = ["database_server", "database_url"]
+
+StartArchive = Callable[..., AbstractAsyncContextManager[Archive]]
+
+
+@pytest.fixture
+def start_archive(database_url: str, tmp_path: Path) -> StartArchive:
+    """Start archives with settings of the test's own."""
+
+    @asynccontextmanager
+    async def start(**overrides: Any) -> AsyncIterator[Archive]:
+        chosen: dict[str, Any] = {
+            "data_dir": tmp_path,
+            "database_url": database_url,
+            "public_url": "http://archive.example",
+            "free_space_watermark_bytes": 0,
+            **overrides,
+        }
+        settings = Settings(**chosen)
+        app = create_app(settings)
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://archive.example") as client:
+                yield Archive(app, client, settings)
+
+    return start
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    """An open, empty archive."""
+    async with start_archive() as archive:
+        yield archive

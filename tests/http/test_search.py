@@ -1,0 +1,240 @@
+"""QIDO-RS through the door: resources, representations, headers, hostile parameters."""
+
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import pytest
+
+from tests.factories import ROOT as UID
+from tests.factories import ct_series, mr_series
+from tests.http.archive import Archive, parts_of, values_of
+from tests.http.conftest import StartArchive
+
+STUDY_UID = "0020000D"
+
+
+@pytest.fixture
+async def filled(archive: Archive) -> AsyncIterator[Archive]:
+    """Three studies: CT with two series, CT, and MR of somebody else."""
+    await archive.store(
+        *ct_series(3), *ct_series(2, series=2), *ct_series(1, study=2), *mr_series(2, study=3, PatientName="Roe^Richard")
+    )
+    yield archive
+
+
+@pytest.mark.parametrize(
+    ("path", "count"),
+    [
+        ("/studies", 3),
+        ("/series", 4),
+        ("/instances", 8),
+        (f"/studies/{UID}.1/series", 2),
+        (f"/studies/{UID}.1/instances", 5),
+        (f"/studies/{UID}.1/series/{UID}.1.2/instances", 2),
+        (f"/studies/{UID}.9/series", 0),
+    ],
+)
+async def test_each_resource_lists_what_is_below_it(filled: Archive, path: str, count: int) -> None:
+    answer = await filled.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/dicom+json"
+    assert len(answer.json()) == count
+    assert "warning" not in answer.headers
+
+
+async def test_nothing_found_is_an_empty_array(filled: Archive) -> None:
+    answer = await filled.get("/studies?PatientID=nobody")
+    assert answer.status_code == 200
+    assert answer.content == b"[]"
+
+
+async def test_a_page_says_exactly_how_many_results_are_left(filled: Archive) -> None:
+    answer = await filled.get("/instances?limit=3&offset=2")
+    assert len(answer.json()) == 3
+    assert answer.headers["warning"] == (
+        '299 http://archive.example/dicom-web "There are 3 additional results that can be requested"'
+    )
+    pages = [(await filled.get(f"/instances?limit=3&offset={offset}")).json() for offset in (0, 3, 6)]
+    uids = [values_of(row, "00080018")[0] for page in pages for row in page]
+    assert len(set(uids)) == 8
+    assert (await filled.get("/studies?limit=0")).json() == []
+
+
+async def test_unsupported_parameters_are_warned_of_and_ignored(filled: Archive) -> None:
+    answer = await filled.get("/studies?fuzzymatching=true&PatientName=Roe*")
+    assert len(answer.json()) == 1
+    assert "fuzzymatching" in answer.headers["warning"]
+
+
+async def test_results_can_be_xml_parts(filled: Archive) -> None:
+    answer = await filled.get("/studies", headers={"accept": 'multipart/related; type="application/dicom+xml"'})
+    assert answer.status_code == 200
+    parts = parts_of(answer)
+    assert len(parts) == 3
+    for headers, body in parts:
+        assert headers["content-type"] == "application/dicom+xml"
+        assert int(headers["content-length"]) == len(body)
+        assert ET.fromstring(body).tag.endswith("NativeDicomModel")
+
+
+async def test_what_cannot_be_had_is_406_and_says_what_can(filled: Archive) -> None:
+    answer = await filled.get("/studies", headers={"accept": "image/png"})
+    assert answer.status_code == 406
+    assert "application/dicom+json" in answer.json()["available"]
+
+
+async def test_the_accept_parameter_counts(filled: Archive) -> None:
+    answer = await filled.get("/studies?accept=application/json")
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_long_answer_streams_and_stays_whole(archive: Archive) -> None:
+    await archive.store(*ct_series(300))
+    answer = await archive.get("/instances?limit=300&includefield=all")
+    assert "content-length" not in answer.headers
+    assert len(answer.json()) == 300
+
+
+async def test_forged_hosts_are_in_no_url(filled: Archive) -> None:
+    forged = {
+        "host": "evil.example",
+        "x-forwarded-host": "evil.example",
+        "x-forwarded-proto": "gopher",
+        "forwarded": "host=evil.example",
+    }
+    for path in ("/studies", "/series", f"/studies/{UID}.1/metadata"):
+        answer = await filled.get(path, headers=forged)
+        assert answer.status_code == 200
+        assert "evil" not in answer.text + repr(answer.headers)
+        assert "gopher" not in answer.text
+    assert "http://archive.example/dicom-web/studies/" in (await filled.get("/studies")).text
+
+
+async def test_reading_can_need_the_key(start_archive: StartArchive) -> None:
+    async with start_archive(api_key="secret", anonymous_read=False) as archive:
+        answer = await archive.get("/studies")
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert (await archive.get("/studies", headers={"authorization": "Bearer secret"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "credentials", ["Bearer", "Bearer wrong", "Bearer eyJhbGciOiJub25lIn0.e30.", "Basic c2VjcmV0", "secret", "Bearer \xff"]
+)
+async def test_garbage_credentials_are_401_even_where_none_are_needed(
+    start_archive: StartArchive, credentials: str
+) -> None:
+    async with start_archive(api_key="secret") as archive:
+        headers = {"authorization": credentials.encode("latin-1")}
+        assert (await archive.get("/studies", headers=headers)).status_code == 401
+
+
+HOSTILE_NUMBERS = ["-1", "abc", "1" + "0" * 20, "1e3", "", "0x10", str(2**31), "1.5", "%20", "٣"]
+
+
+@pytest.mark.parametrize("name", ["limit", "offset"])
+@pytest.mark.parametrize("number", HOSTILE_NUMBERS)
+async def test_a_number_that_is_none_is_400(archive: Archive, name: str, number: str) -> None:
+    answer = await archive.get(f"/studies?{name}={quote(number, safe='%')}")
+    assert answer.status_code == 400
+    assert name in answer.json()["detail"]
+
+
+REFUSED_QUERIES = {
+    "limit twice": "limit=1&limit=2",
+    "NUL in a value": "PatientID=a%00b",
+    "bad UTF-8": "PatientID=%ff%fe",
+    "overlong UTF-8": "PatientID=%c0%af",
+    "surrogate": "PatientID=%ed%a0%80",
+    "bad escape": "PatientID=%zz",
+    "NUL in a name": "Pat%00ient=1",
+    "many fields": "&".join(["includefield=00081030"] * 2000),
+    "many parameters": "&".join(f"X{number}=1" for number in range(8000)),
+    "many UIDs": "StudyInstanceUID=" + ",".join(f"1.2.{number}" for number in range(3000)),
+    "long target": "PatientID=" + "x" * 100_000,
+    "many wild cards": "PatientName=" + "a*" * 200,
+    "many dashes": "StudyDate=" + "-" * 5000,
+    "garbage date": "StudyDate=yesterday",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_QUERIES)
+async def test_a_hostile_query_is_refused_with_a_reason(filled: Archive, name: str) -> None:
+    begun = time.monotonic()
+    answer = await filled.get("/studies?" + REFUSED_QUERIES[name])
+    assert answer.status_code in (400, 413, 414)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert time.monotonic() - begun < 8
+
+
+TOLERATED_QUERIES = {
+    "SQL": "PatientID=' or 1=1; drop table study; --",
+    "SQL in a UID": "StudyInstanceUID=1' or '1'='1",
+    "SQL name": "x'; drop table study=1",
+    "LIKE characters": "PatientName=100%_\\",
+    "pattern of a regular expression": "PatientName=(a+)+$",
+    "unknown key": "Whatever=1",
+    "private key": "00290010=SIEMENS&00291010=x",
+    "line break": "PatientID=a\r\nSet-Cookie: b=c",
+    "thirtieth of February": "StudyDate=20240230",
+    "reversed dates": "StudyDate=20250101-20240101",
+    "deep path": ".".join(["00400275"] * 10) + "=1",
+    "fuzzy": "fuzzymatching=true&PatientName=" + "x" * 2000,
+    "letters of the world": "PatientName=山田^太郎*",
+}
+
+
+@pytest.mark.parametrize("name", TOLERATED_QUERIES)
+@pytest.mark.parametrize("path", ["/studies", "/series", "/instances"])
+async def test_a_strange_query_is_harmless(filled: Archive, name: str, path: str) -> None:
+    query = "&".join(
+        "=".join(quote(piece, safe="*") for piece in pair.split("=", 1)) for pair in TOLERATED_QUERIES[name].split("&")
+    )
+    answer = await filled.get(f"{path}?{query}")
+    assert answer.status_code in (200, 400)
+    assert "set-cookie" not in answer.headers
+    for pair in TOLERATED_QUERIES[name].split("&"):
+        # Nothing that was sent comes back in an error or a warning.
+        value = pair.partition("=")[2]
+        assert answer.status_code == 200 or len(value) < 4 or value not in answer.text
+    assert len((await filled.get("/studies")).json()) == 3
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/studies/..%2f..%2fetc/series",
+        "/studies/%2e%2e/series",
+        "/studies/%252e%252e/series",
+        "/studies/1.2%00/series",
+        "/studies/1.2%0d%0aX:y/series",
+        "/studies/%ff/series",
+        "/studies/1.2\\..\\3/series",
+        "/studies/*/series",
+        "/studies/1.2.3'/series",
+        "/studies/" + "1." * 40 + "1/series",
+        "/studies/%D9%A1.2/series",
+    ],
+)
+async def test_a_hostile_path_is_400_or_404(archive: Archive, path: str) -> None:
+    answer = await archive.get(path)
+    assert answer.status_code in (400, 404)
+    assert "x" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "PUT", "PATCH", "BREW"])
+async def test_unknown_methods_are_told_the_known_ones(archive: Archive, method: str) -> None:
+    answer = await archive.client.request(method, "/dicom-web/studies")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    answer = await archive.client.request(method, "/dicom-web/studies/1.2.3")
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
+
+
+@pytest.mark.parametrize(
+    "accept", ["garbage", ";;;,,,", ", ".join(["text/html"] * 500), "application/dicom+json; q=nan", "*/*;q=0"]
+)
+async def test_a_strange_accept_header_is_answered(filled: Archive, accept: str) -> None:
+    assert (await filled.get("/studies", headers={"accept": accept})).status_code in (200, 400, 406)
