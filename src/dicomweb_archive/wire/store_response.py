@@ -1,13 +1,9 @@
 """Store Instances Response: what the client learns of each instance (PS3.18 10.5.3, Annex I)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-import orjson
-
 from dicomweb_archive.dicom.status import StoreOutcome, meaning_of
-from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.wire.resources import ServiceRoot
 
 DataSet: TypeAlias = dict[str, dict[str, Any]]
@@ -20,49 +16,26 @@ dcmjs and other readers of DICOM JSON take it, and whoever does not know it skip
 """
 
 _COMMENT_LENGTH: Final = 64
-_MOST_WARNINGS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class StoreResponse:
-    """The answer to a store request.
+def build(outcomes: Sequence[StoreOutcome], root: ServiceRoot) -> tuple[int, DataSet]:
+    """Put the outcomes of all parts of a request together.
 
-    Attributes:
-        status: 200 all stored, 202 some, or with warnings, 409 none, 400 there was nothing to store.
-        dataset: Store Instances Response Module in the DICOM JSON model (PS3.18 Table I.1-1).
-        location: URL of the study, for Location and Content-Location; `None` when nothing new was stored in
-            exactly one study.
-        warnings: values of Warning headers, one a reason code (PS3.18 10.5.3.2).
+    Returns:
+        The status code (PS3.18 Table 10.5.3-1): 200 all stored, 202 some, or with warnings, 409 none, 400 there
+        was nothing to store. The Store Instances Response Module (Table I.1-1) in the DICOM JSON model.
     """
-
-    status: int
-    dataset: DataSet
-    location: str | None
-    warnings: tuple[str, ...]
-
-    def to_json(self) -> bytes:
-        """Encode as application/dicom+json."""
-        return orjson.dumps(self.dataset)
-
-    def to_xml(self) -> bytes:
-        """Encode as application/dicom+xml (PS3.19 A.1)."""
-        return encode_native_xml(self.dataset)
-
-
-def build_store_response(outcomes: Sequence[StoreOutcome], root: ServiceRoot) -> StoreResponse:
-    """Put the outcomes of all parts of a request together."""
     stored = [outcome for outcome in outcomes if outcome.is_stored]
     failed = [outcome for outcome in outcomes if not outcome.is_stored]
-    location = _study_url(stored, root)
     nameable = [outcome for outcome in failed if _has_name(outcome)]
     others = [outcome for outcome in failed if not _has_name(outcome)]
     dataset: DataSet = {
-        "00081190": _attribute("UR", location),
+        "00081190": _attribute("UR", _study_url(stored, root)),
         **_sequence("00081198", [_failed_item(outcome) for outcome in nameable]),
         **_sequence("00081199", [_stored_item(outcome, root) for outcome in stored]),
         **_sequence("0008119A", [_failure(outcome) for outcome in others]),
     }
-    return StoreResponse(_status(stored, failed), dataset, location, _warnings(outcomes, root))
+    return _status(stored, failed), dataset
 
 
 def _has_name(outcome: StoreOutcome) -> bool:
@@ -71,7 +44,6 @@ def _has_name(outcome: StoreOutcome) -> bool:
 
 
 def _status(stored: Sequence[StoreOutcome], failed: Sequence[StoreOutcome]) -> int:
-    """Choose the status code (PS3.18 Table 10.5.3-1)."""
     if not stored:
         return 409 if failed else 400
     return 202 if failed or any(outcome.warnings for outcome in stored) else 200
@@ -81,12 +53,6 @@ def _study_url(stored: Sequence[StoreOutcome], root: ServiceRoot) -> str | None:
     studies = {outcome.study_instance_uid for outcome in stored}
     study = studies.pop() if len(studies) == 1 else None
     return None if study is None else root.study(study)
-
-
-def _warnings(outcomes: Sequence[StoreOutcome], root: ServiceRoot) -> tuple[str, ...]:
-    codes = [code for outcome in outcomes for code in (outcome.failure, *outcome.warnings) if code is not None]
-    distinct = list(dict.fromkeys(codes))[:_MOST_WARNINGS]
-    return tuple(root.warning(meaning_of(code), f"{code:04X}") for code in distinct)
 
 
 def _failed_item(outcome: StoreOutcome) -> DataSet:

@@ -9,8 +9,9 @@ from pydicom.dataset import Dataset
 
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.status import StoreOutcome
+from dicomweb_archive.dicom.xml_model import to_xml
 from dicomweb_archive.wire.resources import ServiceRoot
-from dicomweb_archive.wire.store_response import build_store_response
+from dicomweb_archive.wire.store_response import build
 
 ROOT = ServiceRoot("http://h/dicom-web")
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -42,12 +43,12 @@ UNREADABLE = StoreOutcome(failure=status.CANNOT_UNDERSTAND, comment="not a DICOM
     ],
 )
 def test_the_status_sums_the_outcomes_up(outcomes: list[StoreOutcome], code: int) -> None:
-    assert build_store_response(outcomes, ROOT).status == code
+    assert build(outcomes, ROOT)[0] == code
 
 
 def test_each_outcome_stands_in_its_sequence_and_clients_can_read_it() -> None:
-    response = build_store_response([stored(), failed(), UNREADABLE, stored("1.2.3.5", warnings=(0xB000,))], ROOT)
-    dataset = Dataset.from_json(response.to_json())
+    _, document = build([stored(), failed(), UNREADABLE, stored("1.2.3.5", warnings=(0xB000,))], ROOT)
+    dataset = Dataset.from_json(json.dumps(document))
     assert dataset.RetrieveURL == "http://h/dicom-web/studies/1.2"
     first, second = dataset.ReferencedSOPSequence
     assert (first.ReferencedSOPClassUID, first.ReferencedSOPInstanceUID) == (CT, "1.2.3.4")
@@ -63,14 +64,14 @@ def test_each_outcome_stands_in_its_sequence_and_clients_can_read_it() -> None:
 
 
 def test_sequences_without_items_are_absent() -> None:
-    assert list(build_store_response([stored()], ROOT).dataset) == ["00081190", "00081199"]
-    assert build_store_response([UNREADABLE], ROOT).dataset["00081190"] == {"vr": "UR"}
+    assert list(build([stored()], ROOT)[1]) == ["00081190", "00081199"]
+    assert build([UNREADABLE], ROOT)[1]["00081190"] == {"vr": "UR"}
 
 
 def test_keys_ascend_at_every_level() -> None:
     outcomes = [stored(warnings=(0xB000,)), failed(), UNREADABLE]
     random.shuffle(outcomes)
-    pending = [build_store_response(outcomes, ROOT).dataset]
+    pending = [build(outcomes, ROOT)[1]]
     while pending:
         dataset = pending.pop()
         assert list(dataset) == sorted(dataset)
@@ -79,30 +80,26 @@ def test_keys_ascend_at_every_level() -> None:
 
 def test_an_instance_without_a_known_class_is_among_the_other_failures() -> None:
     outcome = StoreOutcome(None, "1.2.3.4", failure=status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
-    assert list(build_store_response([outcome], ROOT).dataset) == ["00081190", "0008119A"]
+    assert list(build([outcome], ROOT)[1]) == ["00081190", "0008119A"]
 
 
-def test_several_studies_have_no_common_location() -> None:
-    response = build_store_response([stored(), stored("1.2.3.5", "1.3")], ROOT)
-    assert response.location is None
-    assert response.dataset["00081190"] == {"vr": "UR"}
-    assert build_store_response([stored(), failed()], ROOT).location == "http://h/dicom-web/studies/1.2"
+def test_several_studies_have_no_common_url() -> None:
+    _, several = build([stored(), stored("1.2.3.5", "1.3")], ROOT)
+    assert several["00081190"] == {"vr": "UR"}
+    _, one = build([stored(), failed()], ROOT)
+    assert one["00081190"] == {"vr": "UR", "Value": ["http://h/dicom-web/studies/1.2"]}
 
 
 def test_a_long_comment_fits_its_value_representation() -> None:
-    response = build_store_response([failed(comment="x" * 200)], ROOT)
-    assert response.dataset["00081198"]["Value"][0]["00000902"]["Value"] == ["x" * 64]
-
-
-def test_each_reason_is_warned_of_once() -> None:
-    response = build_store_response([failed(0xA700), failed(0xA700), stored(warnings=(0xB000,))], ROOT)
-    assert response.warnings == (
-        'A700 http://h/dicom-web "Out of resources"',
-        'B000 http://h/dicom-web "Coercion of data elements"',
-    )
+    _, document = build([failed(comment="x" * 200)], ROOT)
+    assert document["00081198"]["Value"][0]["00000902"]["Value"] == ["x" * 64]
 
 
 def test_json_and_xml_say_the_same() -> None:
-    response = build_store_response([stored(), failed()], ROOT)
-    document = ElementTree.fromstring(response.to_xml())
-    assert [child.get("tag") for child in document] == list(json.loads(response.to_json()))
+    _, document = build([stored(), failed()], ROOT)
+    assert [child.get("tag") for child in ElementTree.fromstring(to_xml(document))] == list(document)
+
+
+def test_thousands_of_failures_cost_linear_time() -> None:
+    _, document = build([failed()] * 20_000, ROOT)
+    assert len(document["00081198"]["Value"]) == 20_000
