@@ -20,6 +20,13 @@ from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_forma
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 """Deflated Image Frame Compression (PS3.5 A.4.13): each frame is a deflate stream of native pixels."""
 
+_JPEG = "1.2.840.10008.1.2.4"
+DECODABLE_SYNTAXES = frozenset(
+    {"1.2.840.10008.1.2.5", DEFLATED_IMAGE_FRAME}
+    | {f"{_JPEG}.{process}" for process in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)}
+)
+"""Compressed transfer syntaxes for which there is a codec here; of JPEG Extended (.51) those with 8 bits."""
+
 openjpeg_decoder.register()
 
 

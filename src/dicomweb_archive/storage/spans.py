@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -54,7 +54,7 @@ async def check_spans(store: ObjectStore, spans: Iterable[Span]) -> None:
 
 async def stream_spans(
     store: ObjectStore, spans: Iterable[Span], *, span_bytes: int = MIB, read_ahead: int = 1
-) -> AsyncIterator[Buffer]:
+) -> AsyncGenerator[Buffer, None]:
     """Yield the bytes of the spans in order; no piece holds bytes of two spans.
 
     Reads of `span_bytes` go on across spans that lie beside each other, `read_ahead` of them ahead of the

@@ -1,0 +1,228 @@
+"""Bytes of one instance: ranges, frames, bulk values and the whole, as stored or converted."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from dicomweb_archive.dicom.instance import BulkValue, PixelData
+from dicomweb_archive.errors import DamagedObjectError, NotFoundError, UndecodableError
+from dicomweb_archive.imaging.decode import DECODABLE_SYNTAXES
+from dicomweb_archive.imaging.encapsulated_frames import Ranges, fragments_of_frames
+from dicomweb_archive.imaging.native import (
+    cut_native_frame,
+    frame_is_plain,
+    native_frame_range,
+    pixel_word_bytes,
+    swap_words,
+    word_bytes,
+)
+from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
+from dicomweb_archive.index.instances import InstanceLocation
+from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.services.representation import Made, Part, slices
+from dicomweb_archive.storage.base import Buffer, ObjectStore
+from dicomweb_archive.storage.spans import MIB, Span, check_spans, stream_spans
+from dicomweb_archive.wire.media_types import DICOM, EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM, Offer
+
+_IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+_EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+_NATIVE_SYNTAXES = frozenset(
+    {
+        _IMPLICIT_VR_LITTLE_ENDIAN,
+        EXPLICIT_VR_LITTLE_ENDIAN,
+        _EXPLICIT_VR_BIG_ENDIAN,
+        _DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    }
+)
+# Preamble, prefix and the group length element that says where the file meta information ends (PS3.10 7.1).
+_META_HEAD_BYTES = 144
+
+
+def can_convert(location: InstanceLocation) -> bool:
+    """Whether the instance can be had in Explicit VR Little Endian, as far as its transfer syntax tells."""
+    syntax = location.transfer_syntax_uid
+    if syntax in _NATIVE_SYNTAXES:
+        return True
+    return syntax in DECODABLE_SYNTAXES or not (location.pixel_data and location.pixel_data.encapsulated)
+
+
+def pixels_of(location: InstanceLocation) -> tuple[PixelData, PixelFormat]:
+    """Return where and how the pixels lie.
+
+    Raises:
+        NotFoundError: the instance has no pixel data.
+    """
+    if location.pixel_data is None or location.pixel_format is None:
+        message = "this instance has no pixel data"
+        raise NotFoundError(message)
+    return location.pixel_data, location.pixel_format
+
+
+def span_of(location: InstanceLocation, offset: int = 0, length: int | None = None) -> Span:
+    """Return where a range of the instance's file lies in its object."""
+    size = location.byte_length if length is None else length
+    return Span(location.object_key, location.byte_offset + offset, size)
+
+
+def frame_ranges(location: InstanceLocation, numbers: Sequence[int]) -> list[Ranges]:
+    """Find the stored fragments of encapsulated frames, counted from 1.
+
+    Raises:
+        UndecodableError: they cannot be told apart.
+    """
+    stored, pixels = pixels_of(location)
+    frames = fragments_of_frames(stored, pixels.number_of_frames)
+    return [frames[number - 1] for number in numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceBytes:
+    """Reads and converts the bytes of instances; holds at most one frame or one converted instance a call."""
+
+    store: ObjectStore
+    decoding: DecodingPool
+
+    def frame_part(self, location: InstanceLocation, number: int, content_type: str, url: str) -> Part:
+        """Describe one uncompressed frame: as it lies in the store where that is what is to be sent.
+
+        Raises:
+            UndecodableError: the pixel data end before the frame.
+        """
+        stored, pixels = pixels_of(location)
+        if not stored.encapsulated and not _is_deflated(location):
+            span = span_of(location, *native_frame_range(stored, pixels, number))
+            if frame_is_plain(pixels, number, big_endian=_is_big_endian(location)):
+                return Part(content_type, url, (span._replace(length=pixels.frame_bits // 8),))
+        return Part(content_type, url, make=partial(self._decoded_frame, location, number))
+
+    def value_part(self, location: InstanceLocation, value: BulkValue, content_type: str, url: str) -> Part:
+        """Describe one value: as it lies in the store where that is little endian."""
+        if _is_deflated(location) or (_is_big_endian(location) and _word_bytes(location, value) > 1):
+            return Part(content_type, url, make=partial(self._value, location, value))
+        return Part(content_type, url, (span_of(location, value.offset, value.length),))
+
+    def decoded_pixels_part(self, location: InstanceLocation, content_type: str, url: str) -> Part:
+        """Describe all frames of encapsulated pixel data, decoded, one after the other."""
+        return Part(content_type, url, make=partial(self._decoded_pixels, location))
+
+    async def transcode(self, location: InstanceLocation) -> Made:
+        """Convert a whole instance to Explicit VR Little Endian.
+
+        Raises:
+            UndecodableError: it cannot be decoded, or is larger than a decoding process may handle.
+        """
+        if location.byte_length > self.decoding.largest_payload_bytes:
+            message = "the instance is too large to be converted; retrieve it with transfer-syntax=*"
+            raise UndecodableError(message)
+        data = await self.decoding.transcode([piece async for piece in stream_spans(self.store, [span_of(location)])])
+        return Made(Offer(DICOM, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN).content_type, len(data), slices(data))
+
+    async def transcode_or_keep(self, location: InstanceLocation) -> Made:
+        """Convert an instance; one of many that cannot be converted goes as it is stored (PS3.18 8.7.3.4)."""
+        try:
+            return await self.transcode(location)
+        except UndecodableError:
+            content_type = Offer(DICOM, transfer_syntax=location.transfer_syntax_uid).content_type
+            return Made(content_type, location.byte_length, stream_spans(self.store, [span_of(location)]))
+
+    async def _decoded_frame(self, location: InstanceLocation, number: int) -> Made:
+        data = await self._frame_bytes(location, number)
+        return Made(_octets(), len(data), slices(data))
+
+    async def _decoded_pixels(self, location: InstanceLocation) -> Made:
+        _, pixels = pixels_of(location)
+        if check_pixel_format(pixels).frame_bits % 8:
+            message = "frames of single bits that do not fill their last byte are had one by one, from /frames"
+            raise UndecodableError(message)
+        first = await self._frame_bytes(location, 1)
+        return Made(_octets(), len(first) * pixels.number_of_frames, self._frame_after_frame(location, first))
+
+    async def _value(self, location: InstanceLocation, value: BulkValue) -> Made:
+        await check_spans(self.store, [span_of(location)])
+        width = _word_bytes(location, value) if _is_big_endian(location) else 1
+        return Made(_octets(), value.length, self._value_chunks(location, value.offset, value.length, width))
+
+    async def _value_chunks(
+        self, location: InstanceLocation, offset: int, length: int, width: int
+    ) -> AsyncGenerator[Buffer, None]:
+        if _is_deflated(location):
+            chunks = self._inflated(location, offset, length)
+        else:
+            chunks = stream_spans(self.store, [span_of(location, offset, length)])
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                # Chunks are whole MiB from the value's first byte on, so no word lies across two of them.
+                yield chunk if width == 1 else swap_words(chunk, width)
+
+    async def _frame_after_frame(self, location: InstanceLocation, first: bytes) -> AsyncGenerator[Buffer, None]:
+        _, pixels = pixels_of(location)
+        yield first
+        for number in range(2, pixels.number_of_frames + 1):
+            yield await self._frame_bytes(location, number)
+
+    async def _frame_bytes(self, location: InstanceLocation, number: int) -> bytes:
+        stored, pixels = pixels_of(location)
+        if stored.encapsulated:
+            (ranges,) = frame_ranges(location, [number])
+            spans = [span_of(location, offset, length) for offset, length in ranges]
+            fragments = [piece async for piece in stream_spans(self.store, spans)]
+            return await self.decoding.decode_frame(fragments, location.transfer_syntax_uid, pixels)
+        offset, length = native_frame_range(stored, pixels, number)
+        if length > self.decoding.largest_payload_bytes:
+            message = "the frame is too large to be converted"
+            raise UndecodableError(message)
+        chunks = self._value_chunks(location, offset, length, 1)
+        data = b"".join([chunk async for chunk in chunks])
+        return await asyncio.to_thread(
+            cut_native_frame, data, stored.vr, pixels, number, big_endian=_is_big_endian(location)
+        )
+
+    async def _inflated(self, location: InstanceLocation, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+        """Yield a range of a deflated instance: everything before it is inflated and dropped (PS3.5 A.5)."""
+        position = await self._end_of_meta(location)
+        end = offset + length
+        compressed = stream_spans(self.store, [span_of(location, position, location.byte_length - position)])
+        inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+        async with aclosing(compressed):
+            async for chunk in compressed:
+                waiting: Buffer = chunk
+                while waiting and position < end:
+                    piece = await asyncio.to_thread(inflater.decompress, waiting, MIB)
+                    waiting = inflater.unconsumed_tail
+                    wanted = memoryview(piece)[max(offset - position, 0) : end - position]
+                    position += len(piece)
+                    if wanted:
+                        yield wanted
+                if position >= end:
+                    return
+        message = "a deflated instance ends before the value that was found in it"
+        raise DamagedObjectError(message)
+
+    async def _end_of_meta(self, location: InstanceLocation) -> int:
+        spans = [span_of(location, 0, _META_HEAD_BYTES)]
+        head = b"".join([piece async for piece in stream_spans(self.store, spans)])
+        return _META_HEAD_BYTES + int.from_bytes(head[-4:], "little")
+
+
+def _word_bytes(location: InstanceLocation, value: BulkValue) -> int:
+    """Size of the words of a big endian value: of pixel data by Bits Allocated too, else by VR."""
+    stored = location.pixel_data
+    if stored is not None and location.pixel_format is not None and stored.offset == value.offset:
+        return pixel_word_bytes(value.vr, location.pixel_format)
+    return word_bytes(value.vr)
+
+
+def _octets() -> str:
+    return Offer(OCTET_STREAM, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN).content_type
+
+
+def _is_big_endian(location: InstanceLocation) -> bool:
+    return location.transfer_syntax_uid == _EXPLICIT_VR_BIG_ENDIAN
+
+
+def _is_deflated(location: InstanceLocation) -> bool:
+    return location.transfer_syntax_uid == _DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN

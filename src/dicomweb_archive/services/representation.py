@@ -1,0 +1,158 @@
+"""Representation: what a retrieve transaction answers with, streamed, its length known when nothing is converted."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import groupby
+from types import MappingProxyType
+
+from dicomweb_archive.errors import DamagedObjectError
+from dicomweb_archive.storage.base import Buffer, ObjectStore
+from dicomweb_archive.storage.spans import MIB, Span, check_spans, stream_spans
+from dicomweb_archive.wire.multipart import PartFraming
+
+# After so many parts the loop looks after other requests: describing a part costs some microseconds.
+_PARTS_AT_ONCE = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A payload and what its headers say; whoever takes it closes `chunks`, which may hold files open.
+
+    Attributes:
+        content_length: in bytes; `None` when it is not known beforehand.
+        headers: further header fields, such as ETag.
+    """
+
+    content_type: str
+    chunks: AsyncGenerator[Buffer, None]
+    content_length: int | None = None
+    headers: Mapping[str, str] = field(default=MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A payload that had to be made; `content_type` says what came out."""
+
+    content_type: str
+    length: int
+    chunks: AsyncGenerator[Buffer, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One payload of an answer: ranges of stored objects as they are, or something to be made when its turn comes."""
+
+    content_type: str
+    location: str
+    spans: tuple[Span, ...] = ()
+    make: Callable[[], Awaitable[Made]] | None = None
+
+    @property
+    def length(self) -> int | None:
+        """Length in bytes, when it is known before the part's turn."""
+        return None if self.make is not None else sum(span.length for span in self.spans)
+
+
+async def single(store: ObjectStore, part: Part, headers: Mapping[str, str]) -> Representation:
+    """Answer with one payload.
+
+    Raises:
+        ObjectNotFoundError, DamagedObjectError: what is stored is not there as it should be.
+        UndecodableError: what has to be made cannot be made.
+    """
+    if part.make is not None:
+        made = await part.make()
+        return Representation(made.content_type, made.chunks, made.length, headers)
+    await check_spans(store, part.spans)
+    return Representation(part.content_type, stream_spans(store, part.spans), part.length, headers)
+
+
+async def multipart(store: ObjectStore, media_type: str, parts: Callable[[], Iterable[Part]]) -> Representation:
+    """Answer with a multipart/related payload (PS3.18 8.6.1.2).
+
+    `parts` is called twice, once for the lengths and once for the bytes, so that a study of many instances need
+    not be listed in memory.
+
+    Raises:
+        ObjectNotFoundError, DamagedObjectError: an object is not there as it should be.
+    """
+    framing = PartFraming(media_type)
+    length: int | None = len(framing.closing())
+    ends: dict[str, int] = {}
+    for number, part in enumerate(parts()):
+        if number % _PARTS_AT_ONCE == _PARTS_AT_ONCE - 1:
+            await asyncio.sleep(0)
+        for span in part.spans:
+            ends[span.key] = max(ends.get(span.key, 0), span.offset + span.length)
+        if length is not None and part.length is not None:
+            length += len(_head(framing, part)) + part.length + len(framing.TAIL)
+        else:
+            length = None
+    await check_spans(store, (Span(key, 0, end) for key, end in ends.items()))
+    return Representation(framing.content_type, _body(store, framing, parts()), length)
+
+
+async def slices(data: bytes) -> AsyncGenerator[Buffer, None]:
+    """Yield bytes that are in memory in pieces of a MiB."""
+    view = memoryview(data)
+    for start in range(0, len(view), MIB):
+        yield view[start : start + MIB]
+
+
+async def _body(store: ObjectStore, framing: PartFraming, parts: Iterable[Part]) -> AsyncGenerator[Buffer, None]:
+    for is_stored, group in groupby(parts, key=lambda part: part.make is None):
+        stream = _stored_parts if is_stored else _made_parts
+        async with aclosing(stream(store, framing, group)) as pieces:
+            async for piece in pieces:
+                yield piece
+    yield framing.closing()
+
+
+async def _stored_parts(
+    store: ObjectStore, framing: PartFraming, parts: Iterable[Part]
+) -> AsyncGenerator[Buffer, None]:
+    """Yield parts that lie in the store: one stream of large reads runs ahead across all of them."""
+    # The stream runs ahead: parts wait here from when their spans are asked for until their bytes come.
+    described: deque[Part] = deque()
+
+    def spans() -> Iterator[Span]:
+        for part in parts:
+            described.append(part)
+            yield from part.spans
+
+    async with aclosing(stream_spans(store, spans())) as pieces:
+        remaining = -1
+        async for piece in pieces:
+            while remaining <= 0:
+                if remaining == 0:
+                    yield framing.TAIL
+                part = described.popleft()
+                remaining = part.length or 0
+                yield _head(framing, part)
+            remaining -= len(piece)
+            yield piece
+        if remaining > 0:
+            message = "an object is shorter than what was stored"
+            raise DamagedObjectError(message)
+        if remaining == 0:
+            yield framing.TAIL
+    for part in described:
+        yield _head(framing, part) + framing.TAIL
+
+
+async def _made_parts(_: ObjectStore, framing: PartFraming, parts: Iterable[Part]) -> AsyncGenerator[Buffer, None]:
+    for part in parts:
+        assert part.make is not None
+        made = await part.make()
+        yield framing.head(made.content_type, length=made.length, location=part.location)
+        async with aclosing(made.chunks) as chunks:
+            async for piece in chunks:
+                yield piece
+        yield framing.TAIL
+
+
+def _head(framing: PartFraming, part: Part) -> bytes:
+    return framing.head(part.content_type, length=part.length, location=part.location)
