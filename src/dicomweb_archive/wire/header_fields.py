@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SEMICOLON = re.compile(r"[ \t]*;[ \t]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _UNQUOTED = re.compile(r'[^\s;,"\x00-\x1f\x7f]+')
 _PIECE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")*', re.DOTALL)
+
+
+_MOST_PARAMETERS = 32
 
 
 class MediaTypeValue(NamedTuple):
@@ -35,7 +39,7 @@ def parse_media_type(text: str) -> MediaTypeValue | None:
         if step is None:
             return None
         name, value, position = step
-        if name in parameters:
+        if name in parameters or len(parameters) == _MOST_PARAMETERS:
             return None
         if name:
             parameters[name] = value
@@ -63,13 +67,13 @@ def quote(value: str) -> str:
 
 def _parameter(text: str, position: int) -> tuple[str, str, int] | None:
     """Read `; name=value` from `position`; an empty parameter (`;;`) has an empty name."""
-    rest = position + len(text[position:]) - len(text[position:].lstrip(" \t"))
-    if text[rest : rest + 1] != ";":
+    semicolon = _SEMICOLON.match(text, position)
+    if semicolon is None:
         return None
-    start = rest + 1
-    start += len(text[start:]) - len(text[start:].lstrip(" \t"))
+    start = semicolon.end()
     name = _NAME.match(text, start)
     if name is None:
+        # An empty parameter, of which there may be one behind each semicolon (RFC 9110 5.6.6).
         return ("", "", start) if start == len(text) or text[start] == ";" else None
     if text[name.end() : name.end() + 1] != "=":
         return None

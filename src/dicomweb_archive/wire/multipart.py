@@ -18,12 +18,12 @@ _CRLF: Final = b"\r\n"
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\x00\r\n]*)")
 _FOLD = re.compile(rb"\r\n[ \t]+")
-_LINE_END = re.compile(rb"[ \t]*\r\n")
-_PADDING = re.compile(rb"[ \t]*\r?")
+_LINE_END = re.compile(rb"--|[ \t]{0,256}\r\n")
+_UNFINISHED = re.compile(rb"-?|[ \t]{0,256}\r?")
 _LENGTH = re.compile(r"[0-9]{1,19}")
 
 _MOST_PADDING: Final = 256
-"""Blanks taken between a boundary and the end of its line; more than that is data."""
+"""Blanks taken between a boundary and the end of its line, as in the patterns above; more than that is data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +208,10 @@ class PartReader:
             if start < 0:
                 return self._find_partial(data, position), 0, False
             after = start + len(delimiter)
-            if data[after : after + 2] == b"--":
-                return start, after + 2, True
-            line_end = _LINE_END.match(data, after, after + _MOST_PADDING + len(_CRLF))
+            line_end = _LINE_END.match(data, after)
             if line_end is not None:
-                return start, line_end.end(), False
-            rest = data[after : after + _MOST_PADDING + len(_CRLF)]
-            if after + len(rest) == len(data) and (rest == b"-" or _PADDING.fullmatch(rest)):
+                return start, line_end.end(), line_end[0] == b"--"
+            if len(data) - after < _MOST_PADDING + len(_CRLF) and _UNFINISHED.fullmatch(data, after):
                 return start, 0, False
             position = start + 1
 
