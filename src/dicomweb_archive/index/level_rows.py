@@ -1,5 +1,6 @@
 """Study and series rows: the attributes of a level as one JSON object, their hash, and the columns read from it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,7 +21,7 @@ NO_NUMBER = -1.0
 _ELEMENT_LIMIT = 64 * 1024
 _COLUMN_LIMIT = 512
 _MARKER = BULK_MARKER.encode()
-_INT4 = range(-(2**31), 2**31)
+_INT4_LIMIT = 2**31
 
 _STUDY_DATE, _STUDY_TIME, _ACCESSION_NUMBER = 0x00080020, 0x00080030, 0x00080050
 _REFERRING_PHYSICIAN_NAME, _PATIENT_NAME, _PATIENT_ID = 0x00080090, 0x00100010, 0x00100020
@@ -85,11 +86,10 @@ def study_columns(attributes: bytes) -> StudyColumns:
 def series_columns(attributes: bytes) -> SeriesColumns:
     """Read the columns of a series row from its attributes."""
     elements = orjson.loads(attributes)
-    first = next(iter(_matches(elements, _SERIES_NUMBER)), None)
-    number = None if first is None or first.number is None else int(first.number)
+    number = _number(elements, _SERIES_NUMBER, missing=math.inf)
     return SeriesColumns(
         modality=_text(elements, _MODALITY),
-        series_number=number if number in _INT4 else None,
+        series_number=int(number) if -_INT4_LIMIT <= number < _INT4_LIMIT else None,
     )
 
 
@@ -113,7 +113,7 @@ def _name(elements: Mapping[str, Any], tag: int) -> str:
     return "=".join(match.text for match in _matches(elements, tag))[:_COLUMN_LIMIT]
 
 
-def _number(elements: Mapping[str, Any], tag: int) -> float:
+def _number(elements: Mapping[str, Any], tag: int, *, missing: float = NO_NUMBER) -> float:
     found = _matches(elements, tag)
     number = found[0].number if found else None
-    return NO_NUMBER if number is None else number
+    return missing if number is None else number

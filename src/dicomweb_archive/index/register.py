@@ -19,6 +19,8 @@ from dicomweb_archive.index.segment_rows import SegmentRows, allocate_ids, inser
 from dicomweb_archive.index.segments import SegmentContent, StoredInstance, build_segments
 from dicomweb_archive.index.study_rows import SeriesKey, SeriesRow, find_or_insert_series, series_key
 
+__all__ = ["KnownInstance", "PackRecord", "Register", "Registration", "StoredInstance"]
+
 DEFAULT_COLLECTION = 1
 
 # Finds which instances a space has, to tell a repetition from a conflict.
