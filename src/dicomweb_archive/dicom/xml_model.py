@@ -19,7 +19,7 @@ _ESCAPES: Final[dict[str, str]] = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': 
 _TO_ESCAPE = re.compile('[&<>"\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
 
-def to_xml(dataset: Mapping[str, Any] | bytes) -> bytes:
+def encode_native_xml(dataset: Mapping[str, Any] | bytes) -> bytes:
     """Write one data set as a Native DICOM Model document (PS3.19 A.1.5).
 
     Given the JSON text, numbers keep their digits as they stand there; given a decoded object, they are
