@@ -60,6 +60,9 @@ ELEMENTS_DISCARDED: Final = 0xB006
 SOP_CLASS_MISMATCH_WARNING: Final = 0xB007
 """Warning: the data set does not match its SOP class but was stored (PS3.18 I.2.1)."""
 
+ALREADY_STORED: Final = "Already stored with the same bytes"
+"""Said of an instance that is a success again; clients that count want to tell it from a new one."""
+
 MEANINGS: Final = MappingProxyType(
     {
         PROCESSING_FAILURE: "Processing failure",

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from dicomweb_archive.dicom.status import StoreOutcome, meaning_of
+from dicomweb_archive.dicom.status import ALREADY_STORED, StoreOutcome, meaning_of
 from dicomweb_archive.wire.resources import ServiceRoot
 
 DataSet: TypeAlias = dict[str, dict[str, Any]]
 
 ERROR_COMMENT: Final = "00000902"
-"""Says in words why an instance was refused, 64 characters at most.
+"""Says in words why an instance was refused, or that its bytes were there before; 64 characters at most.
 
 Annex I has no place for text. (0000,0902) is what C-STORE answers with and what dcm4chee puts here; pydicom,
 dcmjs and other readers of DICOM JSON take it, and whoever does not know it skips it.
@@ -72,7 +72,9 @@ def _stored_item(outcome: StoreOutcome, root: ServiceRoot) -> DataSet:
     if outcome.warnings:
         # Warning Reason has one value: the first is the most fitting (PS3.18 I.2.1).
         item["00081196"] = _attribute("US", outcome.warnings[0])
-    return item
+    if outcome.already_stored:
+        item[ERROR_COMMENT] = _attribute("LO", ALREADY_STORED)
+    return dict(sorted(item.items()))
 
 
 def _reference(outcome: StoreOutcome) -> DataSet:

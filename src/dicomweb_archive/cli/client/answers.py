@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from dicomweb_archive.cli.client.sources import Source
-from dicomweb_archive.dicom.status import meaning_of
+from dicomweb_archive.dicom.status import ALREADY_STORED, meaning_of
 
+_COMMENT = "00000902"
 _DUPLICATE = "the server already holds an instance with this UID"
 _WORDS_OF_OTHERS = {
     0x0000: "no reason given",
@@ -83,9 +84,9 @@ def parse_answer(status: int, body: bytes) -> Answer:
     for item in _items(data_set, "00081199"):
         answer.stored[_text(item, "00081155")] = _Stored(_text(item, "00081190") or None, _is_repeat(item))
     for item in _items(data_set, "00081198"):
-        answer.failed[_text(item, "00081155")] = (_number(item, "00081197"), _text(item, "00000902"))
+        answer.failed[_text(item, "00081155")] = (_number(item, "00081197"), _text(item, _COMMENT))
     for item in _items(data_set, "0008119A"):
-        answer.other_failures.append((_number(item, "00081197"), _text(item, "00000902")))
+        answer.other_failures.append((_number(item, "00081197"), _text(item, _COMMENT)))
     answer.told = bool(answer.stored or answer.failed or answer.other_failures)
     return answer
 
@@ -177,4 +178,4 @@ def _problem_text(data_set: Mapping[str, Any]) -> str:
 
 
 def _is_repeat(item: Mapping[str, Any]) -> bool:
-    return False
+    return _text(item, _COMMENT) == ALREADY_STORED

@@ -38,6 +38,12 @@ class DownloadReport:
     folder: Path
     counts: Counter[FetchOutcome] = field(default_factory=Counter)
     fetched_bytes: int = 0
+    complaints: int = 0
+
+    def complain(self, line: str) -> None:
+        """Say what could not be listed or fetched."""
+        self.complaints += 1
+        click.echo(line, err=True)
 
     def add(self, target: Target, fetched: Fetched) -> None:
         """Count one instance, and print its line for programs."""
@@ -55,7 +61,8 @@ class DownloadReport:
     @property
     def is_complete(self) -> bool:
         """Whether something matched and all of it is on disk as the server has it."""
-        return bool(self.counts) and not any(count for kind, count in self.counts.items() if kind not in _GOOD)
+        bad = sum(count for outcome, count in self.counts.items() if outcome not in _GOOD)
+        return bool(self.counts) and not bad and not self.complaints
 
     def print_summary(self) -> None:
         """Print the counts for people or programs."""
@@ -146,8 +153,5 @@ async def _run(
             report.add(target, fetched)
             progress.file_done()
 
-        def complain(line: str) -> None:
-            click.echo(line, err=True)
-
-        fetcher = Fetcher(server, folder, hear, expect, progress.advance, complain, **options)
+        fetcher = Fetcher(server, folder, hear, expect, progress.advance, report.complain, **options)
         await fetcher.run(query)

@@ -18,8 +18,8 @@ from dicomweb_archive.cli.client.connection import (
     transport_failure,
 )
 from dicomweb_archive.cli.client.receiving import AnswerReader, Fetched, FetchOutcome, InstanceFiles
-from dicomweb_archive.cli.client.searching import Search, SearchLevel, iter_matches, uid_of
-from dicomweb_archive.cli.client.targets import INSTANCE, DownloadQuery, Target, iter_targets
+from dicomweb_archive.cli.client.searching import UNIQUE_KEY, Search, SearchLevel, iter_matches, uid_of
+from dicomweb_archive.cli.client.targets import DownloadQuery, Target, TargetFinder
 from dicomweb_archive.wire.resources import is_uid
 
 CHUNK_BYTES = 1024 * 1024
@@ -40,7 +40,7 @@ class Fetcher:
         report: called on the event loop with each instance's outcome.
         expected: called with the number of instances known to be wanted, as series are listed.
         received: called with the number of bytes that came in.
-        complain: called with a line about a series that could not be fetched.
+        complain: called with a line about what could not be listed or fetched.
     """
 
     server: Server
@@ -70,7 +70,8 @@ class Fetcher:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self.jobs):
                         group.create_task(self._worker(client, queue))
-                    async for target in iter_targets(client, self.server, query, self.retry):
+                    finder = TargetFinder(client, self.server, self.retry, self.complain)
+                    async for target in finder.find(query):
                         count += 1
                         await queue.put(target)
                     for _ in range(self.jobs):
@@ -132,7 +133,7 @@ class _Series:
         search = Search(SearchLevel.INSTANCES, keys)
         rows = iter_matches(self.client, self.run.server, search, limit=None, retry=self.run.retry)
         try:
-            listed = [uid_of(row, INSTANCE) async for row in rows]
+            listed = [uid_of(row, UNIQUE_KEY[SearchLevel.INSTANCES]) async for row in rows]
         except UnexpectedAnswerError as error:
             self.run.complain(f"series {self.target.series_instance_uid} is fetched unlisted: {error}")
             return None

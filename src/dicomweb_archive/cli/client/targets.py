@@ -1,16 +1,20 @@
 """What a download fetches: series, named by UIDs or found by a search."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 import click
 import httpx
 
-from dicomweb_archive.cli.client.connection import RetryPolicy, Server, UnexpectedAnswerError
-from dicomweb_archive.cli.client.searching import Row, Search, SearchLevel, iter_matches, uid_of
+from dicomweb_archive.cli.client.connection import RetryPolicy, Server
+from dicomweb_archive.cli.client.searching import UNIQUE_KEY, Row, Search, SearchLevel, iter_matches, uid_of
 from dicomweb_archive.wire.resources import is_uid
 
-STUDY, SERIES, INSTANCE = "0020000D", "0020000E", "00080018"
+_NAMES = {
+    SearchLevel.STUDIES: "StudyInstanceUID",
+    SearchLevel.SERIES: "SeriesInstanceUID",
+    SearchLevel.INSTANCES: "SOPInstanceUID",
+}
 _SERIES_KEYS = frozenset(
     ("Modality", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "BodyPartExamined", "ProtocolName")
 )
@@ -56,62 +60,66 @@ def parse_query(words: Iterable[str], level: str | None) -> DownloadQuery:
     return DownloadQuery(tuple(uids), found)
 
 
-async def iter_targets(
-    client: httpx.AsyncClient, server: Server, query: DownloadQuery, retry: RetryPolicy
-) -> AsyncIterator[Target]:
-    """Find the series that a query means, each once."""
-    seen: set[Target] = set()
-    async for target in _all_targets(client, server, query, retry):
-        if target not in seen:
-            seen.add(target)
-            yield target
+@dataclass(frozen=True, slots=True)
+class TargetFinder:
+    """Turns a query into series.
 
+    Attributes:
+        complain: called with a line about a match that cannot be fetched; the others go on.
+    """
 
-async def _all_targets(
-    client: httpx.AsyncClient, server: Server, query: DownloadQuery, retry: RetryPolicy
-) -> AsyncIterator[Target]:
-    for uids in query.uids:
-        if len(uids) == 1:
-            async for target in _series_of(client, server, uids[0], retry):
+    client: httpx.AsyncClient
+    server: Server
+    retry: RetryPolicy
+    complain: Callable[[str], None]
+
+    async def find(self, query: DownloadQuery) -> AsyncIterator[Target]:
+        """Find the series that a query means, each once."""
+        seen: set[Target] = set()
+        async for target in self._find(query):
+            if target not in seen:
+                seen.add(target)
                 yield target
-        else:
-            yield Target(*uids)
-    if query.search is None:
-        return
-    async for row in iter_matches(client, server, query.search, limit=None, retry=retry):
-        if query.search.level is SearchLevel.STUDIES:
-            async for target in _series_of(client, server, _uid(row, STUDY), retry):
+
+    async def _find(self, query: DownloadQuery) -> AsyncIterator[Target]:
+        for uids in query.uids:
+            if len(uids) == 1:
+                async for target in self._series_of(uids[0]):
+                    yield target
+            else:
+                yield Target(*uids)
+        if query.search is None:
+            return
+        async for row in self._matches(query.search):
+            found = self._target_of(row, query.search)
+            if found is None:
+                continue
+            if query.search.level is not SearchLevel.STUDIES:
+                yield found
+                continue
+            async for target in self._series_of(found.study_instance_uid):
                 yield target
-        else:
-            yield _target_of(row, query.search)
 
+    async def _series_of(self, study: str) -> AsyncIterator[Target]:
+        search = Search(SearchLevel.SERIES, (("StudyInstanceUID", study),))
+        async for row in self._matches(search):
+            if target := self._target_of(row, search):
+                yield target
 
-async def _series_of(
-    client: httpx.AsyncClient, server: Server, study: str, retry: RetryPolicy
-) -> AsyncIterator[Target]:
-    search = Search(SearchLevel.SERIES, (("StudyInstanceUID", study),))
-    async for row in iter_matches(client, server, search, limit=None, retry=retry):
-        yield Target(study, _uid(row, SERIES))
+    def _matches(self, search: Search) -> AsyncIterator[Row]:
+        return iter_matches(self.client, self.server, search, limit=None, retry=self.retry)
 
-
-def _target_of(row: Row, search: Search) -> Target:
-    # Some servers leave UIDs of the levels above out when the search named them.
-    named = dict(search.keys)
-    study = uid_of(row, STUDY) or named.get("StudyInstanceUID", "")
-    series = uid_of(row, SERIES) or named.get("SeriesInstanceUID", "")
-    instance = _uid(row, INSTANCE) if search.level is SearchLevel.INSTANCES else None
-    if not (is_uid(study) and is_uid(series)):
-        message = "a match of the server lacks a usable UID"
-        raise UnexpectedAnswerError(message)
-    return Target(study, series, instance)
-
-
-def _uid(row: Row, tag: str) -> str:
-    uid = uid_of(row, tag)
-    if not is_uid(uid):
-        message = "a match of the server lacks a usable UID"
-        raise UnexpectedAnswerError(message)
-    return uid
+    def _target_of(self, row: Row, search: Search) -> Target | None:
+        """Read the UIDs of a match down to the level searched; none where one could not be a file's name."""
+        # Some servers leave UIDs of the levels above out when the search named them.
+        named = dict(search.keys)
+        levels = list(SearchLevel)
+        wanted = levels[: levels.index(search.level) + 1]
+        uids = [uid_of(row, UNIQUE_KEY[level]) or named.get(_NAMES[level], "") for level in wanted]
+        if not all(map(is_uid, uids)):
+            self.complain(f"a match of the search for {search.level} has no usable UIDs and is left out")
+            return None
+        return Target(uids[0], *([""] if len(uids) == 1 else uids[1:]))
 
 
 def _level_of(keys: Iterable[tuple[str, str]]) -> SearchLevel:

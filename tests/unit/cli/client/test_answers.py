@@ -8,6 +8,11 @@ import pytest
 
 from dicomweb_archive.cli.client.answers import Outcome, describe_failure, judge, parse_answer
 from dicomweb_archive.cli.client.sources import Source
+from dicomweb_archive.dicom.status import INSTANCE_CONFLICT, StoreOutcome
+from dicomweb_archive.wire.resources import ServiceRoot
+from dicomweb_archive.wire.store_response import build
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def _source(uid: str | None) -> Source:
@@ -86,6 +91,17 @@ def test_a_refused_request_refuses_a_file_sent_alone(status: int, body: bytes, r
 
 def test_a_refused_request_of_many_is_taken_apart() -> None:
     assert _judged(400, b"", "1.1", "1.2") == ({}, ["1.1.dcm", "1.2.dcm"])
+
+
+def test_this_archive_says_when_the_bytes_were_there_before() -> None:
+    body = json.dumps(build([StoreOutcome(CT, "1.1", "1.2", "1.3", already_stored=True)], ServiceRoot("http://x"))[1])
+    assert _judged(200, body.encode(), "1.1") == ({"1.1.dcm": "already_there"}, [])
+
+
+def test_this_archive_says_why_it_refuses() -> None:
+    refused = StoreOutcome(CT, "1.1", failure=INSTANCE_CONFLICT, comment="other bytes are kept")
+    body = json.dumps(build([refused], ServiceRoot("http://x"))[1])
+    assert _judged(409, body.encode(), "1.1") == ({"1.1.dcm": "refused: other bytes are kept (A902)"}, [])
 
 
 def test_the_retrieve_url_is_kept() -> None:
