@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.database import database_server, database_url
+from tests.http.archive import Archive
 
 from dicomweb_archive.app import create_app
 from dicomweb_archive.settings import Settings
-from tests.database import database_server, database_url
-from tests.http.archive import Archive
 
 __all__ = ["database_server", "database_url"]
 

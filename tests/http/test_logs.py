@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-
-from dicomweb_archive.observability import configure_logging
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, identified, image, part10
 from tests.http.archive import ROOT, Archive
+
+from dicomweb_archive.observability import configure_logging
 
 SECRETS = ("Zyxwvut", "PID-4711", "ACC-0815", "19331224", UID)
 PERSON = {

@@ -2,11 +2,9 @@
 
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
-
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, mr_series
 from tests.http.archive import Archive, parts_of, values_of
@@ -16,12 +14,15 @@ STUDY_UID = "0020000D"
 
 
 @pytest.fixture
-async def filled(archive: Archive) -> AsyncIterator[Archive]:
+async def filled(archive: Archive) -> Archive:
     """Three studies: CT with two series, CT, and MR of somebody else."""
     await archive.store(
-        *ct_series(3), *ct_series(2, series=2), *ct_series(1, study=2), *mr_series(2, study=3, PatientName="Roe^Richard")
+        *ct_series(3),
+        *ct_series(2, series=2),
+        *ct_series(1, study=2),
+        *mr_series(2, study=3, PatientName="Roe^Richard"),
     )
-    yield archive
+    return archive
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,8 @@ async def test_reading_can_need_the_key(start_archive: StartArchive) -> None:
 
 
 @pytest.mark.parametrize(
-    "credentials", ["Bearer", "Bearer wrong", "Bearer eyJhbGciOiJub25lIn0.e30.", "Basic c2VjcmV0", "secret", "Bearer \xff"]
+    "credentials",
+    ["Bearer", "Bearer wrong", "Bearer eyJhbGciOiJub25lIn0.e30.", "Basic c2VjcmV0", "secret", "Bearer \xff"],
 )
 async def test_garbage_credentials_are_401_even_where_none_are_needed(
     start_archive: StartArchive, credentials: str

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, identified, image, part10
 from tests.http.archive import BOUNDARY, RELATED, Archive, related, values_of

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import orjson
 import pytest
+from tests.factories import ct_series
+from tests.http.archive import Archive
+from tests.http.conftest import StartArchive
 
 from dicomweb_archive.app import create_app
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.web import openapi
-from tests.factories import ct_series
-from tests.http.archive import Archive
-from tests.http.conftest import StartArchive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.index.register import PackRecord, StoredInstance
 from dicomweb_archive.services.intake import SERIES_KEPT, SeriesKey
-from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.packs import Member, PackInfo, PackWriter, Placed, StreamedMember, new_pack_key
 
 # Closing waits for the disk (fsync); so many may wait side by side.
@@ -60,10 +60,12 @@ class Packing:
             StorageFullError: the store has no room.
         """
         pack = await self._pack_of(key)
-        placed = await pack.writer.append([
-            Member(member_name(scanned.sop_instance_uid), data, scanned.preamble_neutralised)
-            for scanned, data in members
-        ])
+        placed = await pack.writer.append(
+            [
+                Member(member_name(scanned.sop_instance_uid), data, scanned.preamble_neutralised)
+                for scanned, data in members
+            ]
+        )
         for (scanned, _), place in zip(members, placed, strict=True):
             pack.add(scanned, place)
         if pack.writer.size_bytes >= self._pack_bytes or pack.writer.members >= self._pack_instances:
@@ -128,7 +130,7 @@ class LargeMember:
         self._pack = pack
         self._stream = stream
 
-    async def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+    async def write(self, pieces: Sequence[Buffer]) -> None:
         """Append the pieces in order."""
         await self._stream.write(pieces)
 

@@ -145,9 +145,7 @@ class _Exchange:
         route = getattr(self._scope.get("route"), "path", "unmatched")
         method = self._scope["method"]
         status = self.status or (CLIENT_VANISHED if self.vanished else 500)
-        metrics.count_request(
-            route, method, status, seconds=seconds, bytes_in=self.bytes_in, bytes_out=self.bytes_out
-        )
+        metrics.count_request(route, method, status, seconds=seconds, bytes_in=self.bytes_in, bytes_out=self.bytes_out)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if not logger.isEnabledFor(level):
             return

@@ -1,13 +1,15 @@
 """Data sets as JSON or XML on the wire (PS3.18 8.7, Annex F; PS3.19 A.1)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import codecs
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 
-import orjson
 from starlette.requests import Request
+from starlette.responses import Response
 
-from dicomweb_archive.dicom.xml_model import to_xml
+from dicomweb_archive.dicom.xml_model import encode_native_xml
+from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import DICOM_XML, Offer, select
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.search_parameters import split_query
@@ -40,6 +42,25 @@ def negotiate(request: Request, offers: Sequence[Offer], *, parameter: str | Non
     return select(accept_header(request), parameter, offers)
 
 
+async def collected_or_streamed(
+    pieces: AsyncIterator[bytes], *, media_type: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with the pieces: in one go and with its length when they are few bytes, else as a stream."""
+    first = bytearray()
+    async for piece in pieces:
+        first += piece
+        if len(first) >= PIECE_BYTES:
+            rest = _behind(bytes(first), pieces)
+            return ByteStreamResponse(rest, content_length=None, media_type=media_type, headers=headers)
+    return Response(bytes(first), media_type=media_type, headers=dict(headers or {}))
+
+
+async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
 async def json_array(rows: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Join finished JSON objects to one array (PS3.18 F.2.1), in pieces worth sending."""
     piece = bytearray(b"[")
@@ -60,7 +81,8 @@ async def xml_parts(rows: AsyncIterator[bytes], framing: PartFraming) -> AsyncIt
     piece = bytearray()
     async for row in rows:
         # A large data set takes milliseconds.
-        text = xml_of(row) if len(row) < PIECE_BYTES else await asyncio.to_thread(xml_of, row)
+        large = len(row) > PIECE_BYTES
+        text = await asyncio.to_thread(encode_native_xml, row) if large else encode_native_xml(row)
         piece += framing.head(DICOM_XML, length=len(text))
         piece += text
         piece += framing.TAIL
@@ -71,7 +93,34 @@ async def xml_parts(rows: AsyncIterator[bytes], framing: PartFraming) -> AsyncIt
     yield bytes(piece)
 
 
-def xml_of(row: bytes) -> bytes:
-    """Write a JSON object of the DICOM JSON model as Native DICOM XML."""
-    document: dict[str, Any] = orjson.loads(row)
-    return to_xml(document)
+async def split_array(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Take a JSON array of objects apart again, holding little more than one of them."""
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    text = ""
+    worth_a_try = 0
+    async for chunk in chunks:
+        text += decode(chunk)
+        if len(text) >= worth_a_try:
+            rows, text = _whole_objects(text)
+            for row in rows:
+                yield row
+            # A long object is tried anew each time that twice as much has come, so the work stays linear.
+            worth_a_try = 2 * len(text)
+    for row in _whole_objects(text)[0]:
+        yield row
+
+
+def _whole_objects(text: str) -> tuple[list[bytes], str]:
+    """Return the objects that are complete, and the rest of the text."""
+    rows = []
+    position = 0
+    while (start := text.find("{", position)) >= 0:
+        try:
+            _, position = _DECODER.raw_decode(text, start)
+        except ValueError:
+            break
+        rows.append(text[start:position].encode())
+    return rows, text[position:]
+
+
+_DECODER = json.JSONDecoder()

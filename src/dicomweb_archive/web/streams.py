@@ -102,6 +102,7 @@ class ByteStreamResponse(Response):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.source = source
+        self._is_long = content_length is None or content_length > YIELD_BYTES
         self.status_code = status_code
         self.media_type = None
         self.background = None
@@ -128,18 +129,19 @@ class ByteStreamResponse(Response):
         return {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
 
     async def _send_while_wanted(self, first: Buffer, receive: Receive, send: Send) -> None:
-        # A server may drop what is sent to a vanished client without a word, so the stream listens for its end.
-        gone = asyncio.create_task(_until_disconnect(receive))
+        # A server may drop what is sent to a vanished client without a word, so a long stream listens for its end.
+        gone = asyncio.create_task(_until_disconnect(receive)) if self._is_long else None
         try:
             await send(self._head())
             await self._send_pieces(first, send, gone)
-        except Exception as error:  # noqa: BLE001 - the head is out: all that is left is to cut the connection
+        except Exception as error:
             # Returning without a last piece makes the server close it, so a short answer never looks whole.
             logger.error("answer cut short", exc_info=error)
         finally:
-            gone.cancel()
+            if gone is not None:
+                gone.cancel()
 
-    async def _send_pieces(self, first: Buffer, send: Send, gone: "asyncio.Task[None]") -> None:
+    async def _send_pieces(self, first: Buffer, send: Send, gone: "asyncio.Task[None] | None") -> None:
         piece = first
         unyielded = 0
         while True:
@@ -149,7 +151,7 @@ class ByteStreamResponse(Response):
             if unyielded >= YIELD_BYTES:
                 unyielded = 0
                 await asyncio.sleep(0)
-            if gone.done():
+            if gone is not None and gone.done():
                 return
             following = await anext(self.source, None)
             if following is None:

@@ -1,19 +1,19 @@
 """QIDO-RS: search for studies, series and instances (PS3.18 10.6)."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.dicom.query import Level
-from dicomweb_archive.web.dependencies import DICOMWEB, Services, get_principal, get_services
-from dicomweb_archive.web.representations import json_array, negotiate, xml_parts
+from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services
+from dicomweb_archive.web.representations import collected_or_streamed, json_array, negotiate, xml_parts
 from dicomweb_archive.web.routing import ResourceRoute
-from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import SEARCH_OFFERS
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_uid
 from dicomweb_archive.wire.search_parameters import parse_search, split_query
+
 
 def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], Awaitable[Response]]:
     async def search(request: Request) -> Response:
@@ -34,10 +34,15 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         warnings = list(asked.warnings)
         if page.remaining:
             warnings.append(_remaining(page.remaining, capped=page.capped))
-        if offer.multipart:
-            framing = PartFraming(offer.type)
-            return await _answer(framing.content_type, xml_parts(page.rows, framing), warnings, services)
-        return await _answer(offer.type, json_array(page.rows), warnings, services)
+        framing = PartFraming(offer.type)
+        response = await (
+            collected_or_streamed(xml_parts(page.rows, framing), media_type=framing.content_type)
+            if offer.multipart
+            else collected_or_streamed(json_array(page.rows), media_type=offer.type)
+        )
+        for warning in warnings:
+            response.headers.append("warning", services.root.warning(warning))
+        return response
 
     return search
 
@@ -53,40 +58,13 @@ def _remaining(count: int, *, capped: bool) -> str:
     return f"There are {more}{count} additional results that can be requested"
 
 
-async def _answer(
-    media_type: str, pieces: AsyncIterator[bytes], warnings: list[str], services: Services
-) -> Response:
-    # What fits into one piece has its length known.
-    first = await anext(pieces, b"")
-    second = await anext(pieces, None)
-    response: Response
-    if second is None:
-        response = Response(first, media_type=media_type)
-    else:
-        response = ByteStreamResponse(_chain(first, second, pieces), content_length=None, media_type=media_type)
-    for warning in warnings:
-        response.headers.append("warning", services.root.warning(warning))
-    return response
-
-
-async def _chain(first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    yield second
-    async for piece in rest:
-        yield piece
-
-
 _STUDY = f"{DICOMWEB}/studies/{{study}}"
 
 routes = [
     ResourceRoute(f"{DICOMWEB}/studies", _searches(Level.STUDY), name="search_studies"),
     ResourceRoute(f"{_STUDY}/series", _searches(Level.SERIES), name="search_series"),
-    ResourceRoute(
-        f"{_STUDY}/series/{{series}}/instances", _searches(Level.INSTANCE), name="search_instances"
-    ),
-    ResourceRoute(
-        f"{_STUDY}/instances", _searches(Level.INSTANCE, relational=True), name="search_instances_of_study"
-    ),
+    ResourceRoute(f"{_STUDY}/series/{{series}}/instances", _searches(Level.INSTANCE), name="search_instances"),
+    ResourceRoute(f"{_STUDY}/instances", _searches(Level.INSTANCE, relational=True), name="search_instances_of_study"),
     ResourceRoute(f"{DICOMWEB}/series", _searches(Level.SERIES, relational=True), name="search_all_series"),
     ResourceRoute(f"{DICOMWEB}/instances", _searches(Level.INSTANCE, relational=True), name="search_all_instances"),
 ]

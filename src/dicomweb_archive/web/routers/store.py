@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.dicom.status import StoreOutcome
-from dicomweb_archive.dicom.xml_model import to_xml
+from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError, UnsupportedMediaTypeError
 from dicomweb_archive.web.dependencies import DICOMWEB, Services, get_principal, get_services
 from dicomweb_archive.web.representations import accept_parameter, negotiate
@@ -54,7 +54,7 @@ async def store(request: Request) -> Response:
 def _represent(document: Mapping[str, Any], offer: Offer) -> tuple[bytes, str]:
     if offer.type != DICOM_XML:
         return orjson.dumps(document), offer.type
-    text = to_xml(document)
+    text = encode_native_xml(document)
     if not offer.multipart:
         return text, offer.type
     framing = PartFraming(offer.type)

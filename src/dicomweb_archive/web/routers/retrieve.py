@@ -1,0 +1,125 @@
+"""WADO-RS: instances, metadata, frames and bulkdata (PS3.18 10.4)."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomweb_archive.index.documents import MetadataAnswer
+from dicomweb_archive.services.representation import Representation
+from dicomweb_archive.web.conditional import accepts_gzip, is_unchanged, unchanged
+from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, scope_of
+from dicomweb_archive.web.representations import (
+    accept_header,
+    accept_parameter,
+    collected_or_streamed,
+    negotiate,
+    split_array,
+    xml_parts,
+)
+from dicomweb_archive.web.routing import ResourceRoute
+from dicomweb_archive.web.streams import ByteStreamResponse
+from dicomweb_archive.wire.media_types import METADATA_OFFERS, Acceptable, parse_accept
+from dicomweb_archive.wire.multipart import PartFraming
+from dicomweb_archive.wire.resources import parse_bulk_path, parse_frames
+
+# Answers may be kept, but only for the one who asked, and used only after asking whether they still hold.
+_CACHE_CONTROL = "private, no-cache"
+
+
+async def retrieve_instances(request: Request) -> Response:
+    """Retrieve the instances of a study or series, or one instance."""
+    services = get_services(request)
+    answer = await services.retrieve.retrieve_instances(
+        scope_of(request), get_principal(request), _accepted(request), services.root
+    )
+    return await _respond(request, answer)
+
+
+async def retrieve_frames(request: Request) -> Response:
+    """Retrieve frames of an instance."""
+    services = get_services(request)
+    answer = await services.retrieve.retrieve_frames(
+        scope_of(request),
+        parse_frames(request.path_params["frames"]),
+        get_principal(request),
+        _accepted(request),
+        services.root,
+    )
+    return await _respond(request, answer)
+
+
+async def retrieve_bulkdata(request: Request) -> Response:
+    """Retrieve one bulk value of an instance."""
+    services = get_services(request)
+    answer = await services.retrieve.retrieve_bulkdata(
+        scope_of(request),
+        parse_bulk_path(request.path_params["path"]),
+        get_principal(request),
+        _accepted(request),
+        services.root,
+    )
+    return await _respond(request, answer)
+
+
+async def retrieve_metadata(request: Request) -> Response:
+    """Retrieve the metadata of a study, a series or an instance."""
+    services = get_services(request)
+    offer = negotiate(request, METADATA_OFFERS, parameter=accept_parameter(request))
+    answer = await services.retrieve.retrieve_metadata(scope_of(request), get_principal(request), services.root)
+    headers = {"etag": answer.etag, "cache-control": _CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
+    if is_unchanged(request, answer.etag):
+        return unchanged(headers)
+    headers["content-location"] = _location(request)
+    if offer.multipart:
+        framing = PartFraming(offer.type)
+        parts = xml_parts(split_array(answer.json()), framing)
+        return await collected_or_streamed(parts, media_type=framing.content_type, headers=headers)
+    return await _json(request, answer, offer.type, headers)
+
+
+async def _json(request: Request, answer: MetadataAnswer, media_type: str, headers: dict[str, str]) -> Response:
+    if accepts_gzip(request):
+        headers["content-encoding"] = "gzip"
+        return await collected_or_streamed(answer.gzip(), media_type=media_type, headers=headers)
+    return await collected_or_streamed(answer.json(), media_type=media_type, headers=headers)
+
+
+def _accepted(request: Request) -> Acceptable:
+    return parse_accept(accept_header(request), accept_parameter(request))
+
+
+def _location(request: Request) -> str:
+    """Return the URL of the resource; its path is one that we have read and found sound."""
+    path: str = request.scope["path"]
+    return get_services(request).root.url + path.removeprefix(request.scope["root_path"]).removeprefix(DICOMWEB)
+
+
+async def _respond(request: Request, answer: Representation) -> Response:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    headers |= {"cache-control": _CACHE_CONTROL, "vary": "Accept"}
+    if "etag" in headers and is_unchanged(request, headers["etag"]):
+        await answer.chunks.aclose()
+        return unchanged(headers)
+    headers["content-location"] = _location(request)
+    return ByteStreamResponse(
+        answer.chunks,
+        content_length=answer.content_length,
+        media_type=answer.content_type,
+        headers=headers,
+    )
+
+
+_STUDY = f"{DICOMWEB}/studies/{{study}}"
+_SERIES = f"{_STUDY}/series/{{series}}"
+_INSTANCE = f"{_SERIES}/instances/{{instance}}"
+
+# Viewers ask for frames by the thousand, so these come first.
+routes = [
+    ResourceRoute(f"{_INSTANCE}/frames/{{frames}}", retrieve_frames, name="retrieve_frames"),
+    ResourceRoute(_INSTANCE, retrieve_instances, name="retrieve_instance"),
+    ResourceRoute(f"{_SERIES}/metadata", retrieve_metadata, name="retrieve_series_metadata"),
+    ResourceRoute(f"{_INSTANCE}/bulkdata/{{path:path}}", retrieve_bulkdata, name="retrieve_bulkdata"),
+    ResourceRoute(f"{_INSTANCE}/metadata", retrieve_metadata, name="retrieve_instance_metadata"),
+    ResourceRoute(_SERIES, retrieve_instances, name="retrieve_series"),
+    ResourceRoute(f"{_STUDY}/metadata", retrieve_metadata, name="retrieve_study_metadata"),
+    ResourceRoute(_STUDY, retrieve_instances, name="retrieve_study"),
+]
