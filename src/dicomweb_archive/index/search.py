@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ from dicomweb_archive.index.search_shape import (
     Choice,
     Finding,
     Shape,
+    Statistics,
     choose_shape,
     driven_by_terms,
 )
@@ -46,6 +47,7 @@ where p.id = any($1::int8[])
 """
 
 Row: TypeAlias = Mapping[str, Any]
+Chooser: TypeAlias = Callable[[SearchPlan, Sequence[Finding], Statistics], Choice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,9 @@ class _Hits:
 class SearchIndex:
     """Searches the index. Documents of segments never change and are kept decoded, within bounds."""
 
-    def __init__(self, database: Database, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, database: Database, *, cache_bytes: int = CACHE_BYTES, choose: Chooser = choose_shape) -> None:
         self._database = database
+        self._choose = choose
         self._terms = TermFinder(database)
         self._documents = _Documents(cache_bytes)
 
@@ -113,7 +116,7 @@ class SearchIndex:
         if findings is None:
             return _Hits()
         statistics = await self._terms.statistics(connection)
-        choice = choose_shape(plan, findings, statistics.sizes)
+        choice = self._choose(plan, findings, statistics.sizes)
         return await _Search(connection, plan, findings, visibility).page(choice)
 
     # --- writing ---------------------------------------------------------------------------------------------

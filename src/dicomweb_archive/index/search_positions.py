@@ -34,6 +34,8 @@ Expression: TypeAlias = ColumnElement[Any]
 Parameters: TypeAlias = dict[str, Any]
 
 _IN_RANGE: Expression = literal_column("'$[*] ? (@ >= $low && @ <= $high)'::jsonpath")
+_ZERO: Expression = literal_column("0")
+_ONE: Expression = literal_column("1")
 _FAR = 1e300
 """Stands for an open bound: JSON has no infinity."""
 
@@ -48,7 +50,7 @@ def recheck_source(plan: SearchPlan, data: FromClause) -> FromClause:
                 _member(data.c.common, bindparam(parameter, type_=Text)).label(f"shared_{number}{suffix}"),
             ]
     # OFFSET 0 keeps PostgreSQL from putting the extraction into every place that uses it.
-    return select(*extracted).correlate(data).offset(literal_column("0")).lateral("x")
+    return select(*extracted).correlate(data).offset(_ZERO).lateral("x")
 
 
 def passes(plan: SearchPlan, choice: Choice, source: FromClause, position: Expression) -> Expression:
@@ -58,8 +60,8 @@ def passes(plan: SearchPlan, choice: Choice, source: FromClause, position: Expre
 
 def at_most_one_varies(plan: SearchPlan, source: FromClause) -> Expression:
     """Return the condition under which the terms alone prove that one instance passes all tests."""
-    varying = [case((source.c[f"varying_{n}a"].is_not(None), 1), else_=0) for n in range(len(plan.tests))]
-    return sum(varying[1:], varying[0]) <= literal_column("1")
+    varying = [case((source.c[f"varying_{n}a"].is_not(None), _ONE), else_=_ZERO) for n in range(len(plan.tests))]
+    return sum(varying[1:], varying[0]) <= _ONE
 
 
 def position_parameters(plan: SearchPlan) -> Parameters:
@@ -160,16 +162,16 @@ def _some_item(name: str, test: ItemTest, items: Expression) -> Expression:
             conditions.append(_moment(f"{name}_{number}", inner, time))
         else:
             conditions.append(_test(f"{name}_{number}", below, inner))
-    return exists(select(literal_column("1")).select_from(source).where(*conditions))
+    return exists(select(_ONE).select_from(source).where(*conditions))
 
 
 def _moment(name: str, date: Expression, time: Expression) -> Expression:
-    moment = _first_number(date) + func.coalesce(_first_number(time), literal_column("0"))
+    moment = _first_number(date) + func.coalesce(_first_number(time), _ZERO)
     return moment.between(bindparam(f"low{name}", type_=Double), bindparam(f"high{name}", type_=Double))
 
 
 def _first_number(values: Expression) -> Expression:
-    first = _member(values, literal_column("0"))
+    first = _member(values, _ZERO)
     return case((func.jsonb_typeof(first) == literal_column("'number'"), cast(first, Double)))
 
 
@@ -194,7 +196,7 @@ def _like(parameter: str, values: Expression) -> Expression:
     listed = func.jsonb_array_elements_text(_list(values))
     source = listed.table_valued(column("value", Text)).render_derived(name=f"text_of_{parameter}")
     pattern = bindparam(parameter, type_=Text)
-    return exists(select(literal_column("1")).select_from(source).where(source.c.value.like(pattern)))
+    return exists(select(_ONE).select_from(source).where(source.c.value.like(pattern)))
 
 
 def _between(parameter: str, values: Expression) -> Expression:

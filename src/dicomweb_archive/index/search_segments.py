@@ -38,6 +38,9 @@ ONE: Expression = literal_column("1")
 BARRIER: Expression = literal_column("0")
 """OFFSET 0: PostgreSQL keeps the subquery as it is written."""
 
+EMPTY: Expression = literal_column("''")
+"""Stands for a value of zero length, which matches nothing (docs/design/0005-search.md)."""
+
 _HIGHEST_TEXT = "\U0010ffff"
 
 
@@ -191,7 +194,7 @@ def dictionary_condition(number: int, key: IndexKey, dictionary: FromClause) -> 
         case Kind.LIKE:
             # Says what the partial index on texts holds, so that PostgreSQL may use it.
             text = dictionary.c.value.like(bindparam(f"pattern_{number}", type_=Text))
-            return and_(own, text, dictionary.c.number.is_(None))
+            return and_(own, text, dictionary.c.number.is_(None), dictionary.c.value != EMPTY)
         case Kind.BETWEEN:
             low = bindparam(f"low_number_{number}", type_=Double)
             high = bindparam(f"high_number_{number}", type_=Double)

@@ -36,6 +36,7 @@ from dicomweb_archive.index.search_plan import STUDY_MOMENT, ColumnTest, Kind, S
 from dicomweb_archive.index.search_positions import Expression, position_parameters
 from dicomweb_archive.index.search_segments import (
     BARRIER,
+    EMPTY,
     ONE,
     Condition,
     Query,
@@ -312,9 +313,9 @@ class _InstanceWriter(_Writer):
             return super().count()
         # The counters of study and series rows are kept with every store.
         if not self.plan.series:
-            return select(func.coalesce(func.sum(self.t.c.instance_count), 0)).where(self.studies())
+            return select(func.coalesce(func.sum(self.t.c.instance_count), BARRIER)).where(self.studies())
         joined = self.s.join(self.t, self.t.c.id == self.s.c.study_id)
-        total = func.coalesce(func.sum(self.s.c.instance_count), 0)
+        total = func.coalesce(func.sum(self.s.c.instance_count), BARRIER)
         return select(total).select_from(joined).where(self.studies(), *self.series())
 
     def _whole_segments(self, *, paged: bool) -> Query:
@@ -408,7 +409,7 @@ def _column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
         case Kind.ANY_OF:
             return tested == func.any(bindparam(name, type_=ARRAY(Text)))
         case Kind.LIKE:
-            return tested.like(bindparam(name, type_=Text))
+            return and_(tested.like(bindparam(name, type_=Text)), tested != EMPTY)
         case Kind.HOLDS:
             return holds_all(tested, bindparam(name, type_=ARRAY(Text)))
         case _:

@@ -39,7 +39,7 @@ from unnest($2::int4[], $3::int4[], $4::float8[], $5::float8[], $6::text[], $7::
 # Finds the terms of a pattern.
 FIND_LIKE = f"""
 select hash, segment_count from term
-where path_id = $1 and value like $2 and number is null limit {DICTIONARY_LIMIT + 1}
+where path_id = $1 and value like $2 and number is null and value <> '' limit {DICTIONARY_LIMIT + 1}
 """  # noqa: S608 - composed of constants
 
 # Finds the terms of a range.
