@@ -41,7 +41,6 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(
         title=openapi.TITLE,
         version=__version__,
-        root_path=settings.root_path,
         lifespan=_lifespan(settings, metrics),
         # The redirect would be built from the Host header, which a client can forge.
         redirect_slashes=False,
@@ -62,7 +61,10 @@ def create_app(settings: Settings) -> FastAPI:
         )
     # Added last is outermost.
     app.add_middleware(
-        middleware.RequestRecorder, metrics=metrics, cross_origin=bool(settings.cors_origins)
+        middleware.RequestRecorder,
+        metrics=metrics,
+        cross_origin=bool(settings.cors_origins),
+        root_path=settings.root_path,
     )
     return app
 
@@ -125,9 +127,7 @@ def _build_services(
     return Services(
         base_url=settings.base_url,
         root=ServiceRoot(settings.service_root),
-        access=AccessPolicy(
-            settings.api_key.get_secret_value() if settings.api_key else None, settings.anonymous_read
-        ),
+        access=AccessPolicy(settings.api_key.get_secret_value() if settings.api_key else None, settings.anonymous_read),
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database), objects, store_limits),

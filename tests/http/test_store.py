@@ -117,7 +117,7 @@ async def test_a_uid_twice_with_other_bytes_is_a_conflict_of_the_later_part(arch
 
 async def test_one_bad_part_does_not_hinder_the_others(archive: Archive) -> None:
     first, second = ct_series(2)
-    answer = await archive.store(first, b"no instance at all", second)
+    answer = await archive.store(first, b"no instance at all" * 10, second)
     assert answer.status_code == 202
     assert "warning" in answer.headers
     assert reasons(answer) == [0xC000]

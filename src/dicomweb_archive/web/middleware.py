@@ -60,9 +60,10 @@ class RequestRecorder:
     Paths and query strings hold UIDs and names, so they are never written. What no handler caught ends here.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, cross_origin: bool = False) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, cross_origin: bool = False, root_path: str = "") -> None:
         self.app = app
         self.metrics = metrics
+        self.root_path = root_path
         policy = b"cross-origin" if cross_origin else b"same-origin"
         self._data_headers = (*_DATA_HEADERS, (b"cross-origin-resource-policy", policy))
 
@@ -71,6 +72,8 @@ class RequestRecorder:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if self.root_path:
+            scope = _below(self.root_path, scope)
         identifier = _request_id_of(scope)
         token = request_id.set(identifier)
         exchange = _Exchange(scope, receive, send, self._headers_for(scope, identifier))
@@ -98,8 +101,15 @@ class RequestRecorder:
                 await answer(scope, exchange.receive, exchange.send)
 
     def _headers_for(self, scope: Scope, identifier: str) -> list[tuple[bytes, bytes]]:
-        page = scope["path"].removeprefix(scope.get("root_path", "")).startswith(_PAGES)
+        page = scope["path"].removeprefix(self.root_path).startswith(_PAGES)
         return [(b"x-request-id", identifier.encode()), *(_PAGE_HEADERS if page else self._data_headers)]
+
+
+def _below(root_path: str, scope: Scope) -> Scope:
+    """Put the request below the proxy's prefix, whether the proxy has taken it off the path or not."""
+    path = scope["path"]
+    whole = path if path.startswith(root_path + "/") else root_path + path
+    return {**scope, "root_path": root_path, "path": whole}
 
 
 def _request_id_of(scope: Scope) -> str:

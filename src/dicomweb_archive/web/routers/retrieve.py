@@ -90,7 +90,7 @@ def _accepted(request: Request) -> Acceptable:
 def _location(request: Request) -> str:
     """Return the URL of the resource; its path is one that we have read and found sound."""
     path: str = request.scope["path"]
-    return get_services(request).root.url + path.removeprefix(request.scope["root_path"]).removeprefix(DICOMWEB)
+    return get_services(request).root.url + path.removeprefix(request.scope.get("root_path", "")).removeprefix(DICOMWEB)
 
 
 async def _respond(request: Request, answer: Representation) -> Response:
