@@ -20,6 +20,7 @@ import struct
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -65,16 +66,28 @@ def normalise(vr: str, value: str | float) -> tuple[MatchValue, ...]:
     """
     if isinstance(value, int | float):
         return (_number_value(vr, value),) if vr in NUMBER_VRS else normalise(vr, str(value))
-    reader = _READERS.get(vr, _read_text)
-    return reader(_storable(value))
+    # Hot path: most values of a series are short and come again and again.
+    return _known(vr, value) if len(value) <= _SHORT else _read(vr, value)
+
+
+def _read(vr: str, value: str) -> tuple[MatchValue, ...]:
+    return _READERS.get(vr, _read_text)(_storable(value))
+
+
+_SHORT: Final = 64
+_known = lru_cache(maxsize=16_384)(_read)
 
 
 def person_name_text(text: str) -> str:
     """Fold one component group of a person name: case, accents, runs of blanks, trailing delimiters."""
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    plain = "".join(character for character in folded if not unicodedata.combining(character))
+    plain = text.lower() if text.isascii() else _without_accents(text)
     blank_free = "^".join(" ".join(component.split()) for component in plain.split("^"))
     return blank_free.rstrip("^ ")
+
+
+def _without_accents(text: str) -> str:
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(character for character in folded if not unicodedata.combining(character))
 
 
 def wildcard_text(vr: str, pattern: str) -> str:
@@ -193,6 +206,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def _storable(text: str) -> str:
+    if text.isascii() and "\x00" not in text:
+        return text
     return _UNSTORABLE.sub("\ufffd", text.rstrip("\x00"))
 
 
