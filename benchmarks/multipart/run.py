@@ -1,6 +1,6 @@
 """Own multipart reader against python-multipart's parser, in one run: MB/s and their ratio.
 
-Usage: python benchmarks/multipart/run.py [--parts 1000] [--part-bytes 524288]
+Usage: python benchmarks/multipart/run.py [--parts 500] [--part-bytes 524288]
 """
 
 import argparse
