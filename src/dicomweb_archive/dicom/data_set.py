@@ -46,6 +46,11 @@ def _element_cache(heads: Heads, charset: CharacterSet) -> dict[bytes, Element]:
     return {}
 
 
+def forget_elements() -> None:
+    """Empty the cache of decoded elements, for measurements of a cold start."""
+    _element_cache.cache_clear()
+
+
 class _State(Enum):
     ELEMENTS = auto()
     ITEMS = auto()
@@ -115,7 +120,6 @@ class DataSetParser:
         self._heads = heads
         self._big_endian = heads is EXPLICIT_BIG
         self._decoders = BIG_ENDIAN_DECODERS if self._big_endian else LITTLE_ENDIAN_DECODERS
-        self._u16 = struct.Struct(">H" if self._big_endian else "<H").unpack_from
         self._u32 = struct.Struct(">I" if self._big_endian else "<I").unpack_from
         self._item = struct.Struct(">HHI" if self._big_endian else "<HHI").unpack_from
         self._cache = _element_cache(heads, charset)
@@ -137,6 +141,11 @@ class DataSetParser:
         self._items_left = limits.items
         self._held_left = limits.header_bytes
         self._json_left = limits.json_bytes
+
+    @property
+    def is_between_elements(self) -> bool:
+        """Nothing is open and nothing was cut: the data set may end here."""
+        return not self._stack and self._state is _State.ELEMENTS
 
     @property
     def top_elements(self) -> dict[int, Element]:
@@ -201,6 +210,7 @@ class DataSetParser:
             rest = b""
         if self._stack or self._state is _State.FRAGMENTS or rest != b"":
             raise InvalidInstanceError("the data set ends too early", failure=TRUNCATED, offset=size)
+        self._check_count(0)
         if self._disordered:
             self.elements = dict(sorted(self.elements.items()))
 
@@ -212,38 +222,34 @@ class DataSetParser:
         Hot path: everything usual is decided by one look-up of the first bytes and one of the whole element
         (benchmarks/scanner).
         """
-        elements, last, cache = self.elements, self._last, self._cache
-        heads, key, u16, u32 = self._heads.known, self._heads.key_bytes, self._u16, self._u32
-        size, end, most = len(data), self._end - base, self._limits.bulk_threshold
-        left = self._elements_left
+        elements, last, known = self.elements, self._last, self._cache.get
+        find_head, u32, most = self._heads.known.get, self._u32, self._limits.bulk_threshold
+        size, end = len(data), self._end - base
+        bound = min(size, end)
         while pos < end:
             if pos + 12 > size and not self._has_head(data, base, pos):
                 break
-            head = heads.get(data[pos : pos + key]) or self._read_head(data, base, pos)
-            tag, _, length_at, special, _ = head
-            if length_at:
-                length = u32(data, pos + length_at)[0]
-                start = pos + length_at + 4
-            else:
-                length = u16(data, pos + 6)[0]
-                start = pos + 8
-            stop = start + length
-            left -= 1
-            if special or length > most or tag <= last or stop > size or stop > end or left < 0:
-                self._last, self._elements_left = last, left
-                pos = self._read_unusual(data, base, pos, head, start, length)
+            head = find_head(data[pos : pos + 8]) or self._read_head(data, base, pos)
+            tag, extent, special, _, _, _ = head
+            if not extent:
+                extent = 12 + u32(data, pos + 8)[0]
+            stop = pos + extent
+            if special or extent > most or tag <= last or stop > bound:
+                self._last = last
+                pos = self._read_unusual(data, base, pos, head, extent)
                 if self._starved or self._state is not _State.ELEMENTS:
                     return pos
-                last, cache, left = self._last, self._cache, self._elements_left
+                last, known = self._last, self._cache.get
                 continue
             raw = data[pos:stop]
-            element = cache.get(raw)
+            element = known(raw)
             if element is None:
-                element = self._decode(head, data[start:stop], raw, base + start)
+                value = raw[12:] if head.length_at == 8 else raw[8:]
+                element = self._decode(head, value, raw, base + stop - len(value))
             elements[tag] = element
             last = tag
             pos = stop
-        self._last, self._elements_left = last, left
+        self._last = last
         if pos >= end:
             self._end_item(base + pos)
         return pos
@@ -253,8 +259,7 @@ class DataSetParser:
         available = len(data) - pos
         wanted = 8
         if available >= 8:
-            head = self._heads.known.get(data[pos : pos + self._heads.key_bytes])
-            head = head or self._read_head(data, base, pos)
+            head = self._heads.known.get(data[pos : pos + 8]) or self._read_head(data, base, pos)
             if head.length_at != 8:
                 return True
             wanted = 12
@@ -264,7 +269,7 @@ class DataSetParser:
 
     def _read_head(self, data: bytes, base: int, pos: int) -> Head:
         if self._is_padding(data, pos):
-            return Head(0, "", 4, Special.FORBIDDEN, self._decoders["UN"])
+            return Head(0, 8, Special.FORBIDDEN, "", 4, self._decoders["UN"])
         try:
             return self._heads.read(data, pos)
         except InvalidInstanceError as error:
@@ -278,6 +283,7 @@ class DataSetParser:
         self._held_left -= len(value)
         if self._held_left < 0:
             self._exceed("the values of the data set are too large", offset)
+        self._check_count(0)
         self._tag = head.tag
         self._remarked = False
         if len(value) & 1:
@@ -292,12 +298,18 @@ class DataSetParser:
             self._cache[raw] = element
         return element
 
-    def _read_unusual(self, data: bytes, base: int, pos: int, head: Head, start: int, length: int) -> int:
+    def _check_count(self, taken: int) -> None:
+        """Count the elements of a level that ends (or is still growing, `taken` 0) against the limit."""
+        if len(self.elements) > self._elements_left:
+            self._exceed("too many elements", None)
+        self._elements_left -= taken
+
+    def _read_unusual(self, data: bytes, base: int, pos: int, head: Head, extent: int) -> int:
         """Read an element that is not simply decoded: structure, limits, values that are not held."""
         tag, special = head.tag, head.special
+        start = pos + (12 if head.length_at == 8 else 8)
+        length = pos + extent - start
         self._tag = tag
-        if self._elements_left < 0:
-            self._exceed("too many elements", base + pos)
         if special == Special.FORBIDDEN and self._is_padding(data, pos):
             self._state = _State.ZEROS
             return pos
@@ -311,8 +323,6 @@ class DataSetParser:
                 self._break("an element reaches beyond its item", base + pos)
             pos = self._read_defined(data, base, pos, head, start, length)
             if self._starved:
-                # The element is read again from its head.
-                self._elements_left += 1
                 return pos
         self._last = max(tag, self._last) if self._state is _State.ELEMENTS else self._last
         return pos
@@ -366,8 +376,9 @@ class DataSetParser:
         if vr == "SQ":
             self.elements[head.tag] = self._parse_unknown_sequence(head, value, offset)
             return
-        known = head._replace(vr=vr, decode=self._decoders[vr])
-        element = self._decode(known, value, b"", offset)
+        if vr != head.vr or head.special == Special.UNKNOWN:
+            head = head._replace(vr=vr, decode=self._decoders[vr])
+        element = self._decode(head, value, b"", offset)
         if len(value) < length:
             self.remark("value_truncated")
         if head.special == Special.STRANGE_VR:
@@ -583,11 +594,11 @@ class DataSetParser:
             self._break("an element that does not belong into a data set", base + pos)
         if length:
             self.remark("delimiter_with_length")
-        self._elements_left += 1
         self._close_item()
         return pos + 8
 
     def _close_item(self) -> None:
+        self._check_count(len(self.elements))
         elements = dict(sorted(self.elements.items())) if self._disordered else self.elements
         self._stack[-1].items.append(elements)
         self._state = _State.ITEMS
@@ -627,7 +638,7 @@ class DataSetParser:
         self.bulk.extend([found._replace(path=prefix + found.path) for found in inner.bulk])
         return inner.elements[head.tag]
 
-    def _exceed(self, reason: str, offset: int) -> NoReturn:
+    def _exceed(self, reason: str, offset: int | None) -> NoReturn:
         raise InvalidInstanceError(reason, failure=LIMIT_EXCEEDED, offset=offset)
 
     def _break(self, reason: str, offset: int) -> NoReturn:

@@ -1,8 +1,7 @@
 """First bytes of an element: what tag and value representation they say, and how to go on (PS3.5 7.1)."""
 
-from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dicomweb_archive.dicom import tags
 from dicomweb_archive.dicom.json_model import BIG_ENDIAN_DECODERS, LITTLE_ENDIAN_DECODERS, Decoder
@@ -31,10 +30,11 @@ class Special(IntEnum):
 
 
 class Head(NamedTuple):
-    """What the first bytes of an element say.
+    """What the first eight bytes of an element say.
 
     Attributes:
         tag: the tag.
+        extent: bytes of the whole element, as far as eight bytes tell; 0 when the length lies behind them.
         vr: as encoded; for Implicit VR, and UN of a public tag, the dictionary's entry (may be ambiguous).
         length_at: where the 32-bit length lies, counted from the element; 0 for a 16-bit length at 6.
         special: other than 0 when the element is not simply decoded.
@@ -42,9 +42,10 @@ class Head(NamedTuple):
     """
 
     tag: int
+    extent: int
+    special: int
     vr: str
     length_at: int
-    special: int
     decode: Decoder
 
 
@@ -76,27 +77,32 @@ def _special(tag: int, vr: str) -> Special:
     return Special.AMBIGUOUS if len(vr) > 2 else Special.NOTHING
 
 
+def _head(tag: int, vr: str, length_at: int, special: int, decode: Decoder) -> Head:
+    # The extent follows when the length is read.
+    return Head(tag, 0, special, vr, length_at, decode)
+
+
 def _explicit_head(tag: int, vr_bytes: bytes, reserved: bytes, decoders: dict[str, Decoder]) -> Head:
     vr = vr_bytes.decode("latin_1")
     if tag >> 16 == 0xFFFE:
-        return Head(tag, "", 4, Special.DELIMITER, decoders["UN"])
+        return _head(tag, "", 4, Special.DELIMITER, decoders["UN"])
     if vr in SHORT_VRS:
-        return Head(tag, vr, 0, _special(tag, vr), decoders[vr])
+        return _head(tag, vr, 0, _special(tag, vr), decoders[vr])
     if vr == "UN":
         return _unknown_head(tag, decoders)
     if vr in LONG_VRS:
-        return Head(tag, vr, 8, _special(tag, vr), decoders.get(vr, decoders["UN"]))
+        return _head(tag, vr, 8, _special(tag, vr), decoders.get(vr, decoders["UN"]))
     if not (vr_bytes.isalpha() and vr_bytes.isupper()):
         raise InvalidInstanceError("expected a value representation; the encoding is not the one declared")
     # A VR of the future has 32 bits of length (PS3.5 7.1.2); a slip of the pen, bytes where zeros should be.
     special = _special(tag, "UN") or Special.STRANGE_VR
-    return Head(tag, "UN", 8 if reserved == b"\0\0" else 0, special, decoders["UN"])
+    return _head(tag, "UN", 8 if reserved == b"\0\0" else 0, special, decoders["UN"])
 
 
 def _unknown_head(tag: int, decoders: dict[str, Decoder]) -> Head:
     # A known element that passed through a system not knowing it (PS3.5 6.2.2 Note 2, CP-246).
     entry = tags.dictionary_entry(tag) or "UN"
-    return Head(tag, entry, 8, _special(tag, "UN") or Special.UNKNOWN, decoders["UN"])
+    return _head(tag, entry, 8, _special(tag, "UN") or Special.UNKNOWN, decoders["UN"])
 
 
 def _implicit_head(tag: int, decoders: dict[str, Decoder]) -> Head:
@@ -104,25 +110,24 @@ def _implicit_head(tag: int, decoders: dict[str, Decoder]) -> Head:
     special = _special(tag, vr)
     if vr == "UN" and not special:
         special = Special.UNKNOWN
-    return Head(tag, vr, 4, special, decoders.get(vr, decoders["UN"]))
-
-
-HeadReader = Callable[[bytes, int], Head]
+    return _head(tag, vr, 4, special, decoders.get(vr, decoders["UN"]))
 
 
 class Heads:
-    """Look-up from the first bytes of an element to its head, for one encoding.
+    """Look-up from the first eight bytes of an element to its head, for one encoding.
+
+    Eight bytes are tag, VR and a length of 16 bits, or tag and a length of 32 bits, so that one look-up
+    replaces the reading of numbers; elements of a kind have few lengths.
 
     Attributes:
-        key_bytes: how many bytes decide: tag and VR, or the tag alone.
         known: heads by those bytes.
     """
 
     def __init__(self, *, explicit: bool, big_endian: bool) -> None:
-        self.key_bytes = 6 if explicit else 4
         self.known: dict[bytes, Head] = {}
         self._explicit = explicit
         self._big_endian = big_endian
+        self._order: Literal["little", "big"] = "big" if big_endian else "little"
         self._decoders = BIG_ENDIAN_DECODERS if big_endian else LITTLE_ENDIAN_DECODERS
 
     def read(self, data: bytes, pos: int) -> Head:
@@ -141,10 +146,13 @@ class Heads:
             head = _explicit_head(tag, data[pos + 4 : pos + 6], reserved, self._decoders)
         else:
             head = _implicit_head(tag, self._decoders)
-        if head.special != Special.STRANGE_VR:
-            if len(self.known) >= _MOST_HEADS:
-                self.known.clear()
-            self.known[data[pos : pos + self.key_bytes]] = head
+        if head.length_at == 0:
+            head = head._replace(extent=8 + int.from_bytes(data[pos + 6 : pos + 8], self._order))
+        elif head.length_at == 4:
+            head = head._replace(extent=8 + int.from_bytes(data[pos + 4 : pos + 8], self._order))
+        if len(self.known) >= _MOST_HEADS:
+            self.known.clear()
+        self.known[data[pos : pos + 8]] = head
         return head
 
 

@@ -10,6 +10,7 @@ import struct
 from array import array
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from math import isfinite
 from typing import Protocol, TypeAlias
 
@@ -32,6 +33,8 @@ class Context(Protocol):
 Decoder: TypeAlias = Callable[[bytes, Context], Element | None]
 """Decodes one value field; `None` when only a BulkDataURI can carry it."""
 
+# A named tuple without the cost of its own constructor, for the decoders that most elements take.
+_new = tuple.__new__
 _plain = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 _plain_number = rb"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?"
 _plain_numbers = re.compile(_plain_number + rb"(?:\\" + _plain_number + rb")*").fullmatch
@@ -50,6 +53,7 @@ def empty_element(vr: str) -> Element:
     return Element(vr, b'{"vr":"%b"}' % vr.encode())
 
 
+@lru_cache(maxsize=1024)
 def referred_element(vr: str, path: str) -> Element:
     """Return an element whose value stays in the file (PS3.18 F.2.2, BulkDataURI)."""
     return Element(vr, f'{{"vr":"{vr}","BulkDataURI":"{BULK_MARKER}{path}"}}'.encode(), (), True)
@@ -112,7 +116,7 @@ def _text_decoder(vr: str, *, separated: bool) -> Decoder:
         if not raw:
             return empty
         if _plain(raw):
-            return Element(vr, b'%b"%b"]}' % (prefix, raw), (raw.decode("ascii"),))
+            return _new(Element, (vr, b'%b"%b"]}' % (prefix, raw), (raw.decode("ascii"),), False))
         text = _read_text(raw, context, vr)
         if not separated:
             return Element(vr, b"%b%b]}" % (prefix, _text_json(text)), (text,))
@@ -157,7 +161,7 @@ def _number_text_decoder(vr: str) -> Decoder:
             return empty
         if _plain_numbers(raw):
             values: tuple[str | None, ...] = tuple(raw.decode("ascii").split("\\"))
-            return Element(vr, b"%b%b]}" % (prefix, raw.replace(b"\\", b",")), values)
+            return _new(Element, (vr, b"%b%b]}" % (prefix, raw.replace(b"\\", b",")), values, False))
         values = tuple([part.strip(" \0") or None for part in _read_text(raw, context, vr).split("\\")])
         return Element(vr, _list_json(prefix, [number_json(value, context) for value in values]), values)
 
@@ -193,7 +197,7 @@ def _number_decoder(vr: str, order: str) -> Decoder:
         if is_float and not all(map(isfinite, values)):
             # JSON has no NaN and no infinity; FL and FD may be bulk (PS3.18 F.2.2).
             return None
-        return Element(vr, b"%b%b}" % (prefix, orjson.dumps(values)), values)
+        return _new(Element, (vr, b"%b%b}" % (prefix, orjson.dumps(values)), values, False))
 
     return decode
 

@@ -5,6 +5,7 @@ pixel data. Why it is built so, and where it differs from pydicom: docs/design/0
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from dicomweb_archive.dicom import tags
@@ -44,8 +45,8 @@ _ENCODINGS = {
     _GE_PRIVATE_IMPLICIT: IMPLICIT_LITTLE,
 }
 _uid = re.compile(r"[0-9]+(?:\.[0-9]+)*").fullmatch
-_leading_zero = re.compile(r"(?:^|\.)0[0-9]").search
-_IDENTIFIERS = (
+_strict_uid = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
+IDENTIFIERS = (
     (tags.SOP_CLASS_UID, "SOP Class UID (0008,0016)"),
     (tags.SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)"),
     (tags.STUDY_INSTANCE_UID, "Study Instance UID (0020,000D)"),
@@ -62,6 +63,17 @@ class Identity(NamedTuple):
     series_instance_uid: str
 
 
+@lru_cache(maxsize=4096)
+def is_uid(text: str) -> bool:
+    """Tell whether a text is a UID (PS3.5 9.1), leading zeros of components tolerated."""
+    return len(text) <= 64 and _uid(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _is_strict_uid(uid: str) -> bool:
+    return _strict_uid(uid) is not None
+
+
 def read_uid(element: Element | None, name: str) -> str:
     """Return the UID that an identifying element holds (PS3.5 9.1).
 
@@ -71,7 +83,7 @@ def read_uid(element: Element | None, name: str) -> str:
     if element is None or len(element.values) != 1 or not isinstance(element.values[0], str):
         raise InvalidInstanceError(f"{name} is missing or not one value", failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
     uid = element.values[0]
-    if len(uid) > 64 or not _uid(uid):
+    if not is_uid(uid):
         raise InvalidInstanceError(f"{name} is not a UID", failure=HOSTILE_IDENTIFIER)
     return uid
 
@@ -89,7 +101,7 @@ def check_identity(identity: Identity, meta: FileMeta) -> list[str]:
         remarks.append("meta_uid_differs")
     if meta.sop_class_uid != identity.sop_class_uid:
         remarks.append("meta_class_differs")
-    if any(_leading_zero(uid) for uid in identity):
+    if not all(map(_is_strict_uid, identity)):
         remarks.append("uid_leading_zero")
     return remarks
 
@@ -100,7 +112,7 @@ def encoding_of(transfer_syntax_uid: str) -> Heads:
     Raises:
         InvalidInstanceError: the transfer syntax is not a UID.
     """
-    if len(transfer_syntax_uid) > 64 or not _uid(transfer_syntax_uid):
+    if not is_uid(transfer_syntax_uid):
         raise InvalidInstanceError(
             "Transfer Syntax UID (0002,0010) is not a UID", failure=TRANSFER_SYNTAX_NOT_SUPPORTED
         )
@@ -138,9 +150,9 @@ class Part10Scanner:
         if self._parser is None:
             return None
         found = self._parser.top_elements
-        if any(tag not in found for tag, _ in _IDENTIFIERS):
+        if any(tag not in found for tag, _ in IDENTIFIERS):
             return None
-        return Identity(*[read_uid(found[tag], name) for tag, name in _IDENTIFIERS])
+        return Identity(*[read_uid(found[tag], name) for tag, name in IDENTIFIERS])
 
     def feed(self, data: Buffer) -> None:
         """Take the next bytes of the instance.
@@ -173,7 +185,7 @@ class Part10Scanner:
 
     def _result(self, meta: FileMeta, parser: DataSetParser) -> ScannedInstance:
         elements = parser.elements
-        identity = Identity(*[read_uid(elements.get(tag), name) for tag, name in _IDENTIFIERS])
+        identity = Identity(*[read_uid(elements.get(tag), name) for tag, name in IDENTIFIERS])
         remarks = {code for _, code in parser.remarks} if parser.remarks else set()
         remarks.update(check_identity(identity, meta))
         if self._neutralise:
