@@ -97,17 +97,27 @@ class InstanceBytes:
             span = span_of(location, *native_frame_range(stored, pixels, number))
             if frame_is_plain(pixels, number, big_endian=_is_big_endian(location)):
                 return Part(content_type, url, (span._replace(length=pixels.frame_bits // 8),))
-        return Part(content_type, url, make=partial(self._decoded_frame, location, number))
+        size = pixels.decoded_frame_bytes if stored.encapsulated else (pixels.frame_bits + 7) // 8
+        return Part(content_type, url, make=partial(self._decoded_frame, location, number), made_length=size)
 
     def value_part(self, location: InstanceLocation, value: BulkValue, content_type: str, url: str) -> Part:
         """Describe one value: as it lies in the store where that is little endian."""
         if _is_deflated(location) or (_is_big_endian(location) and _word_bytes(location, value) > 1):
-            return Part(content_type, url, make=partial(self._value, location, value))
+            return Part(content_type, url, make=partial(self._value, location, value), made_length=value.length)
         return Part(content_type, url, (span_of(location, value.offset, value.length),))
 
     def decoded_pixels_part(self, location: InstanceLocation, content_type: str, url: str) -> Part:
-        """Describe all frames of encapsulated pixel data, decoded, one after the other."""
-        return Part(content_type, url, make=partial(self._decoded_pixels, location))
+        """Describe all frames of encapsulated pixel data, decoded, one after the other.
+
+        Raises:
+            UndecodableError: the attributes make no sense, or frames end within a byte.
+        """
+        _, pixels = pixels_of(location)
+        if check_pixel_format(pixels).frame_bits % 8:
+            message = "frames of single bits that do not fill their last byte are had one by one, from /frames"
+            raise UndecodableError(message)
+        size = pixels.decoded_frame_bytes * pixels.number_of_frames
+        return Part(content_type, url, make=partial(self._decoded_pixels, location, size), made_length=size)
 
     async def transcode(self, location: InstanceLocation) -> Made:
         """Convert a whole instance to Explicit VR Little Endian.
@@ -129,17 +139,41 @@ class InstanceBytes:
             content_type = Offer(DICOM, transfer_syntax=location.transfer_syntax_uid).content_type
             return Made(content_type, location.byte_length, stream_spans(self.store, [span_of(location)]))
 
+    async def stored_frame(self, location: InstanceLocation, number: int) -> list[Buffer]:
+        """Read one frame: the fragments of a compressed one, a native one as little endian pixels.
+
+        Raises:
+            UndecodableError: it is not there, or larger than a decoding process may handle.
+        """
+        stored, _ = pixels_of(location)
+        if not stored.encapsulated:
+            return [await self._frame_bytes(location, number)]
+        (ranges,) = frame_ranges(location, [number])
+        if sum(length for _, length in ranges) > self.decoding.largest_payload_bytes:
+            message = "the frame is too large to be decoded"
+            raise UndecodableError(message)
+        spans = [span_of(location, offset, length) for offset, length in ranges]
+        return [piece async for piece in stream_spans(self.store, spans)]
+
+    async def before_pixels(self, location: InstanceLocation) -> bytes:
+        """Read the file up to its pixel data: the attributes that describe them, never deflated."""
+        stored, _ = pixels_of(location)
+        if not _is_deflated(location):
+            spans = [span_of(location, 0, stored.offset)]
+            return b"".join([piece async for piece in stream_spans(self.store, spans)])
+        end = await self._end_of_meta(location)
+        meta = b"".join([piece async for piece in stream_spans(self.store, [span_of(location, 0, end)])])
+        inflated = [piece async for piece in self._inflated(location, end, stored.offset - end)]
+        # What follows is not deflated any more, and the meta information says so; trailing NULs are padding.
+        plain = EXPLICIT_VR_LITTLE_ENDIAN.ljust(len(_DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN), "\0").encode()
+        return b"".join([meta.replace(_DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.encode(), plain), *inflated])
+
     async def _decoded_frame(self, location: InstanceLocation, number: int) -> Made:
         data = await self._frame_bytes(location, number)
         return Made(_octets(), len(data), slices(data))
 
-    async def _decoded_pixels(self, location: InstanceLocation) -> Made:
-        _, pixels = pixels_of(location)
-        if check_pixel_format(pixels).frame_bits % 8:
-            message = "frames of single bits that do not fill their last byte are had one by one, from /frames"
-            raise UndecodableError(message)
-        first = await self._frame_bytes(location, 1)
-        return Made(_octets(), len(first) * pixels.number_of_frames, self._frame_after_frame(location, first))
+    async def _decoded_pixels(self, location: InstanceLocation, size: int) -> Made:
+        return Made(_octets(), size, self._frame_after_frame(location))
 
     async def _value(self, location: InstanceLocation, value: BulkValue) -> Made:
         await check_spans(self.store, [span_of(location)])
@@ -158,10 +192,9 @@ class InstanceBytes:
                 # Chunks are whole MiB from the value's first byte on, so no word lies across two of them.
                 yield chunk if width == 1 else swap_words(chunk, width)
 
-    async def _frame_after_frame(self, location: InstanceLocation, first: bytes) -> AsyncGenerator[Buffer, None]:
+    async def _frame_after_frame(self, location: InstanceLocation) -> AsyncGenerator[Buffer, None]:
         _, pixels = pixels_of(location)
-        yield first
-        for number in range(2, pixels.number_of_frames + 1):
+        for number in range(1, pixels.number_of_frames + 1):
             yield await self._frame_bytes(location, number)
 
     async def _frame_bytes(self, location: InstanceLocation, number: int) -> bytes:

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import groupby
-from types import MappingProxyType
 
-from dicomweb_archive.errors import DamagedObjectError
+from dicomweb_archive.errors import DamagedObjectError, UndecodableError
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.spans import MIB, Span, check_spans, stream_spans
 from dicomweb_archive.wire.multipart import PartFraming
@@ -29,7 +28,7 @@ class Representation:
     content_type: str
     chunks: AsyncGenerator[Buffer, None]
     content_length: int | None = None
-    headers: Mapping[str, str] = field(default=MappingProxyType({}))
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +42,32 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One payload of an answer: ranges of stored objects as they are, or something to be made when its turn comes."""
+    """One payload of an answer: ranges of stored objects as they are, or something to be made when its turn comes.
+
+    `made_length` is how long the latter will be, in bytes, when that is known before it is made.
+    """
 
     content_type: str
     location: str
     spans: tuple[Span, ...] = ()
     make: Callable[[], Awaitable[Made]] | None = None
+    made_length: int | None = None
 
     @property
     def length(self) -> int | None:
         """Length in bytes, when it is known before the part's turn."""
-        return None if self.make is not None else sum(span.length for span in self.spans)
+        return self.made_length if self.make is not None else sum(span.length for span in self.spans)
 
 
 async def single(store: ObjectStore, part: Part, headers: Mapping[str, str]) -> Representation:
-    """Answer with one payload.
+    """Answer with one payload; what has to be made is made when the first chunk is asked for.
 
     Raises:
         ObjectNotFoundError, DamagedObjectError: what is stored is not there as it should be.
-        UndecodableError: what has to be made cannot be made.
     """
     if part.make is not None:
-        made = await part.make()
-        return Representation(made.content_type, made.chunks, made.length, headers)
-    await check_spans(store, part.spans)
+        return Representation(part.content_type, _made_chunks(part), part.length, headers)
+    await _check(store, part.spans)
     return Representation(part.content_type, stream_spans(store, part.spans), part.length, headers)
 
 
@@ -91,8 +92,16 @@ async def multipart(store: ObjectStore, media_type: str, parts: Callable[[], Ite
             length += len(_head(framing, part)) + part.length + len(framing.TAIL)
         else:
             length = None
-    await check_spans(store, (Span(key, 0, end) for key, end in ends.items()))
+    await _check(store, [Span(key, 0, end) for key, end in ends.items()], small=length is not None and length < MIB)
     return Representation(framing.content_type, _body(store, framing, parts()), length)
+
+
+async def _check(store: ObjectStore, spans: Sequence[Span], *, small: bool | None = None) -> None:
+    """Find out what is missing before the answer begins; one read of a small answer finds it out as early."""
+    if small is None:
+        small = sum(span.length for span in spans) < MIB
+    if len(spans) > 1 or not small:
+        await check_spans(store, spans)
 
 
 async def slices(data: bytes) -> AsyncGenerator[Buffer, None]:
@@ -145,13 +154,29 @@ async def _stored_parts(
 
 async def _made_parts(_: ObjectStore, framing: PartFraming, parts: Iterable[Part]) -> AsyncGenerator[Buffer, None]:
     for part in parts:
-        assert part.make is not None
-        made = await part.make()
+        made = await _make(part)
         yield framing.head(made.content_type, length=made.length, location=part.location)
         async with aclosing(made.chunks) as chunks:
             async for piece in chunks:
                 yield piece
         yield framing.TAIL
+
+
+async def _made_chunks(part: Part) -> AsyncGenerator[Buffer, None]:
+    made = await _make(part)
+    async with aclosing(made.chunks) as chunks:
+        async for piece in chunks:
+            yield piece
+
+
+async def _make(part: Part) -> Made:
+    assert part.make is not None
+    made = await part.make()
+    if part.length is not None and part.length != made.length:
+        await made.chunks.aclose()
+        message = "the stored pixel data decode to another size than the attributes say"
+        raise UndecodableError(message)
+    return made
 
 
 def _head(framing: PartFraming, part: Part) -> bytes:

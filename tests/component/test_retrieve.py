@@ -1,0 +1,445 @@
+"""The retrieve service over a real folder and real files; only the index is a stand-in."""
+
+import asyncio
+import io
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from tests.pydicom_files import bundled, read
+
+from dicomweb_archive.dicom.part10 import scan
+from dicomweb_archive.errors import (
+    DamagedObjectError,
+    NotAcceptableError,
+    NotFoundError,
+    ObjectNotFoundError,
+    UnauthenticatedError,
+    UndecodableError,
+)
+from dicomweb_archive.imaging.transcode import to_explicit_little_endian
+from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.instances import InstanceLocation
+from dicomweb_archive.index.scope import Scope
+from dicomweb_archive.index.segment_locations import layouts_of
+from dicomweb_archive.services.access import ANONYMOUS, Principal, PrincipalKind
+from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.services.representation import Representation
+from dicomweb_archive.services.retrieve import RetrieveService
+from dicomweb_archive.storage.filesystem import FolderStore
+from dicomweb_archive.storage.packs import Member, PackWriter
+from dicomweb_archive.wire.media_types import parse_accept
+from dicomweb_archive.wire.multipart import PartBegin, PartData, PartReader, parse_multipart_related
+from dicomweb_archive.wire.resources import ServiceRoot
+
+# One loop for the module, because its worker process belongs to one.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROOT = ServiceRoot("https://archive.example/dicom-web")
+DICOM = 'multipart/related; type="application/dicom"'
+AS_STORED = f"{DICOM}; transfer-syntax=*"
+OCTETS = 'multipart/related; type="application/octet-stream"'
+SINGLE = "application/dicom"
+
+
+@dataclass
+class Index:
+    """Stands in for the InstanceIndex: one study whose instances are where `keep` put them."""
+
+    store: FolderStore
+    locations: list[InstanceLocation] = field(default_factory=list)
+    asked: list[Visibility] = field(default_factory=list)
+
+    async def keep(self, key: str, *files: bytes) -> list[Scope]:
+        pack = await PackWriter.create(self.store, key)
+        scopes = []
+        for number, data in enumerate(files):
+            scanned = scan(data)
+            (place,) = await pack.append([Member(f"{number}.dcm", data)])
+            (layout,) = layouts_of([scanned])
+            uids = scanned.study_instance_uid, scanned.series_instance_uid, scanned.sop_instance_uid
+            self.locations.append(
+                InstanceLocation(
+                    *uids,
+                    layout.sop_class_uid,
+                    layout.transfer_syntax_uid,
+                    key,
+                    place.offset,
+                    place.length,
+                    place.digest,
+                    layout.pixel_data,
+                    layout.bulk,
+                    layout.neutralised,
+                    layout.pixel_format,
+                )
+            )
+            scopes.append(Scope(*uids))
+        await pack.close()
+        return scopes
+
+    async def locate(self, scope: Scope, visibility: Visibility) -> list[list[InstanceLocation]]:
+        self.asked.append(visibility)
+        return [self.locations]
+
+    async def locate_instance(self, study: str, series: str, instance: str, visibility: Visibility) -> InstanceLocation:
+        self.asked.append(visibility)
+        for location in self.locations:
+            if location.sop_instance_uid == instance:
+                return location
+        raise NotFoundError("there is none")
+
+
+@dataclass(frozen=True)
+class Received:
+    """One part as a client sees it."""
+
+    headers: dict[str, str]
+    data: bytes
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def store(tmp_path: Path) -> AsyncIterator[FolderStore]:
+    opened = await FolderStore.open_folder(tmp_path / "objects")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def index(store: FolderStore) -> Index:
+    return Index(store)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[DecodingPool]:
+    opened = DecodingPool(workers=1, timeout_seconds=60, memory_bytes=1024**3)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def service(store: FolderStore, index: Index, pool: DecodingPool) -> RetrieveService:
+    return RetrieveService(index, None, store, pool)  # type: ignore[arg-type]
+
+
+async def body(answer: Representation) -> bytes:
+    data = b"".join([bytes(chunk) async for chunk in answer.chunks])
+    assert answer.content_length in (None, len(data))
+    return data
+
+
+async def parts(answer: Representation) -> list[Received]:
+    reader = PartReader(parse_multipart_related(answer.content_type).boundary)
+    events = reader.feed(await body(answer))
+    reader.finish()
+    return list(collected(events))
+
+
+def collected(events: list[object]) -> Iterator[Received]:
+    received: list[Received] = []
+    for event in events:
+        if isinstance(event, PartBegin):
+            received.append(Received(dict(event.head.headers), b""))
+        elif isinstance(event, PartData):
+            received[-1] = Received(received[-1].headers, received[-1].data + bytes(event.data))
+    for part in received:
+        assert part.headers["content-length"] == str(len(part.data))
+    yield from received
+
+
+def url(scope: Scope, rest: str = "") -> str:
+    study, series, instance = scope.parameters()
+    return f"{ROOT.url}/studies/{study}/series/{series}/instances/{instance}{rest}"
+
+
+async def test_a_study_comes_back_byte_for_byte_with_its_length_known(service: RetrieveService, index: Index) -> None:
+    files = [bundled(name) for name in ("MR_small.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "rtplan.dcm")]
+    scopes = [*await index.keep("one.zip", *files[:2]), *await index.keep("two.zip", *files[2:])]
+    answer = await service.retrieve_instances(
+        Scope(scopes[0].study_instance_uid), ANONYMOUS, parse_accept(AS_STORED), ROOT
+    )
+    assert answer.content_length is not None
+    received = await parts(answer)
+    assert [part.data for part in received] == files
+    assert [part.headers["content-location"] for part in received] == [url(scope) for scope in scopes]
+    assert received[2].headers["content-type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.5"
+
+
+async def test_without_a_transfer_syntax_only_what_must_be_is_converted(service: RetrieveService, index: Index) -> None:
+    files = [bundled(name) for name in ("MR_small.dcm", "MR_small_RLE.dcm", "rtplan.dcm", "CT_small.dcm")]
+    scopes = await index.keep("one.zip", *files)
+    for accepted in (DICOM, "*/*"):
+        answer = await service.retrieve_instances(
+            Scope(scopes[0].study_instance_uid), ANONYMOUS, parse_accept(accepted), ROOT
+        )
+        assert answer.content_length is None
+        received = await parts(answer)
+        expected = [files[0], to_explicit_little_endian(files[1]), to_explicit_little_endian(files[2]), files[3]]
+        assert [part.data for part in received] == expected
+        assert {part.headers["content-type"] for part in received} == {
+            "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+        }
+
+
+async def test_of_several_instances_an_undecodable_one_goes_as_stored(service: RetrieveService, index: Index) -> None:
+    files = [bundled("JPEG2000-embedded-sequence-delimiter.dcm"), bundled("MR_small.dcm")]
+    scopes = await index.keep("one.zip", *files)
+    answer = await service.retrieve_instances(Scope(scopes[0].study_instance_uid), ANONYMOUS, parse_accept(DICOM), ROOT)
+    received = await parts(answer)
+    assert [part.data for part in received] == files
+    assert received[0].headers["content-type"].endswith("=1.2.840.10008.1.2.4.91")
+
+
+async def test_one_undecodable_instance_says_so(service: RetrieveService, index: Index) -> None:
+    (scope,) = await index.keep("one.zip", bundled("JPEG2000-embedded-sequence-delimiter.dcm"))
+    answer = await service.retrieve_instances(scope, ANONYMOUS, parse_accept(SINGLE), ROOT)
+    with pytest.raises(UndecodableError):
+        await body(answer)
+    answer = await service.retrieve_instances(scope, ANONYMOUS, parse_accept(f"{SINGLE}; transfer-syntax=*"), ROOT)
+    assert await body(answer) == bundled("JPEG2000-embedded-sequence-delimiter.dcm")
+
+
+async def test_a_single_instance_has_length_type_and_tag(service: RetrieveService, index: Index) -> None:
+    data = bundled("MR_small_RLE.dcm")
+    (scope,) = await index.keep("one.zip", data)
+    stored = await service.retrieve_instances(scope, ANONYMOUS, parse_accept(f"{SINGLE}; transfer-syntax=*"), ROOT)
+    assert stored.content_length == len(data)
+    assert stored.content_type == "application/dicom; transfer-syntax=1.2.840.10008.1.2.5"
+    assert await body(stored) == data
+    converted = await service.retrieve_instances(scope, ANONYMOUS, parse_accept(SINGLE), ROOT)
+    assert await body(converted) == to_explicit_little_endian(data)
+    assert stored.headers["ETag"].startswith('"')
+    assert stored.headers["ETag"] != converted.headers["ETag"]
+
+
+async def test_what_cannot_be_had_is_not_acceptable(service: RetrieveService, index: Index) -> None:
+    (scope,) = await index.keep("one.zip", bundled("MR_small.dcm"))
+    for accepted in ("image/png", f"{DICOM}; transfer-syntax=1.2.840.10008.1.2.4.50"):
+        with pytest.raises(NotAcceptableError) as caught:
+            await service.retrieve_instances(scope, ANONYMOUS, parse_accept(accepted), ROOT)
+        assert caught.value.available
+        with pytest.raises(NotAcceptableError):
+            await service.retrieve_instances(Scope(scope.study_instance_uid), ANONYMOUS, parse_accept(accepted), ROOT)
+
+
+@pytest.mark.parametrize(
+    "name", ["MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm"]
+)
+async def test_a_frame_is_little_endian_pixels_whatever_is_stored(
+    service: RetrieveService, index: Index, name: str
+) -> None:
+    (scope,) = await index.keep("one.zip", bundled(name))
+    expected = read(bundled("MR_small.dcm")).PixelData
+    answer = await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
+    assert answer.content_type == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    assert answer.content_length == len(expected)
+    assert await body(answer) == expected
+    (part,) = await parts(await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept(OCTETS), ROOT))
+    assert part.data == expected
+    assert part.headers["content-location"] == url(scope, "/frames/1")
+
+
+async def test_frames_come_in_the_order_asked_for(service: RetrieveService, index: Index) -> None:
+    data = bundled("rtdose.dcm")
+    (scope,) = await index.keep("one.zip", data)
+    pixels = read(data).pixel_array
+    answer = await service.retrieve_frames(scope, [3, 1, 15], ANONYMOUS, parse_accept(OCTETS), ROOT)
+    assert answer.content_length is not None
+    received = await parts(answer)
+    assert [part.data for part in received] == [pixels[number - 1].astype("<u4").tobytes() for number in (3, 1, 15)]
+
+
+async def test_compressed_frames_go_out_as_bare_codestreams(service: RetrieveService, index: Index) -> None:
+    data = bundled("examples_ybr_color.dcm")
+    (scope,) = await index.keep("one.zip", data)
+    for accepted, kind in (
+        ('multipart/related; type="image/jpeg"', "image/jpeg"),
+        (f"{OCTETS}; transfer-syntax=*", None),
+    ):
+        answer = await service.retrieve_frames(scope, [1, 30], ANONYMOUS, parse_accept(accepted), ROOT)
+        assert answer.content_length is not None
+        received = await parts(answer)
+        assert all(part.data.startswith(b"\xff\xd8") for part in received)
+        for part in received:
+            media_type, _, syntax = part.headers["content-type"].partition("; transfer-syntax=")
+            assert media_type == kind or kind is None
+            assert syntax == "1.2.840.10008.1.2.4.50"
+
+
+async def test_frames_of_single_bits_are_packed_anew(service: RetrieveService, index: Index) -> None:
+    dataset = read(bundled("liver_1frame.dcm"))
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 3, 3, 2
+    dataset.PixelData = bytes([0b10101011, 0b11101110, 0b1, 0])
+    (scope,) = await index.keep("one.zip", saved(dataset))
+    received = await parts(await service.retrieve_frames(scope, [1, 2], ANONYMOUS, parse_accept(OCTETS), ROOT))
+    assert [part.data for part in received] == [bytes([0b10101011, 0]), bytes([0b11110111, 0])]
+
+
+def saved(dataset: object, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, **options)  # type: ignore[attr-defined]
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("frames", [[0], [2], [1, 2]])
+async def test_frames_that_are_not_there_are_not_found(
+    service: RetrieveService, index: Index, frames: list[int]
+) -> None:
+    (scope,) = await index.keep("one.zip", bundled("MR_small.dcm"))
+    with pytest.raises(NotFoundError, match="from 1 to 1"):
+        await service.retrieve_frames(scope, frames, ANONYMOUS, parse_accept(None), ROOT)
+
+
+async def test_an_instance_without_pixels_has_no_frames(service: RetrieveService, index: Index) -> None:
+    (scope,) = await index.keep("one.zip", bundled("rtplan.dcm"))
+    with pytest.raises(NotFoundError, match="no pixel data"):
+        await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept(None), ROOT)
+
+
+async def test_pixel_data_shorter_than_they_claim_are_refused(service: RetrieveService, index: Index) -> None:
+    dataset = read(bundled("MR_small.dcm"))
+    dataset.Rows = 65535
+    (scope,) = await index.keep("one.zip", saved(dataset))
+    with pytest.raises(UndecodableError, match="shorter"):
+        await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept(None), ROOT)
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm"])
+async def test_pixel_data_as_bulkdata_are_little_endian(service: RetrieveService, index: Index, name: str) -> None:
+    (scope,) = await index.keep("one.zip", bundled(name))
+    answer = await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept(None), ROOT)
+    (part,) = await parts(answer)
+    assert part.data == read(bundled("MR_small.dcm")).PixelData
+    assert part.headers["content-location"] == url(scope, "/bulkdata/7FE00010")
+
+
+async def test_compressed_pixel_data_as_bulkdata(service: RetrieveService, index: Index) -> None:
+    data = bundled("examples_ybr_color.dcm")
+    (scope,) = await index.keep("one.zip", data)
+    stored = await service.retrieve_bulkdata(
+        scope, "7FE00010", ANONYMOUS, parse_accept('multipart/related; type="image/jpeg"'), ROOT
+    )
+    received = await parts(stored)
+    assert len(received) == 30
+    assert {part.headers["content-location"] for part in received} == {url(scope, "/bulkdata/7FE00010")}
+    decoded = await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept(OCTETS), ROOT)
+    assert decoded.content_length is not None
+    (part,) = await parts(decoded)
+    assert part.data == read(to_explicit_little_endian(data)).PixelData
+
+
+async def test_values_of_deflated_instances_are_inflated(service: RetrieveService, index: Index) -> None:
+    data = bundled("image_dfl.dcm")
+    (scope,) = await index.keep("one.zip", data)
+    expected = read(data).PixelData
+    bulk = await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
+    assert bulk.content_length == len(expected)
+    assert await body(bulk) == expected
+    frame = await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
+    assert await body(frame) == expected
+
+
+async def test_other_bulk_values_by_path(service: RetrieveService, index: Index) -> None:
+    dataset = read(bundled("MR_small.dcm"))
+    words = bytes(range(256)) * 40
+    dataset.add_new(0x00281201, "OW", words)
+    (scope,) = await index.keep("one.zip", saved(dataset))
+    answer = await service.retrieve_bulkdata(
+        scope, "00281201", ANONYMOUS, parse_accept("application/octet-stream"), ROOT
+    )
+    assert await body(answer) == words
+    with pytest.raises(NotFoundError):
+        await service.retrieve_bulkdata(scope, "00281202", ANONYMOUS, parse_accept(None), ROOT)
+
+
+async def test_big_endian_words_are_turned_round(service: RetrieveService, index: Index) -> None:
+    data = bundled("MR_small_bigendian.dcm")
+    assert scan(data).transfer_syntax_uid == ExplicitVRBigEndian
+    (scope,) = await index.keep("one.zip", data)
+    answer = await service.retrieve_instances(scope, ANONYMOUS, parse_accept(SINGLE), ROOT)
+    assert read(await body(answer)).PixelData == read(bundled("MR_small.dcm")).PixelData
+
+
+async def test_a_lying_deflated_stream_ends_with_an_error(service: RetrieveService, index: Index) -> None:
+    (scope,) = await index.keep("one.zip", bundled("image_dfl.dcm"))
+    assert index.locations[0].transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+    location = index.locations[0]
+    index.locations[0] = replaced(location, byte_length=location.byte_length // 2)
+    answer = await service.retrieve_bulkdata(
+        scope, "7FE00010", ANONYMOUS, parse_accept("application/octet-stream"), ROOT
+    )
+    with pytest.raises((DamagedObjectError, zlib.error)):
+        await body(answer)
+
+
+def replaced(location: InstanceLocation, **changes: object) -> InstanceLocation:
+    return replace(location, **changes)  # type: ignore[arg-type]
+
+
+async def test_missing_and_short_objects_are_found_before_the_first_byte(
+    service: RetrieveService, index: Index, store: FolderStore
+) -> None:
+    (scope,) = await index.keep("one.zip", bundled("MR_small.dcm"))
+    location = index.locations[0]
+    for wrong, error in (
+        (replaced(location, object_key="nowhere.zip"), ObjectNotFoundError),
+        (replaced(location, byte_length=10**9), DamagedObjectError),
+    ):
+        index.locations[0] = wrong
+        for asked in (scope, Scope(scope.study_instance_uid)):
+            with pytest.raises(error):
+                answer = await service.retrieve_instances(asked, ANONYMOUS, parse_accept(AS_STORED), ROOT)
+                await anext(answer.chunks)
+
+
+async def test_who_may_not_read_is_told_before_anything_is_looked_up(service: RetrieveService, index: Index) -> None:
+    (scope,) = await index.keep("one.zip", bundled("MR_small.dcm"))
+    nobody = Principal("anonymous", PrincipalKind.ANONYMOUS, frozenset())
+    with pytest.raises(UnauthenticatedError):
+        await service.retrieve_instances(scope, nobody, parse_accept(None), ROOT)
+    with pytest.raises(UnauthenticatedError):
+        await service.retrieve_frames(scope, [1], nobody, parse_accept(None), ROOT)
+    with pytest.raises(UnauthenticatedError):
+        await service.retrieve_bulkdata(scope, "7FE00010", nobody, parse_accept(None), ROOT)
+    assert index.asked == []
+
+
+async def test_an_answer_that_is_given_up_leaves_no_file_open(
+    service: RetrieveService, index: Index, tmp_path: Path
+) -> None:
+    scopes = await index.keep("one.zip", *[bundled("CT_small.dcm"), bundled("MR_small.dcm")])
+    answer = await service.retrieve_instances(
+        Scope(scopes[0].study_instance_uid), ANONYMOUS, parse_accept(AS_STORED), ROOT
+    )
+    await anext(answer.chunks)
+    await anext(answer.chunks)
+    await answer.chunks.aclose()
+    for _ in range(200):
+        if not open_below(tmp_path):
+            break
+        await asyncio.sleep(0.01)
+    assert open_below(tmp_path) == []
+
+
+def open_below(folder: Path) -> list[str]:
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:
+            continue
+        if target.startswith(str(folder)):
+            found.append(target)
+    return found
+
+
+async def test_fragments_without_a_table_cannot_be_told_apart(service: RetrieveService, index: Index) -> None:
+    dataset = read(bundled("examples_ybr_color.dcm"))
+    dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"] * 7, has_bot=False)
+    (scope,) = await index.keep("one.zip", saved(dataset))
+    with pytest.raises(UndecodableError, match="told apart"):
+        await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept('multipart/related; type="image/jpeg"'), ROOT)
