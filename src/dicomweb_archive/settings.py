@@ -6,16 +6,21 @@ The environment wins. `docs/settings.md` documents each one; a test holds the tw
 """
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from dicomweb_archive.errors import SetupError
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -49,7 +54,9 @@ class Settings(BaseSettings):
         "URLs in answers are built from it alone, never from request headers.",
     )
     root_path: str = Field("", description="Path prefix under which a proxy serves the archive, e.g. /archive.")
-    cors_origins: tuple[str, ...] = Field((), description="Origins of viewers on other hosts that may call us.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins of viewers on other hosts that may call us, with commas between."
+    )
 
     # Who may do what
     api_key: SecretStr | None = Field(
@@ -93,6 +100,13 @@ class Settings(BaseSettings):
 
     # Shutdown
     graceful_timeout_seconds: float = Field(30, gt=0, description="How long running requests may take to end.")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins_are_separated_by_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+        return value
 
     @field_validator("root_path")
     @classmethod
@@ -138,13 +152,24 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over the TOML file."""
-        path = Path(os.environ.get("DICOMWEB_ARCHIVE_CONFIG", "dicomweb-archive.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+        named = os.environ.get("DICOMWEB_ARCHIVE_CONFIG")
+        if named is not None and not Path(named).is_file():
+            message = "DICOMWEB_ARCHIVE_CONFIG names a file that does not exist"
+            raise SetupError(message)
+        path = Path(named or "dicomweb-archive.toml")
+        try:
+            file_settings = TomlConfigSettingsSource(settings_cls, toml_file=path)
+        except tomllib.TOMLDecodeError as error:
+            # Its text may quote a secret of the file.
+            message = f"{path} is not valid TOML"
+            raise SetupError(message) from error
+        return init_settings, env_settings, file_settings
 
     @property
     def base_url(self) -> str:
         """Public address of the archive's root, without a trailing slash."""
-        return (self.public_url or f"http://{self.host}:{self.port}") + self.root_path
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}") + self.root_path
 
     @property
     def service_root(self) -> str:
@@ -156,4 +181,4 @@ class Settings(BaseSettings):
         """Folder of the folder store."""
         if self.object_store_url is None:
             return self.data_dir / "objects"
-        return Path(self.object_store_url.removeprefix("file://"))
+        return Path(unquote(self.object_store_url.removeprefix("file://")))

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import logging
 import socket
+from collections.abc import Callable
 
 import uvicorn
 
@@ -48,8 +49,10 @@ class SharingServer(uvicorn.Server):
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
+        # uvicorn types the class as a bare Protocol, and gives it these arguments itself.
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
         protocol = functools.partial(
-            self.config.http_protocol_class,
+            make,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from dicomweb_archive.settings import Settings
 
 # Migrations, psql and a second set while workers are replaced.
 _SPARE_CONNECTIONS = 20
+_METRICS_PREFIX = "dicomweb-archive-metrics-"
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +117,14 @@ async def _keep_running(postgres: EmbeddedPostgres) -> None:
 
 @contextlib.contextmanager
 def _metrics_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="dicomweb-archive-metrics-"))
+    """Give an empty folder in which the workers keep their figures for one another, removed at the end."""
+    temporary = Path(tempfile.gettempdir())
+    for left in temporary.glob(f"{_METRICS_PREFIX}*") if Path("/proc/self").exists() else ():
+        # A supervisor that was killed could not remove its own.
+        owner = left.name.removeprefix(_METRICS_PREFIX).partition("-")[0]
+        if left.lstat().st_uid == os.geteuid() and not Path("/proc", owner).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_METRICS_PREFIX}{os.getpid()}-"))
     try:
         yield folder
     finally:

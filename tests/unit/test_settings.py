@@ -1,0 +1,156 @@
+"""Settings: where they come from, what they refuse, and that each one is documented."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from dicomweb_archive.cli.configuration import decode_settings, encode_settings, read_settings
+from dicomweb_archive.errors import SetupError
+from dicomweb_archive.settings import Settings
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = (REPOSITORY / "docs" / "settings.md").read_text("utf-8")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DICOMWEB_ARCHIVE_{name.upper()}", raising=False)
+    monkeypatch.delenv("DICOMWEB_ARCHIVE_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def row(name: str, field: FieldInfo) -> str:
+    """The line of docs/settings.md that documents a setting."""
+    return f"| `DICOMWEB_ARCHIVE_{name.upper()}` | {shown(field.default)} | {field.description} |"
+
+
+def shown(default: Any) -> str:
+    if default is None or default in ((), ""):
+        return "unset"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{default}`"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_each_setting_is_documented_with_its_default(name: str) -> None:
+    assert row(name, Settings.model_fields[name]) in PAGE.splitlines()
+
+
+def test_the_page_documents_no_setting_that_does_not_exist() -> None:
+    documented = {line.split("`")[1] for line in PAGE.splitlines() if line.startswith("| `DICOMWEB_ARCHIVE_")}
+    assert documented == {f"DICOMWEB_ARCHIVE_{name.upper()}" for name in Settings.model_fields} | {
+        "DICOMWEB_ARCHIVE_CONFIG"
+    }
+
+
+def test_arguments_win_over_the_environment_and_the_environment_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "dicomweb-archive.toml").write_text('port = 1\nworkers = 1\nlog_level = "debug"\n')
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_PORT", "2")
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_WORKERS", "2")
+    settings = read_settings(workers=3, host=None)
+    assert (settings.port, settings.workers, settings.log_level, settings.host) == (2, 3, "debug", "127.0.0.1")
+
+
+def test_a_file_elsewhere_is_read_when_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.toml").write_text("port = 7\n")
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_CONFIG", str(tmp_path / "elsewhere.toml"))
+    assert Settings().port == 7
+
+
+def test_a_named_file_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_CONFIG", "/nowhere/archive.toml")
+    with pytest.raises(SetupError, match="does not exist"):
+        Settings()
+
+
+def test_a_file_that_is_no_toml_is_refused_without_quoting_it(tmp_path: Path) -> None:
+    (tmp_path / "dicomweb-archive.toml").write_text("api_key = secret\n")
+    with pytest.raises(SetupError, match="not valid TOML") as caught:
+        Settings()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_misspelt_name_in_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dicomweb-archive.toml").write_text("wrokers = 3\n")
+    with pytest.raises(SetupError, match="WROKERS"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 70_000),
+        ("workers", 0),
+        ("root_path", "archive"),
+        ("root_path", "/archive/"),
+        ("public_url", "images.example.org"),
+        ("object_store_url", "s3://bucket"),
+        ("object_store_url", "file://relative/folder"),
+        ("log_level", "loud"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused(name: str, value: object) -> None:
+    with pytest.raises(SetupError, match=f"DICOMWEB_ARCHIVE_{name.upper()}"):
+        read_settings(**{name: value})
+
+
+def test_a_refusal_does_not_show_the_value() -> None:
+    with pytest.raises(SetupError) as caught:
+        read_settings(port="postgresql://me:secret@host")
+    assert "secret" not in str(caught.value)
+
+
+def test_an_open_archive_listens_on_this_machine_only() -> None:
+    with pytest.raises(ValidationError, match="api_key"):
+        Settings(host="0.0.0.0")
+    assert Settings(host="0.0.0.0", api_key="k").host == "0.0.0.0"
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings(api_key="secret", database_url="postgresql://u:secret@h/d")
+    assert "secret" not in repr(settings)
+    assert "secret" not in str(settings.model_dump())
+
+
+def test_a_worker_gets_the_same_settings_secrets_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(
+        api_key="secret", database_url="postgresql://u:p@h/d", cors_origins="https://a.example, https://b.example/"
+    )
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_PORT", "9")
+    line = encode_settings(settings)
+    assert b"\n" not in line
+    assert decode_settings(line) == settings
+
+
+def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_CORS_ORIGINS", "https://a.example, https://b.example/")
+    assert Settings().cors_origins == ("https://a.example", "https://b.example")
+
+
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ({}, "http://127.0.0.1:8000/dicom-web"),
+        ({"host": "::1", "port": 80}, "http://[::1]:80/dicom-web"),
+        ({"public_url": "https://images.example.org/"}, "https://images.example.org/dicom-web"),
+        (
+            {"public_url": "https://example.org", "root_path": "/archive"},
+            "https://example.org/archive/dicom-web",
+        ),
+    ],
+    ids=["default", "IPv6", "public URL", "root path"],
+)
+def test_the_service_root_is_made_of_settings_alone(given: dict[str, Any], root: str) -> None:
+    assert Settings(**given).service_root == root
+
+
+def test_objects_lie_in_the_data_folder_or_where_their_url_says() -> None:
+    assert Settings(data_dir=Path("/data")).object_folder == Path("/data/objects")
+    assert Settings(object_store_url="file:///mnt/big%20disk").object_folder == Path("/mnt/big disk")
