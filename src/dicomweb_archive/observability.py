@@ -61,7 +61,11 @@ class _RecordReader:
         self._with_messages = with_exception_messages
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        found: dict[str, Any] = {"message": escape_control(record.getMessage())}
+        message = record.getMessage()
+        if record.name == "asyncio":
+            # Behind its first line stands the repr of a task with its exception, message and all.
+            message = message.partition("\n")[0]
+        found: dict[str, Any] = {"message": escape_control(message)}
         identifier = request_id.get()
         if identifier is not None:
             found["request_id"] = identifier
@@ -126,8 +130,11 @@ def configure_logging(
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
-    # At debug level these speak of values.
-    for name in ("pydicom", "asyncpg", "asyncio", "PIL"):
+    # These quote values of data sets in their warnings; what matters to us they raise.
+    for name in ("pydicom", "PIL"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # At debug level they speak of values and of every wait.
+    for name in ("asyncpg", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

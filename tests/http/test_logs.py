@@ -32,7 +32,8 @@ def log() -> Iterator[io.StringIO]:
     yield written
     root.handlers[:] = handlers
     root.setLevel(level)
-    logging.getLogger("httpx").setLevel(logging.NOTSET)
+    for name in ("httpx", "pydicom"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -121,27 +121,25 @@ async def test_reading_can_need_the_key(start_archive: StartArchive) -> None:
         assert (await archive.get("/studies", headers={"authorization": "Bearer secret"})).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "credentials",
-    ["Bearer", "Bearer wrong", "Bearer eyJhbGciOiJub25lIn0.e30.", "Basic c2VjcmV0", "secret", "Bearer \xff"],
-)
-async def test_garbage_credentials_are_401_even_where_none_are_needed(
-    start_archive: StartArchive, credentials: str
-) -> None:
+GARBAGE = ("Bearer", "Bearer wrong", "Bearer eyJhbGciOiJub25lIn0.e30.", "Basic c2VjcmV0", "secret", "Bearer \xff")
+
+
+async def test_garbage_credentials_are_401_even_where_none_are_needed(start_archive: StartArchive) -> None:
     async with start_archive(api_key="secret") as archive:
-        headers = {"authorization": credentials.encode("latin-1")}
-        assert (await archive.get("/studies", headers=headers)).status_code == 401
+        for credentials in GARBAGE:
+            headers = {"authorization": credentials.encode("latin-1")}
+            assert (await archive.get("/studies", headers=headers)).status_code == 401
 
 
 HOSTILE_NUMBERS = ["-1", "abc", "1" + "0" * 20, "1e3", "", "0x10", str(2**31), "1.5", "%20", "٣"]
 
 
 @pytest.mark.parametrize("name", ["limit", "offset"])
-@pytest.mark.parametrize("number", HOSTILE_NUMBERS)
-async def test_a_number_that_is_none_is_400(archive: Archive, name: str, number: str) -> None:
-    answer = await archive.get(f"/studies?{name}={quote(number, safe='%')}")
-    assert answer.status_code == 400
-    assert name in answer.json()["detail"]
+async def test_a_number_that_is_none_is_400(archive: Archive, name: str) -> None:
+    for number in HOSTILE_NUMBERS:
+        answer = await archive.get(f"/studies?{name}={quote(number, safe='%')}")
+        assert answer.status_code == 400, number
+        assert name in answer.json()["detail"]
 
 
 REFUSED_QUERIES = {
@@ -155,19 +153,19 @@ REFUSED_QUERIES = {
     "many fields": "&".join(["includefield=00081030"] * 2000),
     "many parameters": "&".join(f"X{number}=1" for number in range(8000)),
     "many UIDs": "StudyInstanceUID=" + ",".join(f"1.2.{number}" for number in range(3000)),
-    "long target": "PatientID=" + "x" * 100_000,
+    "long target": "PatientID=" + "x" * 60_000,
     "many wild cards": "PatientName=" + "a*" * 200,
     "many dashes": "StudyDate=" + "-" * 5000,
     "garbage date": "StudyDate=yesterday",
 }
 
 
-@pytest.mark.parametrize("name", REFUSED_QUERIES)
-async def test_a_hostile_query_is_refused_with_a_reason(filled: Archive, name: str) -> None:
+async def test_hostile_queries_are_refused_with_a_reason(archive: Archive) -> None:
     begun = time.monotonic()
-    answer = await filled.get("/studies?" + REFUSED_QUERIES[name])
-    assert answer.status_code in (400, 413, 414)
-    assert answer.headers["content-type"] == "application/problem+json"
+    for name, query in REFUSED_QUERIES.items():
+        answer = await archive.get("/studies?" + query)
+        assert answer.status_code in (400, 413, 414), name
+        assert answer.headers["content-type"] == "application/problem+json"
     assert time.monotonic() - begun < 8
 
 
@@ -188,55 +186,51 @@ TOLERATED_QUERIES = {
 }
 
 
-@pytest.mark.parametrize("name", TOLERATED_QUERIES)
 @pytest.mark.parametrize("path", ["/studies", "/series", "/instances"])
-async def test_a_strange_query_is_harmless(filled: Archive, name: str, path: str) -> None:
-    query = "&".join(
-        "=".join(quote(piece, safe="*") for piece in pair.split("=", 1)) for pair in TOLERATED_QUERIES[name].split("&")
-    )
-    answer = await filled.get(f"{path}?{query}")
-    assert answer.status_code in (200, 400)
-    assert "set-cookie" not in answer.headers
-    for pair in TOLERATED_QUERIES[name].split("&"):
-        # Nothing that was sent comes back in an error or a warning.
-        value = pair.partition("=")[2]
-        assert answer.status_code == 200 or len(value) < 4 or value not in answer.text
+async def test_strange_queries_are_harmless(filled: Archive, path: str) -> None:
+    for name, text in TOLERATED_QUERIES.items():
+        pairs = [pair.split("=", 1) for pair in text.split("&")]
+        query = "&".join("=".join(quote(piece, safe="*") for piece in pair) for pair in pairs)
+        answer = await filled.get(f"{path}?{query}")
+        assert answer.status_code in (200, 400), name
+        assert "set-cookie" not in answer.headers
+        if answer.status_code == 400:
+            # Nothing that was sent comes back.
+            assert not any(value in answer.text for _, value in pairs if len(value) > 3), name
     assert len((await filled.get("/studies")).json()) == 3
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/studies/..%2f..%2fetc/series",
-        "/studies/%2e%2e/series",
-        "/studies/%252e%252e/series",
-        "/studies/1.2%00/series",
-        "/studies/1.2%0d%0aX:y/series",
-        "/studies/%ff/series",
-        "/studies/1.2\\..\\3/series",
-        "/studies/*/series",
-        "/studies/1.2.3'/series",
-        "/studies/" + "1." * 40 + "1/series",
-        "/studies/%D9%A1.2/series",
-    ],
-)
-async def test_a_hostile_path_is_400_or_404(archive: Archive, path: str) -> None:
-    answer = await archive.get(path)
-    assert answer.status_code in (400, 404)
-    assert "x" not in answer.headers
+HOSTILE_PATHS = [
+    "/studies/..%2f..%2fetc/series",
+    "/studies/%2e%2e/series",
+    "/studies/%252e%252e/series",
+    "/studies/1.2%00/series",
+    "/studies/1.2%0d%0aX:y/series",
+    "/studies/%ff/series",
+    "/studies/1.2\\..\\3/series",
+    "/studies/*/series",
+    "/studies/1.2.3'/series",
+    "/studies/" + "1." * 40 + "1/series",
+    "/studies/%D9%A1.2/series",
+]
 
 
-@pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "PUT", "PATCH", "BREW"])
-async def test_unknown_methods_are_told_the_known_ones(archive: Archive, method: str) -> None:
-    answer = await archive.client.request(method, "/dicom-web/studies")
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, HEAD, POST"
-    answer = await archive.client.request(method, "/dicom-web/studies/1.2.3")
-    assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
+async def test_hostile_paths_are_400_or_404(archive: Archive) -> None:
+    for path in HOSTILE_PATHS:
+        answer = await archive.get(path)
+        assert answer.status_code in (400, 404), path
+        assert "x" not in answer.headers
 
 
-@pytest.mark.parametrize(
-    "accept", ["garbage", ";;;,,,", ", ".join(["text/html"] * 500), "application/dicom+json; q=nan", "*/*;q=0"]
-)
-async def test_a_strange_accept_header_is_answered(filled: Archive, accept: str) -> None:
-    assert (await filled.get("/studies", headers={"accept": accept})).status_code in (200, 400, 406)
+async def test_unknown_methods_are_told_the_known_ones(archive: Archive) -> None:
+    for method in ("TRACE", "PROPFIND", "PUT", "PATCH", "BREW"):
+        answer = await archive.client.request(method, "/dicom-web/studies")
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == "GET, HEAD, POST"
+        answer = await archive.client.request(method, "/dicom-web/studies/1.2.3")
+        assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
+
+
+async def test_strange_accept_headers_are_answered(filled: Archive) -> None:
+    for accept in ("garbage", ";;;,,,", ", ".join(["text/html"] * 500), "application/dicom+json; q=nan", "*/*;q=0"):
+        assert (await filled.get("/studies", headers={"accept": accept})).status_code in (200, 400, 406)

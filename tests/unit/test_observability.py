@@ -18,6 +18,7 @@ def log() -> Iterator[io.StringIO]:
     yield io.StringIO()
     root.handlers[:] = handlers
     root.setLevel(level)
+    logging.getLogger("pydicom").setLevel(logging.NOTSET)
 
 
 def test_a_line_is_one_json_object_with_the_request_id(log: io.StringIO) -> None:
@@ -63,6 +64,21 @@ def test_the_message_of_a_foreign_exception_stays_out(log: io.StringIO, layout: 
     assert "builtins.KeyError" in written
     assert "builtins.ValueError" in written
     assert "test_observability.py" in written
+
+
+def test_a_task_that_failed_unseen_names_no_value(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    error = ValueError("Doe^Jane")
+    text = f"Task exception was never retrieved\nfuture: <Task exception={error!r}>"
+    logging.getLogger("asyncio").error(text, exc_info=error)
+    assert "Doe" not in log.getvalue()
+    assert json.loads(log.getvalue())["message"] == "Task exception was never retrieved"
+
+
+def test_libraries_that_quote_values_are_silent(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    logging.getLogger("pydicom").warning("Invalid value for VR UI: %r", "Doe^Jane")
+    assert log.getvalue() == ""
 
 
 def test_debug_shows_the_messages_of_exceptions(log: io.StringIO) -> None:
