@@ -8,7 +8,7 @@ from tests.factories import ROOT, ct_series, identified, image, part10
 from tests.stored import digest_of, in_pack, pack_of, segment_of, sharing_base
 
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.index import counts
+from dicomweb_archive.index import counts, study_rows
 from dicomweb_archive.index import register as statements
 from dicomweb_archive.index.engine import Connection, Database
 from dicomweb_archive.index.register import PackRecord, Register, Registration
@@ -291,11 +291,20 @@ async def explain(connection: Connection, statement: str, *arguments: object) ->
     ("statement", "arguments", "indexes"),
     [
         pytest.param(statements.FIND_DIGESTS, (1, ["1.2"]), ["instance_space_id_sop_instance_uid_key"], id="digests"),
-        pytest.param(counts.ADD_TO_STUDY, (1, 1, 1, 1, ["CT"], ["1.2"]), ["study_pkey"], id="study counts"),
-        pytest.param(counts.ADD_TO_SERIES, ([1], [1], [1]), ["series_pkey"], id="series counts"),
+        pytest.param(
+            counts.ADD_TO_STUDY,
+            (1, 1, "1", ["2"], ["3"], "k", "a", "{}", 1, 1, 1, ["CT"], ["1.2"], [1], [1], [1]),
+            ["study_pkey", "series_pkey", "tombstone_pkey"],
+            id="counts",
+        ),
         pytest.param(counts.VOTE_STUDY, (1,), ["segment_study_id_idx"], id="study vote"),
         pytest.param(counts.VOTE_SERIES, (1,), ["segment_series_id_idx"], id="series vote"),
-        pytest.param(statements.DELETE_TOMBSTONES, (1, ["1"], ["2"], ["3"]), ["tombstone_pkey"], id="tombstones"),
+        pytest.param(
+            study_rows.FIND_ROWS,
+            (1, ["1"], ["2"]),
+            ["study_space_id_study_instance_uid_key", "series_study_id_series_instance_uid_key"],
+            id="rows",
+        ),
     ],
 )
 async def test_hot_statements_use_their_index(

@@ -7,7 +7,10 @@ carry the hash of theirs, so a vote is one grouping over the segments, needed on
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from dicomweb_archive.index.engine import Connection
+from dicomweb_archive.index.events import EventKind
 from dicomweb_archive.index.level_rows import (
     SERIES_ROW_TAGS,
     STUDY_ROW_TAGS,
@@ -18,23 +21,30 @@ from dicomweb_archive.index.level_rows import (
 )
 from dicomweb_archive.index.segment_document import decode_document
 
-# Adds what a store brought to a study. Everything is computed from the row itself, so that waiting for another
-# store's update of it loses nothing.
+# Ends a store into one study: takes tombstones of what came back away, writes the event, and adds to the counters
+# of the study and then of its series, in that order, which is everybody's. Everything is computed from the rows
+# themselves, so that waiting for another store's update of them loses nothing. Returns the facts of the study
+# (without a series) and of the series.
 ADD_TO_STUDY = """
-update study set series_count = series_count + $2, instance_count = instance_count + $3,
-  size_bytes = size_bytes + $4,
-  modalities = array(select distinct m from unnest(modalities || $5::text[]) m where m <> '' order by m),
-  sop_classes = array(select distinct c from unnest(sop_classes || $6::text[]) c where c <> '' order by c),
-  revision = revision + 1, changed_at = now()
-where id = $1 returning facts
-"""
-
-# Adds what a store brought to the series of one study; the study's row is locked already.
-ADD_TO_SERIES = """
-update series s set instance_count = s.instance_count + new.instances, size_bytes = s.size_bytes + new.size_bytes,
-  revision = s.revision + 1, changed_at = now()
-from unnest($1::int8[], $2::int4[], $3::int8[]) as new(id, instances, size_bytes)
-where s.id = new.id returning s.id, s.facts
+with back as (
+  delete from tombstone t where t.space_id = $2 and t.study_instance_uid = $3
+    and (t.series_instance_uid, t.sop_instance_uid) in (select * from unnest($4::text[], $5::text[]))
+), noted as (
+  insert into event (kind, actor, space_id, study_instance_uid, detail) values ($6, $7, $2, $3, $8::jsonb)
+), one as (
+  update study set series_count = series_count + $9, instance_count = instance_count + $10,
+    size_bytes = size_bytes + $11,
+    modalities = array(select distinct m from unnest(modalities || $12::text[]) m where m <> '' order by m),
+    sop_classes = array(select distinct c from unnest(sop_classes || $13::text[]) c where c <> '' order by c),
+    revision = revision + 1, changed_at = now()
+  where id = $1 returning id, facts
+), several as (
+  update series s set instance_count = s.instance_count + new.instances,
+    size_bytes = s.size_bytes + new.size_bytes, revision = s.revision + 1, changed_at = now()
+  from one, unnest($14::int8[], $15::int4[], $16::int8[]) as new(id, instances, size_bytes)
+  where s.id = new.id and s.study_id = one.id returning s.id, s.facts
+)
+select null as series_id, facts from one union all select id, facts from several
 """
 
 # Elects what a study's row says.
@@ -75,56 +85,70 @@ where id = $1
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What one store brings to one series; `facts` are the hashes of its new segments."""
+class AddedSeries:
+    """What one store brings to one series; `facts` are those of its new segments."""
 
-    study_id: int
-    series_id: int
-    is_new_series: bool
-    instances: int
-    size_bytes: int
+    id: int
+    series_instance_uid: str
+    is_new: bool
     modality: str
+    sop_instance_uids: Sequence[str]
     sop_classes: frozenset[str]
+    size_bytes: int
     study_facts: frozenset[int]
-    series_facts: frozenset[int]
+    facts: frozenset[int]
 
 
-async def add_counts(connection: Connection, added: Sequence[Added]) -> None:
-    """Add to counters and lists, and vote where a row says otherwise than what was stored.
+@dataclass(frozen=True, slots=True)
+class AddedStudy:
+    """What one store brings to one study."""
 
-    The last thing of a store, because it locks the rows that all stores of a study share; in the order of
-    study ids, a study before its series, so that no two stores wait for each other in a circle.
+    id: int
+    study_instance_uid: str
+    series: list[AddedSeries]
+
+
+async def add_to_study(connection: Connection, added: AddedStudy, *, space_id: int, actor: str) -> None:
+    """End a store into a study: event, counters and lists, and a vote where a row says otherwise.
+
+    The last thing of a store, because it locks the rows that all stores of a study share; callers go through
+    studies in the order of their ids, so that no two stores wait for each other in a circle.
     """
-    for study_id in sorted({entry.study_id for entry in added}):
-        await _add_to_study(connection, study_id, [entry for entry in added if entry.study_id == study_id])
-
-
-async def _add_to_study(connection: Connection, study_id: int, added: Sequence[Added]) -> None:
-    facts = await connection.fetchval(
-        ADD_TO_STUDY,
-        study_id,
-        sum(entry.is_new_series for entry in added),
-        sum(entry.instances for entry in added),
-        sum(entry.size_bytes for entry in added),
-        [entry.modality for entry in added if entry.is_new_series],
-        sorted(frozenset().union(*(entry.sop_classes for entry in added))),
-    )
-    series_facts = dict(
-        await connection.fetch(
-            ADD_TO_SERIES,
-            [entry.series_id for entry in added],
-            [entry.instances for entry in added],
-            [entry.size_bytes for entry in added],
-        )
-    )
-    if any(entry.study_facts != {facts} for entry in added):
-        await vote_on_study(connection, study_id, facts)
+    rows = await connection.fetch(ADD_TO_STUDY, added.id, space_id, *_parameters(added, actor))
+    facts = {row["series_id"]: row["facts"] for row in rows}
+    if any(series.study_facts != {facts[None]} for series in added.series):
+        await vote_on_study(connection, added.id, facts[None])
     changed = False
-    for entry in added:
-        if entry.series_facts != {series_facts[entry.series_id]}:
-            changed |= await vote_on_series(connection, entry.series_id, series_facts[entry.series_id])
+    for series in added.series:
+        if series.facts != {facts[series.id]}:
+            changed |= await vote_on_series(connection, series.id, facts[series.id])
     if changed:
-        await connection.execute(UPDATE_MODALITIES, study_id)
+        await connection.execute(UPDATE_MODALITIES, added.id)
+
+
+def _parameters(added: AddedStudy, actor: str) -> tuple[object, ...]:
+    names = [("", ""), *((series.series_instance_uid, "") for series in added.series)]
+    names += [(series.series_instance_uid, uid) for series in added.series for uid in series.sop_instance_uids]
+    instances = [len(series.sop_instance_uids) for series in added.series]
+    sizes = [series.size_bytes for series in added.series]
+    ids = [series.id for series in added.series]
+    detail = {"study": added.id, "series": ids, "instances": sum(instances), "size_bytes": sum(sizes)}
+    return (
+        added.study_instance_uid,
+        [series for series, _ in names],
+        [instance for _, instance in names],
+        EventKind.INSTANCES_STORED.value,
+        actor,
+        orjson.dumps(detail).decode(),
+        sum(series.is_new for series in added.series),
+        sum(instances),
+        sum(sizes),
+        [series.modality for series in added.series if series.is_new],
+        sorted(frozenset().union(*(series.sop_classes for series in added.series))),
+        ids,
+        instances,
+        sizes,
+    )
 
 
 async def vote_on_study(connection: Connection, study_id: int, facts: int) -> bool:

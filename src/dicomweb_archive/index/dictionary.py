@@ -5,27 +5,33 @@ from collections.abc import Mapping, Sequence
 from dicomweb_archive.index.engine import Connection, Database
 from dicomweb_archive.index.terms import SegmentTerms, TermRow
 
+# Lets a statement of its own not wait for the disk. The log is one: when the segment that is written after it is
+# durable, the dictionary rows are. Within a larger transaction it must not be used.
+_LAZILY = """
+with lazily as (
+  select set_config('synchronous_commit', case when {0} then 'off' else current_setting('synchronous_commit') end, true)
+)
+"""
+
 # Adds paths seen for the first time. Rows that exist are skipped before an id is drawn for them, and the order
 # is the same for everybody, so that two stores never wait for each other in a circle.
-INSERT_PATHS = """
-insert into path (path, vr)
-select new.path, new.vr from unnest($1::text[], $2::text[]) as new(path, vr)
+INSERT_PATHS = f"""{_LAZILY.format("$3::bool")}insert into path (path, vr)
+select new.path, new.vr from lazily, unnest($1::text[], $2::text[]) as new(path, vr)
 where not exists (select 1 from path known where known.path = new.path)
 order by new.path
 on conflict (path) do nothing
-"""
+"""  # noqa: S608 - composed of constants
 
 # Finds the ids of paths.
 FIND_PATHS = "select path, id from path where path = any($1::text[])"
 
 # Adds values seen for the first time, in the order of their hashes (see INSERT_PATHS).
-INSERT_TERMS = """
-insert into term (hash, path_id, value, number)
+INSERT_TERMS = f"""{_LAZILY.format("$5::bool")}insert into term (hash, path_id, value, number)
 select new.hash, new.path_id, new.value, new.number
-from unnest($1::int8[], $2::int4[], $3::text[], $4::float8[]) as new(hash, path_id, value, number)
+from lazily, unnest($1::int8[], $2::int4[], $3::text[], $4::float8[]) as new(hash, path_id, value, number)
 order by new.hash
 on conflict (hash) do nothing
-"""
+"""  # noqa: S608 - composed of constants
 
 _KNOWN_TERMS = 200_000
 _KNOWN_PATHS = 50_000
@@ -34,7 +40,7 @@ _KNOWN_PATHS = 50_000
 class Dictionary:
     """Makes sure that the terms of segments have their rows before the segments themselves are written.
 
-    The rows go in by a transaction of their own: written inside the main one they made stores of new values
+    The rows go in by transactions of their own: written inside the main one they made stores of new values
     wait for each other (spike: 91 against 1,639 transactions/s). A row without a segment does no harm. Rows
     are never removed while the archive runs, so what was seen once is remembered, within bounds.
     """
@@ -52,8 +58,8 @@ class Dictionary:
         new_vrs = {path: vr for path, vr in vrs.items() if path not in ids}
         new_rows = [row for value, row in rows.items() if value not in self._known_terms]
         if new_vrs or new_rows:
-            async with self._database.transaction() as connection:
-                await _insert_missing(connection, ids, new_vrs, new_rows)
+            async with self._database.connection() as connection:
+                await _insert_missing(connection, ids, new_vrs, new_rows, lazily=True)
             self._remember(ids, rows)
         return ids
 
@@ -72,17 +78,22 @@ async def add_to_dictionary(connection: Connection, segments: Sequence[SegmentTe
     ids: dict[str, int] = {}
     vrs = {path: vr for terms in segments for path, vr in terms.paths.items()}
     rows = {row.hash: row for terms in segments for row in terms.dictionary}
-    await _insert_missing(connection, ids, vrs, list(rows.values()))
+    await _insert_missing(connection, ids, vrs, list(rows.values()), lazily=False)
     return ids
 
 
 async def _insert_missing(
-    connection: Connection, ids: dict[str, int], vrs: Mapping[str, str], rows: Sequence[TermRow]
+    connection: Connection,
+    ids: dict[str, int],
+    vrs: Mapping[str, str],
+    rows: Sequence[TermRow],
+    *,
+    lazily: bool,
 ) -> None:
     """Insert paths, adding their ids to `ids`, and then the values that refer to them."""
     if vrs:
         paths = sorted(vrs)
-        await connection.execute(INSERT_PATHS, paths, [vrs[path] for path in paths])
+        await connection.execute(INSERT_PATHS, paths, [vrs[path] for path in paths], lazily)
         ids.update(await connection.fetch(FIND_PATHS, paths))
     if rows:
         rows = sorted(rows)
@@ -92,4 +103,5 @@ async def _insert_missing(
             [ids[row.path] for row in rows],
             [row.text for row in rows],
             [row.number for row in rows],
+            lazily,
         )

@@ -10,12 +10,11 @@ from asyncpg import exceptions
 
 from dicomweb_archive.errors import DatabaseUnavailableError
 from dicomweb_archive.index.access import ARCHIVE_SPACE
-from dicomweb_archive.index.counts import Added, add_counts
+from dicomweb_archive.index.counts import AddedSeries, AddedStudy, add_to_study
 from dicomweb_archive.index.dictionary import Dictionary
 from dicomweb_archive.index.engine import Connection, Database
-from dicomweb_archive.index.events import EventKind, insert_event
 from dicomweb_archive.index.level_rows import series_columns
-from dicomweb_archive.index.segment_rows import SegmentRows, allocate_ids, insert_segments
+from dicomweb_archive.index.segment_rows import insert_packs, insert_segment
 from dicomweb_archive.index.segments import SegmentContent, StoredInstance, build_segments
 from dicomweb_archive.index.study_rows import SeriesKey, SeriesRow, find_or_insert_series, series_key
 
@@ -31,14 +30,6 @@ join segment sg on sg.id = i.segment_id
 join study st on st.id = sg.study_id
 join series se on se.id = sg.series_id
 where i.space_id = $1 and i.sop_instance_uid = any($2::text[])
-"""
-
-# What was deleted once and comes back is no longer gone.
-DELETE_TOMBSTONES = """
-delete from tombstone t
-using unnest($2::text[], $3::text[], $4::text[]) as back(study, series, sop)
-where t.space_id = $1 and t.study_instance_uid = back.study and t.series_instance_uid = back.series
-  and t.sop_instance_uid = back.sop
 """
 
 _ATTEMPTS = 8
@@ -224,78 +215,47 @@ async def _write(
     """Write everything of a request; the caller holds the transaction."""
     contents = [content for pack in packs for content in pack.contents]
     series = await find_or_insert_series(connection, contents, space_id=space_id, collection_id=collection_id)
-    pack_ids, segment_ids = await allocate_ids(connection, len(packs), len(contents))
-    await connection.copy_records_to_table(
-        "pack",
-        records=[
-            (id_, pack.record.object_key, pack.record.size_bytes) for id_, pack in zip(pack_ids, packs, strict=True)
-        ],
-        columns=["id", "object_key", "size_bytes"],
-    )
-    rows: list[SegmentRows] = []
-    for pack_id, pack in zip(pack_ids, packs, strict=True):
-        for content in pack.contents:
-            row = series[series_key(content)]
-            segment_id = segment_ids[len(rows)]
-            in_pack = [pack_id] * len(content.instances)
-            rows.append(SegmentRows(segment_id, row.study_id, row.id, content, in_pack))
-    await insert_segments(connection, rows, path_ids, space_id=space_id)
-    await _delete_tombstones(connection, contents, space_id)
-    await _insert_events(connection, contents, series, actor, space_id)
-    await add_counts(connection, _added(contents, series))
-
-
-async def _delete_tombstones(connection: Connection, contents: Sequence[SegmentContent], space_id: int) -> None:
-    back = set()
-    for content in contents:
-        key = series_key(content)
-        back |= {(key.study_instance_uid, "", ""), (key.study_instance_uid, key.series_instance_uid, "")}
-        back |= {
-            (key.study_instance_uid, key.series_instance_uid, stored.scanned.sop_instance_uid)
-            for stored in content.instances
-        }
-    await connection.execute(DELETE_TOMBSTONES, space_id, *map(list, zip(*sorted(back), strict=True)))
-
-
-async def _insert_events(
-    connection: Connection,
-    contents: Sequence[SegmentContent],
-    series: Mapping[SeriesKey, SeriesRow],
-    actor: str,
-    space_id: int,
-) -> None:
-    for study_uid in sorted({key.study_instance_uid for key in series}):
-        of_study = [content for content in contents if series_key(content).study_instance_uid == study_uid]
-        await insert_event(
+    keys = [(pack.record.object_key, pack.record.size_bytes) for pack in packs]
+    pack_ids = await insert_packs(connection, keys)
+    placed = [(content, pack_ids[pack.record.object_key]) for pack in packs for content in pack.contents]
+    # In the order of series, so that two stores of the same instances meet at the first of them.
+    for content, pack_id in sorted(placed, key=lambda each: series[series_key(each[0])].id):
+        row = series[series_key(content)]
+        await insert_segment(
             connection,
-            EventKind.INSTANCES_STORED,
-            actor=actor,
+            content,
             space_id=space_id,
-            study_instance_uid=study_uid,
-            detail={
-                "series": sorted({series[series_key(content)].id for content in of_study}),
-                "instances": sum(len(content.instances) for content in of_study),
-                "size_bytes": sum(s.byte_length for content in of_study for s in content.instances),
-            },
+            study_id=row.study_id,
+            series_id=row.id,
+            pack_ids=[pack_id] * len(content.instances),
+            path_ids=path_ids,
         )
+    for study in sorted(_added(contents, series), key=lambda study: study.id):
+        await add_to_study(connection, study, space_id=space_id, actor=actor)
 
 
-def _added(contents: Sequence[SegmentContent], series: Mapping[SeriesKey, SeriesRow]) -> list[Added]:
-    added = []
-    for key, row in series.items():
-        of_series = [content for content in contents if series_key(content) == key]
-        instances = [stored for content in of_series for stored in content.instances]
-        added.append(
-            Added(
-                study_id=row.study_id,
-                series_id=row.id,
-                is_new_series=row.is_new,
-                instances=len(instances),
-                size_bytes=sum(stored.byte_length for stored in instances),
-                modality=series_columns(of_series[0].series_attributes).modality,
-                sop_classes=frozenset(stored.scanned.sop_class_uid for stored in instances),
-                study_facts=frozenset(content.study_facts for content in of_series),
-                series_facts=frozenset(content.series_facts for content in of_series),
-            )
-        )
-    return added
+def _added(contents: Sequence[SegmentContent], series: Mapping[SeriesKey, SeriesRow]) -> list[AddedStudy]:
+    by_series: dict[SeriesKey, list[SegmentContent]] = {}
+    for content in contents:
+        by_series.setdefault(series_key(content), []).append(content)
+    studies: dict[int, AddedStudy] = {}
+    for key, of_series in by_series.items():
+        row = series[key]
+        study = studies.setdefault(row.study_id, AddedStudy(row.study_id, key.study_instance_uid, []))
+        study.series.append(_added_series(key, row, of_series))
+    return list(studies.values())
+
+
+def _added_series(key: SeriesKey, row: SeriesRow, contents: Sequence[SegmentContent]) -> AddedSeries:
+    instances = [stored for content in contents for stored in content.instances]
+    return AddedSeries(
+        id=row.id,
+        series_instance_uid=key.series_instance_uid,
+        is_new=row.is_new,
+        modality=series_columns(contents[0].series_attributes).modality if row.is_new else "",
+        sop_instance_uids=[stored.scanned.sop_instance_uid for stored in instances],
+        sop_classes=frozenset(stored.scanned.sop_class_uid for stored in instances),
+        size_bytes=sum(stored.byte_length for stored in instances),
+        study_facts=frozenset(content.study_facts for content in contents),
+        facts=frozenset(content.series_facts for content in contents),
+    )

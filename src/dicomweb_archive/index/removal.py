@@ -22,7 +22,7 @@ from dicomweb_archive.index.restored import restore_instances
 from dicomweb_archive.index.scope import Scope, missing
 from dicomweb_archive.index.segment_document import decode_document
 from dicomweb_archive.index.segment_locations import decode_locations
-from dicomweb_archive.index.segment_rows import SegmentRows, allocate_ids, insert_segments
+from dicomweb_archive.index.segment_rows import insert_segment
 from dicomweb_archive.index.segments import SegmentContent, StoredInstance, build_segments
 
 # Locks the study: stores into it wait, or have finished.
@@ -202,20 +202,18 @@ async def _rebuild_segment(connection: Connection, target: _Target, secret: byte
         return
     contents = await asyncio.to_thread(_rebuild, target.scope, found, remaining, secret)
     path_ids = await add_to_dictionary(connection, [content.terms for content in contents])
-    _, ids = await allocate_ids(connection, 0, len(contents))
     assert target.series_id is not None
     pack_of = {row["sop_instance_uid"]: row["pack_id"] for row in remaining}
-    segments = [
-        SegmentRows(
-            id_,
-            target.study_id,
-            target.series_id,
+    for content in contents:
+        await insert_segment(
+            connection,
             content,
-            [pack_of[stored.scanned.sop_instance_uid] for stored in content.instances],
+            space_id=target.space_id,
+            study_id=target.study_id,
+            series_id=target.series_id,
+            pack_ids=[pack_of[stored.scanned.sop_instance_uid] for stored in content.instances],
+            path_ids=path_ids,
         )
-        for id_, content in zip(ids, contents, strict=True)
-    ]
-    await insert_segments(connection, segments, path_ids, space_id=target.space_id)
 
 
 def _rebuild(

@@ -10,6 +10,8 @@ import orjson
 from dicomweb_archive.dicom.instance import BulkValue, PixelData, ScannedInstance
 from dicomweb_archive.imaging.pixel_format import IMAGE_PIXEL_TAGS, PixelFormat, pixel_format_of
 
+_IMAGE_PIXEL_TAGS = frozenset(IMAGE_PIXEL_TAGS)
+
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
@@ -23,27 +25,40 @@ class FileLayout:
     pixel_format: PixelFormat | None = None
 
 
-def layout_of(scanned: ScannedInstance) -> FileLayout:
-    """Take the layout from what the scanner found."""
-    return FileLayout(
-        transfer_syntax_uid=scanned.transfer_syntax_uid,
-        sop_class_uid=scanned.sop_class_uid,
-        pixel_data=scanned.pixel_data,
-        bulk=scanned.bulk,
-        neutralised=scanned.preamble_neutralised,
-        pixel_format=_pixel_format(scanned),
-    )
+def layouts_of(instances: Sequence[ScannedInstance]) -> list[FileLayout]:
+    """Take the layouts from what the scanner found; what the instances share is looked at once."""
+    formats: dict[tuple[int, int], PixelFormat] = {}
+    layouts = []
+    for scanned in instances:
+        pixels = scanned.pixel_data
+        if pixels is None:
+            pixel_format = None
+        elif _IMAGE_PIXEL_TAGS.isdisjoint(scanned.delta):
+            key = id(scanned.base), pixels.tag
+            pixel_format = formats.get(key) or _pixel_format(scanned, pixels)
+            formats[key] = pixel_format
+        else:
+            pixel_format = _pixel_format(scanned, pixels)
+        layouts.append(
+            FileLayout(
+                transfer_syntax_uid=scanned.transfer_syntax_uid,
+                sop_class_uid=scanned.sop_class_uid,
+                pixel_data=pixels,
+                bulk=scanned.bulk,
+                neutralised=scanned.preamble_neutralised,
+                pixel_format=pixel_format,
+            )
+        )
+    return layouts
 
 
-def _pixel_format(scanned: ScannedInstance) -> PixelFormat | None:
-    if scanned.pixel_data is None:
-        return None
+def _pixel_format(scanned: ScannedInstance, pixels: PixelData) -> PixelFormat:
     own = {}
     for tag in IMAGE_PIXEL_TAGS:
         element = scanned.delta[tag] if tag in scanned.delta else scanned.base.get(tag)
         if element is not None:
             own[tag] = element
-    return pixel_format_of(own, scanned.pixel_data.tag)
+    return pixel_format_of(own, pixels.tag)
 
 
 def encode_locations(layouts: Sequence[FileLayout]) -> bytes:

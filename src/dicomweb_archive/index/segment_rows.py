@@ -1,92 +1,89 @@
-"""Segment rows: segments with their data, zones and instances, written in bulk."""
+"""Segment rows: a segment with its data, zones and instances, written by one statement."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from dicomweb_archive.index.engine import Connection
 from dicomweb_archive.index.segments import SegmentContent
 
-# Draws the ids of new rows beforehand, because COPY returns none.
-ALLOCATE_IDS = """
-select array(select nextval('pack_id_seq') from generate_series(1, $1)),
-       array(select nextval('segment_id_seq') from generate_series(1, $2))
+# Writes packs; returns their ids in the order of the keys.
+INSERT_PACKS = """
+insert into pack (object_key, size_bytes)
+select new.object_key, new.size_bytes
+from unnest($1::text[], $2::int8[]) with ordinality as new(object_key, size_bytes, place)
+order by new.place
+returning object_key, id
+"""
+
+# Writes a segment and all that hangs on it. One statement, because each round trip costs a lone instance as much
+# as its rows. Instances go in sorted by UID: two stores of the same ones meet at the first and not, crosswise,
+# at two.
+INSERT_SEGMENT = """
+with new_segment as (
+  insert into segment (study_id, series_id, instance_count, study_facts, series_facts, terms)
+  values ($1, $2, $3, $4, $5, $6) returning id
+), new_data as (
+  insert into segment_data (segment_id, common, columns, document, locations)
+  select id, $7::jsonb, $8::jsonb, $9, $10 from new_segment
+), new_zones as (
+  insert into zone (segment_id, path_id, low, high, low_text, high_text)
+  select s.id, z.* from new_segment s,
+    unnest($11::int4[], $12::float8[], $13::float8[], $14::text[], $15::text[]) z
+)
+insert into instance
+  (segment_id, position, space_id, sop_instance_uid, pack_id, byte_offset, byte_length, digest)
+select s.id, i.position, $16, i.uid, i.pack_id, i.byte_offset, i.byte_length, i.digest
+from new_segment s,
+  unnest($17::int4[], $18::text[], $19::int8[], $20::int8[], $21::int8[], $22::bytea[])
+    as i(position, uid, pack_id, byte_offset, byte_length, digest)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRows:
-    """One segment ready to be written; `pack_ids` by position."""
-
-    id: int
-    study_id: int
-    series_id: int
-    content: SegmentContent
-    pack_ids: Sequence[int]
+async def insert_packs(connection: Connection, packs: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Write packs given by key and size; return the id of each key."""
+    keys, sizes = [key for key, _ in packs], [size for _, size in packs]
+    return dict(await connection.fetch(INSERT_PACKS, keys, sizes))
 
 
-async def allocate_ids(connection: Connection, packs: int, segments: int) -> tuple[list[int], list[int]]:
-    """Draw ids for new packs and segments."""
-    pack_ids, segment_ids = await connection.fetchrow(ALLOCATE_IDS, packs, segments)
-    return pack_ids, segment_ids
-
-
-async def insert_segments(
-    connection: Connection, segments: Sequence[SegmentRows], path_ids: Mapping[str, int], *, space_id: int
+async def insert_segment(
+    connection: Connection,
+    content: SegmentContent,
+    *,
+    space_id: int,
+    study_id: int,
+    series_id: int,
+    pack_ids: Sequence[int],
+    path_ids: Mapping[str, int],
 ) -> None:
-    """Write segments and all that hangs on them.
+    """Write a segment whose instances lie in the packs given by position.
 
     Raises:
         asyncpg.UniqueViolationError: an instance is there already; the caller decides what that means.
     """
-    await _copy_segments(connection, segments)
-    zones = [
-        (segment.id, path_ids[zone.path], zone.low, zone.high, zone.low_text, zone.high_text)
-        for segment in segments
-        for zone in segment.content.terms.zones
-    ]
-    if zones:
-        await connection.copy_records_to_table(
-            "zone", records=zones, columns=["segment_id", "path_id", "low", "high", "low_text", "high_text"]
-        )
-    await _copy_instances(connection, segments, space_id)
-
-
-async def _copy_segments(connection: Connection, segments: Sequence[SegmentRows]) -> None:
-    rows = [
-        (
-            segment.id,
-            segment.study_id,
-            segment.series_id,
-            len(segment.content.instances),
-            segment.content.study_facts,
-            segment.content.series_facts,
-            segment.content.terms.hashes,
-        )
-        for segment in segments
-    ]
-    columns = ["id", "study_id", "series_id", "instance_count", "study_facts", "series_facts", "terms"]
-    await connection.copy_records_to_table("segment", records=rows, columns=columns)
-    data = [(s.id, s.content.common, s.content.columns, s.content.document, s.content.locations) for s in segments]
-    columns = ["segment_id", "common", "columns", "document", "locations"]
-    await connection.copy_records_to_table("segment_data", records=data, columns=columns)
-
-
-async def _copy_instances(connection: Connection, segments: Sequence[SegmentRows], space_id: int) -> None:
-    rows = [
-        (
-            segment.id,
-            position,
-            space_id,
-            stored.scanned.sop_instance_uid,
-            segment.pack_ids[position],
-            stored.byte_offset,
-            stored.byte_length,
-            stored.digest,
-        )
-        for segment in segments
-        for position, stored in enumerate(segment.content.instances)
-    ]
-    # Two stores of the same instances meet at the first of them and not, crosswise, at two.
-    rows.sort(key=lambda row: row[3])
-    columns = ["segment_id", "position", "space_id", "sop_instance_uid", "pack_id", "byte_offset", "byte_length"]
-    await connection.copy_records_to_table("instance", records=rows, columns=[*columns, "digest"])
+    zones = content.terms.zones
+    order = sorted(range(len(content.instances)), key=lambda place: content.instances[place].scanned.sop_instance_uid)
+    instances = [content.instances[place] for place in order]
+    await connection.execute(
+        INSERT_SEGMENT,
+        study_id,
+        series_id,
+        len(instances),
+        content.study_facts,
+        content.series_facts,
+        content.terms.hashes,
+        content.common,
+        content.columns,
+        content.document,
+        content.locations,
+        [path_ids[zone.path] for zone in zones],
+        [zone.low for zone in zones],
+        [zone.high for zone in zones],
+        [zone.low_text for zone in zones],
+        [zone.high_text for zone in zones],
+        space_id,
+        order,
+        [stored.scanned.sop_instance_uid for stored in instances],
+        [pack_ids[place] for place in order],
+        [stored.byte_offset for stored in instances],
+        [stored.byte_length for stored in instances],
+        [stored.digest for stored in instances],
+    )

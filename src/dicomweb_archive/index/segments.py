@@ -17,7 +17,7 @@ from dicomweb_archive.index.level_rows import (
     level_attributes,
 )
 from dicomweb_archive.index.segment_document import SOP_INSTANCE_UID, Content, encode_document
-from dicomweb_archive.index.segment_locations import encode_locations, layout_of
+from dicomweb_archive.index.segment_locations import encode_locations, layouts_of
 from dicomweb_archive.index.terms import Recheck, SegmentTerms, TermCollector, step_name
 
 UNIQUE_TAGS = frozenset({SOP_INSTANCE_UID, 0x0020000D, 0x0020000E})
@@ -97,17 +97,24 @@ def split_instances(instances: Sequence[StoredInstance]) -> list[list[StoredInst
 
 def _split_by_volume(instances: Sequence[StoredInstance]) -> list[list[StoredInstance]]:
     varying = _varying_tags(instances)
+    base = {tag: len(e.json) for tag, e in instances[0].scanned.base.items() if tag in varying}
+    # At most what the base has of them, and what the instance has instead.
+    sizes = [sum(base.values()) + _delta_bytes(stored.scanned) for stored in instances]
+    if sum(sizes) <= VARYING_LIMIT:
+        return [list(instances)]
     parts: list[list[StoredInstance]] = [[]]
     volume = 0
-    for stored in instances:
-        elements = (_element(stored.scanned, tag) for tag in varying)
-        size = sum(len(element.json) for element in elements if element is not None)
+    for stored, size in zip(instances, sizes, strict=True):
         volume += size
         if volume > VARYING_LIMIT and parts[-1]:
             parts.append([])
             volume = size
         parts[-1].append(stored)
     return parts
+
+
+def _delta_bytes(scanned: ScannedInstance) -> int:
+    return sum(len(element.json) for element in scanned.delta.values() if element is not None)
 
 
 def build_segment(instances: Sequence[StoredInstance], secret: bytes) -> SegmentContent:
@@ -129,7 +136,7 @@ def build_segment(instances: Sequence[StoredInstance], secret: bytes) -> Segment
         common=orjson.dumps(builder.common).decode(),
         columns=orjson.dumps(builder.columns).decode(),
         document=encode_document(builder.lines),
-        locations=encode_locations([layout_of(stored.scanned) for stored in instances]),
+        locations=encode_locations(layouts_of([stored.scanned for stored in instances])),
         terms=builder.collector.finish(secret),
     )
 
@@ -164,7 +171,8 @@ class _Builder:
             else:
                 self._add_common(tag, element)
             return
-        column = [_element(stored.scanned, tag) for stored in self.instances]
+        shared = self._base.get(tag)
+        column = [stored.scanned.delta.get(tag, shared) for stored in self.instances]
         first = column[0]
         texts = [b"" if element is None else element.json for element in column]
         if first is not None and texts.count(first.json) == len(texts):
@@ -190,24 +198,28 @@ class _Builder:
     def _add_column(self, tag: int, column: Sequence[Element | None]) -> None:
         if tag in UNIQUE_TAGS:
             return
+        # Only a creator that varies gives instances different paths for one tag.
+        varies = self._creators_vary and bool(tag & 0x10000)
+        step = step_name(tag, self._base)
         rechecks: dict[tuple[str, bytes], Recheck | None] = {}
         for position, element in enumerate(column):
             if element is None:
                 continue
-            step = self._step(tag, position)
+            if varies:
+                step = self._step(tag, position)
             key = step, element.json
             if key not in rechecks:
                 rechecks[key] = self.collector.add(step, element)
             recheck = rechecks[key]
             if recheck is not None:
-                values = self._column(step)
-                values[position] = (values[position] or []) + recheck
-        self._settle(step_name(tag, self._base))
+                values = self.columns.get(step) or self._new_column(step)
+                known = values[position]
+                values[position] = recheck if known is None else known + recheck
+        if not varies:
+            self._settle(step)
 
-    def _column(self, step: str) -> list[Recheck | None]:
-        values = self.columns.get(step)
-        if values is None:
-            values = self.columns[step] = [self.common.pop(step, None)] * len(self.instances)
+    def _new_column(self, step: str) -> list[Recheck | None]:
+        values = self.columns[step] = [self.common.pop(step, None)] * len(self.instances)
         return values
 
     def _settle(self, step: str) -> None:
@@ -218,8 +230,6 @@ class _Builder:
             del self.columns[step]
 
     def _step(self, tag: int, position: int) -> str:
-        if not (self._creators_vary and tag & 0x10000):
-            return step_name(tag, self._base)
         creator = tag & 0xFFFF0000 | tag >> 8 & 0xFF
         element = _element(self.instances[position].scanned, creator)
         return step_name(tag, {} if element is None else {creator: element})
@@ -244,6 +254,7 @@ def _element(scanned: ScannedInstance, tag: int) -> Element | None:
 
 
 def _level_facts(scanned: ScannedInstance) -> LevelFacts:
-    elements = {tag: _element(scanned, tag) for tag in _LEVEL_TAGS}
+    here = _LEVEL_TAGS & (scanned.base.keys() | scanned.delta.keys())
+    elements = {tag: _element(scanned, tag) for tag in here}
     texts: Mapping[int, bytes] = {tag: e.json for tag, e in elements.items() if e is not None}
     return LevelFacts(study=level_attributes(texts, STUDY_ROW_TAGS), series=level_attributes(texts, SERIES_ROW_TAGS))

@@ -1,15 +1,17 @@
 """Study and series rows: found, or made by whoever stores into them first."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dicomweb_archive.index.engine import Connection
 from dicomweb_archive.index.level_rows import series_columns, study_columns
 from dicomweb_archive.index.segments import SegmentContent
 
-# Finds the studies of a request in one space.
-FIND_STUDIES = """
-select study_instance_uid, id from study where space_id = $1 and study_instance_uid = any($2::text[])
+# Finds the studies of a request in one space, and the series of them that it names.
+FIND_ROWS = """
+select st.study_instance_uid, st.id as study_id, se.series_instance_uid, se.id as series_id
+from study st left join series se on se.study_id = st.id and se.series_instance_uid = any($3::text[])
+where st.space_id = $1 and st.study_instance_uid = any($2::text[])
 """
 
 # Makes a study; nothing is returned when somebody else made it meanwhile.
@@ -19,13 +21,6 @@ insert into study (space_id, collection_id, study_instance_uid, attributes, fact
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0)
 on conflict (space_id, study_instance_uid) do nothing
 returning id
-"""
-
-# Finds the series of a request by study.
-FIND_SERIES = """
-select s.study_id, s.series_instance_uid, s.id
-from unnest($1::int8[], $2::text[]) as wanted(study_id, series_instance_uid)
-join series s using (study_id, series_instance_uid)
 """
 
 # Makes a series; nothing is returned when somebody else made it meanwhile.
@@ -71,33 +66,48 @@ async def find_or_insert_series(
     for content in contents:
         first.setdefault(series_key(content), content)
     keys = sorted(first, key=lambda key: (key.study_instance_uid, key.series_instance_uid))
-    by_study = {key.study_instance_uid: first[key] for key in reversed(keys)}
-    study_ids = await _find_or_insert_studies(connection, by_study, space_id, collection_id)
-    rows = await _find_series(connection, keys, study_ids)
+    studies, series = await _find(connection, space_id, keys)
+    for uid, content in sorted({key.study_instance_uid: first[key] for key in reversed(keys)}.items()):
+        while uid not in studies:
+            new_id = await _insert_study(connection, space_id, collection_id, uid, content)
+            if new_id is None:
+                # Somebody else has made it meanwhile.
+                found, more = await _find(connection, space_id, keys)
+                studies.update(found)
+                series.update(more)
+            else:
+                studies[uid] = new_id
     for key in keys:
-        while key not in rows:
-            content = first[key]
-            study_id = study_ids[key.study_instance_uid]
-            new_id = await _insert_series(connection, study_id, key.series_instance_uid, content)
+        while key not in series:
+            study_id = studies[key.study_instance_uid]
+            new_id = await _insert_series(connection, study_id, key.series_instance_uid, first[key])
             if new_id is None:
-                rows.update(await _find_series(connection, [key], study_ids))
+                series.update((await _find(connection, space_id, [key]))[1])
             else:
-                rows[key] = SeriesRow(new_id, study_id, is_new=True)
-    return rows
+                series[key] = SeriesRow(new_id, study_id, is_new=True)
+    return series
 
 
-async def _find_or_insert_studies(
-    connection: Connection, first: Mapping[str, SegmentContent], space_id: int, collection_id: int
-) -> dict[str, int]:
-    ids: dict[str, int] = dict(await connection.fetch(FIND_STUDIES, space_id, list(first)))
-    for uid in sorted(first):
-        while uid not in ids:
-            new_id = await _insert_study(connection, space_id, collection_id, uid, first[uid])
-            if new_id is None:
-                ids.update(await connection.fetch(FIND_STUDIES, space_id, [uid]))
-            else:
-                ids[uid] = new_id
-    return ids
+async def _find(
+    connection: Connection, space_id: int, keys: Sequence[SeriesKey]
+) -> tuple[dict[str, int], dict[SeriesKey, SeriesRow]]:
+    """Return the ids of studies, and the rows of series, that are there."""
+    rows = await connection.fetch(
+        FIND_ROWS,
+        space_id,
+        [key.study_instance_uid for key in keys],
+        [key.series_instance_uid for key in keys],
+    )
+    wanted = frozenset(keys)
+    series = {
+        SeriesKey(row["study_instance_uid"], row["series_instance_uid"]): SeriesRow(
+            row["series_id"], row["study_id"], is_new=False
+        )
+        for row in rows
+        if row["series_id"] is not None
+    }
+    studies = {row["study_instance_uid"]: row["study_id"] for row in rows}
+    return studies, {key: row for key, row in series.items() if key in wanted}
 
 
 async def _insert_study(
@@ -120,19 +130,6 @@ async def _insert_study(
         columns.referring_physician_name,
     )
     return new_id
-
-
-async def _find_series(
-    connection: Connection, keys: Iterable[SeriesKey], study_ids: Mapping[str, int]
-) -> dict[SeriesKey, SeriesRow]:
-    keys = list(keys)
-    uid_of = {study_ids[key.study_instance_uid]: key.study_instance_uid for key in keys}
-    found = await connection.fetch(
-        FIND_SERIES,
-        [study_ids[key.study_instance_uid] for key in keys],
-        [key.series_instance_uid for key in keys],
-    )
-    return {SeriesKey(uid_of[study_id], uid): SeriesRow(id_, study_id, is_new=False) for study_id, uid, id_ in found}
 
 
 async def _insert_series(connection: Connection, study_id: int, uid: str, content: SegmentContent) -> int | None:

@@ -5,12 +5,12 @@ A term says that some instance of the segment has this value at this path. Paths
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
-from dicomweb_archive.dicom.instance import Attributes, Element, Value
+from dicomweb_archive.dicom.instance import Attributes, Element
 from dicomweb_archive.dicom.matching import MatchValue, normalise
 from dicomweb_archive.dicom.query import PathStep
 
@@ -30,6 +30,8 @@ SEQUENCE_LIMIT = 64 * 1024
 """Sequences whose JSON is longer than this are left out of the re-check form (bytes)."""
 
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+# Only short values are remembered between segments, so that the memory for it is bounded.
+_SHORT = 64
 _EMPTY_JSON_BYTES = len(b'{"vr":"XX"}')
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -70,6 +72,20 @@ class SegmentTerms:
     paths: dict[str, str]
 
 
+@lru_cache(maxsize=1 << 16)
+def _short_term_hash(secret: bytes, path: str, text: str) -> int:
+    return term_hash(secret, path, text)
+
+
+@lru_cache(maxsize=1 << 15)
+def _short_match_values(vr: str, value: str | float) -> tuple[MatchValue, ...]:
+    return _match_values(vr, value)
+
+
+def _match_values(vr: str, value: str | float) -> tuple[MatchValue, ...]:
+    return tuple(match for match in normalise(vr, value) if match.text)
+
+
 def term_hash(secret: bytes, path: str, text: str) -> int:
     """Hash one value of one path to a signed 64-bit term.
 
@@ -103,8 +119,6 @@ class TermCollector:
     def __init__(self) -> None:
         self._distinct: dict[str, dict[str, float | None]] = {}
         self._vrs: dict[str, str] = {}
-        # The same value comes back in many instances and items; a look-up costs a twentieth of normalising.
-        self._normalised: dict[tuple[str, Value], tuple[MatchValue, ...]] = {}
 
     def add(self, path: str, element: Element) -> Recheck | None:
         """Collect an element and all below it.
@@ -122,13 +136,18 @@ class TermCollector:
         distinct = self._distinct_of(path, element.vr)
         recheck: Recheck = []
         found = False
-        for match in self._match_values(element.vr, element.values):
-            found = True
-            distinct[match.text] = match.number
-            if match.number is not None and math.isfinite(match.number):
-                recheck.append(match.number)
-            elif len(match.text) <= TEXT_LIMIT:
-                recheck.append(match.text)
+        for value in element.values:
+            if value is None or not isinstance(value, str | int | float):
+                continue
+            # The same values come back in most instances; a look-up costs a tenth of normalising.
+            is_short = not isinstance(value, str) or len(value) <= _SHORT
+            for text, number in (_short_match_values if is_short else _match_values)(element.vr, value):
+                found = True
+                distinct[text] = number
+                if number is not None and math.isfinite(number):
+                    recheck.append(number)
+                elif len(text) <= TEXT_LIMIT:
+                    recheck.append(text)
         if not found:
             distinct[""] = None
         return recheck
@@ -145,7 +164,7 @@ class TermCollector:
                 break
             result.paths[path] = self._vrs[path]
             for text, number in distinct.items():
-                term = term_hash(secret, path, text)
+                term = (_short_term_hash if len(text) <= _SHORT else term_hash)(secret, path, text)
                 result.hashes.append(term)
                 result.dictionary.append(TermRow(term, path, text[:TEXT_LIMIT], number))
         result.zones[:] = [zone for zone in result.zones if zone.path in result.paths]
@@ -159,16 +178,6 @@ class TermCollector:
             distinct = self._distinct[path] = {}
             self._vrs[path] = vr
         return distinct
-
-    def _match_values(self, vr: str, values: Iterable[Value]) -> Iterable[MatchValue]:
-        known = self._normalised
-        for value in values:
-            if value is None or not isinstance(value, str | int | float):
-                continue
-            matches = known.get((vr, value))
-            if matches is None:
-                matches = known[vr, value] = tuple(m for m in normalise(vr, value) if m.text)
-            yield from matches
 
     def _add_sequence(self, path: str, element: Element) -> Recheck | None:
         items: Recheck = []

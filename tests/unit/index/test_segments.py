@@ -10,7 +10,7 @@ from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.index.restored import restore_instances
 from dicomweb_archive.index.segment_document import decode_document
-from dicomweb_archive.index.segment_locations import decode_locations, layout_of
+from dicomweb_archive.index.segment_locations import decode_locations, layouts_of
 from dicomweb_archive.index.segments import (
     FACTS_LIMIT,
     VARYING_LIMIT,
@@ -124,7 +124,7 @@ def test_locations_come_back_as_scanned():
     files = [*ct_series(1), encapsulated([b"ab", b"cdef"]), encapsulated([b"ab", b"cd"], extended=True)]
     scanned = [scan(data) for data in files]
     content = build_segment(in_pack(sharing_base(scanned)), SECRET)
-    assert decode_locations(content.locations) == [layout_of(instance) for instance in scanned]
+    assert decode_locations(content.locations) == layouts_of(scanned)
 
 
 def restored(stored: list[StoredInstance]) -> list[StoredInstance]:

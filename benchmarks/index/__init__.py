@@ -1,0 +1,1 @@
+"""Index: what registering, locating and answering with metadata cost, beside bare limits of the same run."""
