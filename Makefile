@@ -53,7 +53,7 @@ bench: setup ## Run the benchmarks (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks
 
 openapi: setup ## Write openapi/openapi.json anew
-	@$(BIN)/python -m dicomweb_archive.web.openapi > openapi/openapi.json
+	@$(BIN)/python -m dicomweb_archive.web.openapi openapi/openapi.json
 
 lock: setup ## Resolve the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

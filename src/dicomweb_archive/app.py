@@ -21,6 +21,7 @@ from dicomweb_archive.services.access import AccessPolicy
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.store import StoreLimits, StoreService
@@ -29,7 +30,7 @@ from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.web import errors, middleware, openapi
 from dicomweb_archive.web.dependencies import BodyLimits, Services
-from dicomweb_archive.web.routers import delete, retrieve, search, store, system
+from dicomweb_archive.web.routers import delete, rendered, retrieve, search, store, system
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.resources import ServiceRoot
 from dicomweb_archive.wire.search_parameters import SearchLimits
@@ -46,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     # Many requests a second first: routes are tried in order.
-    for router in (retrieve, search, store, delete):
+    for router in (retrieve, rendered, search, store, delete):
         app.router.routes.extend(router.routes)
     app.include_router(system.router)
     openapi.install(app)
@@ -133,6 +134,7 @@ def _build_services(
         store=StoreService(Register(database), objects, store_limits),
         search=SearchService(SearchIndex(database)),
         retrieve=RetrieveService(instances, MetadataIndex(database), objects, decoding),
+        rendered=RenderService(instances, objects, decoding),
         delete=DeleteService(Removal(database, instances), objects),
         body_limits=BodyLimits(
             idle_timeout_seconds=settings.body_idle_timeout_seconds,

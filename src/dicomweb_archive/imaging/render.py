@@ -6,11 +6,13 @@ resource asks for: the frame's own window of a multi-frame image, region, viewpo
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import (
     apply_color_lut,
     apply_modality_lut,
@@ -20,12 +22,34 @@ from pydicom.pixels.processing import (
 )
 
 from dicomweb_archive.errors import InvalidParameterError, UndecodableError
+from dicomweb_archive.imaging.decode import decode_frame
+from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
 
 Pixels = npt.NDArray[np.integer | np.floating]
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 _FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 RENDERED_MEDIA_TYPES = tuple(_FORMATS)
+_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_FLOATS: dict[int, np.dtype[Any]] = {0x7FE00008: np.dtype("<f4"), 0x7FE00009: np.dtype("<f8")}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFrame:
+    """One frame as it lies in an instance, and what is needed to decode it.
+
+    Attributes:
+        data: the joined fragments of a compressed frame, or native little endian pixels.
+        transfer_syntax_uid: of `data`; `None` when they are native.
+        tag: of the pixel data element.
+        number: from 1.
+    """
+
+    data: bytes
+    transfer_syntax_uid: str | None
+    pixels: PixelFormat
+    tag: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +69,39 @@ class Picture:
     size: tuple[int, int] | None = None
     region: tuple[float, float, float | None, float | None] = (0, 0, None, None)
     quality: int | None = None
+
+
+def render_stored(head: bytes, frame: StoredFrame, picture: Picture) -> bytes:
+    """Render a stored frame; `head` is its Part 10 file up to the pixel data (PS3.18 10.4.1.1.3).
+
+    Raises:
+        InvalidParameterError: the region lies outside of the image.
+        UndecodableError: the frame cannot be decoded or makes no picture.
+    """
+    image = dcmread(io.BytesIO(head), stop_before_pixels=True)
+    return render(_decoded(frame), image, picture, frame=frame.number)
+
+
+def _decoded(frame: StoredFrame) -> Pixels:
+    pixels = check_pixel_format(frame.pixels)
+    data = frame.data
+    if frame.tag in _FLOATS:
+        floats: Pixels = np.frombuffer(data, _FLOATS[frame.tag])
+        return floats.reshape(pixels.rows, pixels.columns)
+    if frame.transfer_syntax_uid is not None:
+        data, photometric_interpretation = decode_frame(data, frame.transfer_syntax_uid, pixels)
+        pixels = pixels._replace(photometric_interpretation=photometric_interpretation, planar_configuration=0)
+    options: dict[str, Any] = pixels._replace(number_of_frames=1)._asdict()
+    options |= {"as_rgb": True, "pixel_keyword": "PixelData", "pixel_vr": "OW"}
+    if pixels.samples_per_pixel == 1:
+        del options["planar_configuration"]
+    try:
+        # What is native by now still has its planes, its colour space and its single bits to be sorted out.
+        array, _ = get_decoder(_EXPLICIT_VR_LITTLE_ENDIAN).as_array(data, index=0, **options)
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        message = "the attributes of this image do not allow it to be rendered"
+        raise UndecodableError(message) from error
+    return array
 
 
 def render(pixels: Pixels, image: Dataset, picture: Picture, *, frame: int = 1) -> bytes:

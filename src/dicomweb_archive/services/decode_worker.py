@@ -19,6 +19,7 @@ import orjson
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.imaging.decode import decode_frame
 from dicomweb_archive.imaging.pixel_format import PixelFormat
+from dicomweb_archive.imaging.render import Picture, StoredFrame, render_stored
 from dicomweb_archive.imaging.transcode import to_explicit_little_endian
 
 HEAD = struct.Struct(">IQ")
@@ -38,9 +39,22 @@ def _transcode(arguments: dict[str, Any], payload: bytes) -> _Answer:
     return {}, to_explicit_little_endian(payload)
 
 
+def _render(arguments: dict[str, Any], payload: bytes) -> _Answer:
+    head, data = payload[: arguments["head_bytes"]], payload[arguments["head_bytes"] :]
+    frame = StoredFrame(
+        data,
+        arguments["transfer_syntax"],
+        PixelFormat(*arguments["pixels"]),
+        arguments["tag"],
+        arguments["number"],
+    )
+    return {}, render_stored(head, frame, Picture(**arguments["picture"]))
+
+
 JOBS: dict[str, Callable[[dict[str, Any], bytes], _Answer]] = {
     "decode_frame": _decode_frame,
     "transcode": _transcode,
+    "render": _render,
 }
 """What a worker can do: (arguments, payload) -> (results, payload)."""
 

@@ -10,7 +10,7 @@ from functools import partial
 from dicomweb_archive.dicom.instance import BulkValue, PixelData
 from dicomweb_archive.errors import DamagedObjectError, NotFoundError, UndecodableError
 from dicomweb_archive.imaging.decode import DECODABLE_SYNTAXES
-from dicomweb_archive.imaging.encapsulated_frames import Ranges, fragments_of_frames
+from dicomweb_archive.imaging.frames import fragment_bounds
 from dicomweb_archive.imaging.native import (
     cut_native_frame,
     frame_is_plain,
@@ -68,15 +68,15 @@ def span_of(location: InstanceLocation, offset: int = 0, length: int | None = No
     return Span(location.object_key, location.byte_offset + offset, size)
 
 
-def frame_ranges(location: InstanceLocation, numbers: Sequence[int]) -> list[Ranges]:
-    """Find the stored fragments of encapsulated frames, counted from 1.
+def frame_ranges(location: InstanceLocation, numbers: Sequence[int]) -> list[tuple[tuple[int, int], ...]]:
+    """Find the stored fragments, as (offset in the file, length), of encapsulated frames, counted from 1.
 
     Raises:
         UndecodableError: they cannot be told apart.
     """
     stored, pixels = pixels_of(location)
-    frames = fragments_of_frames(stored, pixels.number_of_frames)
-    return [frames[number - 1] for number in numbers]
+    bounds = fragment_bounds(stored, pixels.number_of_frames)
+    return [stored.fragments[bounds[number - 1] : bounds[number]] for number in numbers]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ _PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "description": "Frame numbers from 1 on, separated by commas.",
         "schema": {"type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$"},
     },
+    "frame": {"description": "Frame number, from 1.", "schema": {"type": "integer", "minimum": 1}},
     "path": {
         "description": "The element, as its BulkDataURI in the metadata has it.",
         "schema": {"type": "string"},
@@ -72,6 +73,23 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
     },
     {"name": "limit", "description": "Size of the page.", "schema": {"type": "integer", "minimum": 0}},
     {"name": "offset", "description": "Results to skip.", "schema": {"type": "integer", "minimum": 0}},
+)
+_RENDERING_PARAMETERS: Sequence[Mapping[str, Any]] = (
+    {
+        "name": "window",
+        "description": "`center,width,function` with function linear, linear-exact or sigmoid.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "viewport",
+        "description": "`vw,vh` or `vw,vh,sx,sy,sw,sh`; negative sw or sh flip.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "quality",
+        "description": "Of JPEG.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100},
+    },
 )
 _ACCEPT = {
     "name": "accept",
@@ -108,6 +126,13 @@ def _retrieve(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, 
     problems = (400, 401, 404, 406, 410, 503)
     operation = _operation("retrieve", name, summary, success={200: content}, problems=problems)
     operation["parameters"] = [_ACCEPT]
+    return operation
+
+
+def _rendered(name: str, summary: str) -> dict[str, Any]:
+    pictures = {"image/jpeg": _BYTES, "image/png": _BYTES, "image/gif": _BYTES}
+    operation = _retrieve(name, summary, pictures)
+    operation["parameters"] = [{"in": "query", **parameter} for parameter in _RENDERING_PARAMETERS] + [_ACCEPT]
     return operation
 
 
@@ -164,6 +189,12 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
         },
         f"{_INSTANCE}/frames/{{frames}}": {
             "get": _retrieve("retrieve_frames", "Retrieve frames of an instance.", octets)
+        },
+        f"{_INSTANCE}/rendered": {
+            "get": _rendered("retrieve_rendered_instance", "Retrieve the first frame of an instance as a picture.")
+        },
+        f"{_INSTANCE}/frames/{{frame}}/rendered": {
+            "get": _rendered("retrieve_rendered_frame", "Retrieve a frame as a picture (PS3.18 10.4.1.1.3).")
         },
         f"{_INSTANCE}/bulkdata/{{path}}": {
             "get": _retrieve("retrieve_bulkdata", "Retrieve a bulk value that metadata refer to.", octets)
