@@ -102,7 +102,7 @@ def frame_spans(attributes: Attributes, pixel_data: PixelData, frames: Sequence[
     if not pixel_data.encapsulated:
         layout = pixel_layout(attributes)
         return [_native_span(layout, pixel_data, number - 1) for number in frames]
-    bounds = _fragment_bounds(pixel_data, count)
+    bounds = fragment_bounds(pixel_data, count)
     return [FrameSpan(pixel_data.fragments[bounds[n - 1] : bounds[n]]) for n in frames]
 
 
@@ -116,8 +116,12 @@ def _native_span(layout: PixelLayout, pixel_data: PixelData, index: int) -> Fram
     return FrameSpan(((pixel_data.offset + first_byte, length),), first_bit, bits)
 
 
-def _fragment_bounds(pixel_data: PixelData, count: int) -> Sequence[int]:
-    """Return the fragment that each frame begins with, and the end: `count` + 1 ascending numbers."""
+def fragment_bounds(pixel_data: PixelData, count: int) -> Sequence[int]:
+    """Return the index of the fragment that each of `count` frames begins with, and of the end: ascending.
+
+    Raises:
+        UndecodableError: table and fragments do not tell the frames apart.
+    """
     fragments = pixel_data.fragments
     if count == 1:
         # The fragments of a single frame all belong to it, whatever a table says.

@@ -5,6 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import NamedTuple
 
 from dicomweb_archive.errors import DamagedObjectError
@@ -65,10 +66,20 @@ async def stream_spans(
         ObjectNotFoundError, DamagedObjectError: while streaming, when `check_spans` was not asked before or the
             object changed since; the consumer has then seen only a part and must not end its answer cleanly.
     """
+    plan = _plan(spans, span_bytes)
+    begun = list(islice(plan, 2))
+    if len(begun) == 1:
+        # A frame or a small instance: no read runs ahead, so no task is needed.
+        (read,) = begun
+        async with await store.open(read.key) as reader:
+            data = await reader.read(read.offset, read.end - read.offset)
+        for piece in _cut(read, data):
+            yield piece
+        return
     waiting: deque[tuple[_Read, asyncio.Task[bytes]]] = deque()
     async with _open_readers(store, read_ahead + 2) as readers:
         try:
-            for read in _plan(spans, span_bytes):
+            for read in chain(begun, plan):
                 reader = await readers.get(read.key)
                 job = asyncio.create_task(reader.read(read.offset, read.end - read.offset))
                 waiting.append((read, job))

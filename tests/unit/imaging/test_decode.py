@@ -12,7 +12,7 @@ from tests.pydicom_files import bundled, bundled_names, read
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.errors import InvalidInstanceError, UndecodableError
 from dicomweb_archive.imaging.decode import DECODABLE_SYNTAXES, DEFLATED_IMAGE_FRAME, decode_frame
-from dicomweb_archive.imaging.encapsulated_frames import fragments_of_frames
+from dicomweb_archive.imaging.frames import frame_spans
 from dicomweb_archive.imaging.pixel_format import PixelFormat, pixel_format_of
 
 # No free codec for 12-bit JPEG; broken on purpose; pydicom fails to correct the sign of the last one in place.
@@ -44,8 +44,8 @@ def test_every_frame_is_what_pydicom_decodes(name: str) -> None:
         dataset = read(data)
         whole = dataset.pixel_array
         expected = whole.astype(whole.dtype.newbyteorder("<")).tobytes()
-        frames = fragments_of_frames(scanned.pixel_data, pixels.number_of_frames)
-        stored = [b"".join(data[offset : offset + length] for offset, length in ranges) for ranges in frames]
+        frames = frame_spans(scanned.attributes(), scanned.pixel_data, range(1, pixels.number_of_frames + 1))
+        stored = [b"".join(data[offset : offset + length] for offset, length in frame.pieces) for frame in frames]
         theirs = generate_frames(dataset.PixelData, number_of_frames=pixels.number_of_frames)
         assert stored == list(theirs)[: len(stored)]
         decoded = [decode_frame(frame, scanned.transfer_syntax_uid, pixels) for frame in stored]
