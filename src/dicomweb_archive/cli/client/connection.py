@@ -40,12 +40,14 @@ class Server:
 
     Attributes:
         key: sent as `Authorization: Bearer KEY`.
+        auth: user name and password for basic authentication.
         timeout_seconds: longest silence; a large store may take long to be acknowledged.
         transport: where requests go instead of the network, in tests.
     """
 
     root: str
     key: str | None = None
+    auth: tuple[str, str] | None = None
     headers: tuple[tuple[str, str], ...] = ()
     timeout_seconds: float = 120.0
     transport: httpx.AsyncBaseTransport | None = None
@@ -61,6 +63,7 @@ class Server:
         options: dict[str, Any] = {} if self.transport is None else {"transport": self.transport}
         return httpx.AsyncClient(
             headers=headers,
+            auth=self.auth,
             timeout=httpx.Timeout(self.timeout_seconds, connect=10.0, pool=None),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # A proxy of the environment cannot reach this machine's own loopback address.

@@ -5,6 +5,7 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 import click
+import httpx
 
 from dicomweb_archive.cli.client.connection import Server
 
@@ -73,14 +74,22 @@ def _options(name: str) -> list[Callable[[F], F]]:
 
 
 def server_of(root: str, key: str | None, headers: tuple[tuple[str, str], ...], timeout_seconds: float) -> Server:
-    """Make the server that the options describe."""
-    return Server(root, key=key, headers=headers, timeout_seconds=timeout_seconds)
+    """Make the server that the options describe; credentials leave the URL, which is printed in messages."""
+    url = httpx.URL(root)
+    auth = (url.username, url.password) if url.userinfo else None
+    clean = str(url.copy_with(userinfo=b"")).rstrip("/")
+    return Server(clean, key=key, auth=auth, headers=headers, timeout_seconds=timeout_seconds)
 
 
 def _root(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if not value.startswith(("http://", "https://")):
         message = "must begin with http:// or https://"
         raise click.BadParameter(message)
+    try:
+        httpx.URL(value)
+    except httpx.InvalidURL as error:
+        message = "is not a URL"
+        raise click.BadParameter(message) from error
     return value.rstrip("/")
 
 
