@@ -192,9 +192,10 @@ def random_matching(chance: random.Random, at: AttributePath, value: str | float
         return Range(*chance.choice([(low, high), (low, None), (None, high)]))
     if at.vr == "UI":
         return chance.choice([UidList((text,)), UidList((text, "1.2.3", f"{ROOT}.1")), SingleValue(text)])
-    if at.vr in ("PN", "LO", "SH", "CS", "LT") and chance.random() < 0.5:
+    # Patterns see the first 512 characters of a value only.
+    if at.vr in ("PN", "LO", "SH", "CS", "LT") and len(text) < 512 and chance.random() < 0.5:
         part = text.split("=")[0] or "x"
-        cut = chance.randrange(len(part)) if len(part) < 20 else 5
+        cut = chance.randrange(len(part))
         pattern = chance.choice(
             [
                 part[:cut] + "*",

@@ -77,7 +77,7 @@ def wanted_attributes(query: SearchQuery) -> Wanted:
     table = [attribute for level in answered for attribute in _RETURN[level]]
     steps = [key.path.steps[0] for key in query.keys] + [path.steps[0] for path in query.include]
     steps += [pair_path.steps[0] for pair in query.combined for pair_path in (pair.date, pair.time)]
-    plain = {step.tag for step in steps if step.private_creator is None and level_of(step.tag) in levels}
+    plain = {step.tag for step in steps if step.private_creator is None and _is_known(step.tag, levels)}
     tags = {attribute.tag for attribute in table} | {_UNIQUE[level] for level in levels} | plain
     return Wanted(
         tags=frozenset(b"%08X" % tag for tag in tags),
@@ -85,6 +85,10 @@ def wanted_attributes(query: SearchQuery) -> Wanted:
         private=tuple(step for step in steps if step.private_creator is not None),
         everything=query.include_all,
     )
+
+
+def _is_known(tag: int, levels: Sequence[Level]) -> bool:
+    return level_of(tag) in levels or b"%08X" % tag == _AVAILABILITY
 
 
 def _empty(tag: int) -> bytes:

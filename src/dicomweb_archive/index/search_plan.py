@@ -33,6 +33,7 @@ from dicomweb_archive.errors import InvalidMatchError
 DAY_SECONDS = 86_400
 
 SOP_INSTANCE_UID = 0x00080018
+INSTANCE_AVAILABILITY = 0x00080056
 
 
 class Kind(StrEnum):
@@ -265,6 +266,9 @@ class _Planner:
             self._series += self._column_tests(*SERIES_COLUMNS[tag], key)
         elif plain and tag == SOP_INSTANCE_UID:
             self._add_sop_instance_uids(key)
+        elif plain and tag == INSTANCE_AVAILABILITY and isinstance(key.matching, SingleValue):
+            # Whatever the archive holds can be had at once.
+            self._impossible |= key.matching.text.strip() != "ONLINE"
         else:
             self._add_index_key(key)
 
@@ -283,7 +287,7 @@ class _Planner:
                 return [_pattern_test(column, form, like_pattern(wildcard_text(key.path.vr, pattern)))]
             case Range(low, high) if form is ColumnForm.NUMBER:
                 # A missing date is stored as -1 and is in no range.
-                return [ColumnTest(column, Kind.BETWEEN, (0.0 if low is None else low, _above(high)))]
+                return [ColumnTest(column, Kind.BETWEEN, (max(0.0, low or 0.0), _above(high)))]
             case _:
                 raise InvalidMatchError(_name(key.path), accepted="a single value or a range where it has one")
 
