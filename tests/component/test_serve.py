@@ -1,0 +1,245 @@
+"""`serve`: one supervisor that owns database and workers, and leaves nothing running however it ends."""
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.database import TestServer, open_folder
+
+# A start makes a database and imports the application twice, on a machine that runs other tests too.
+PATIENCE_SECONDS = 60
+
+
+@dataclass
+class RunningArchive:
+    """A supervisor in a process of its own."""
+
+    process: subprocess.Popen[str]
+    port: int
+    announcement: str
+    log: Path
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def workers(self) -> list[psutil.Process]:
+        return [child for child in self.children() if "dicomweb_archive.cli.worker" in " ".join(child.cmdline())]
+
+    def postgres(self) -> psutil.Process:
+        direct = psutil.Process(self.process.pid).children()
+        (found,) = (child for child in direct if child.name() == "postgres")
+        return found
+
+    def status_of(self, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def is_ready(self) -> bool:
+        try:
+            return self.status_of("/health/ready") == 200
+        except OSError:
+            return False
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def are_gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
+
+
+Start = Callable[..., RunningArchive]
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """Start an archive on a free port; whatever a failed test leaves is killed."""
+    started: list[RunningArchive] = []
+
+    def run(**settings: str) -> RunningArchive:
+        log = folder / f"log-{len(started)}"
+        with log.open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dicomweb_archive", "serve", "--port", "0", "--data-dir", str(folder / "data")],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                cwd=folder,
+                env=environment(**settings),
+            )
+        archive = RunningArchive(process, 0, "", log)
+        started.append(archive)
+        assert process.stdout is not None
+        while "Stop with Ctrl-C" not in archive.announcement:
+            line = process.stdout.readline()
+            assert line, f"the archive did not start:\n{log.read_text()}"
+            archive.announcement += line
+        port = re.search(r"http://127\.0\.0\.1:(\d+)/dicom-web", archive.announcement)
+        assert port is not None
+        archive.port = int(port[1])
+        return archive
+
+    yield run
+    for archive in started:
+        if archive.process.poll() is None:
+            children = archive.children()
+            archive.process.kill()
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+        archive.process.wait()
+        assert archive.process.stdout is not None
+        archive.process.stdout.close()
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DICOMWEB_ARCHIVE_")}
+    given = {f"DICOMWEB_ARCHIVE_{name.upper()}": value for name, value in settings.items()}
+    return {"DICOMWEB_ARCHIVE_FREE_SPACE_WATERMARK_BYTES": "0", **kept, **given}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_a_signal_ends_workers_and_database_cleanly(start: Start, folder: Path, number: signal.Signals) -> None:
+    archive = start()
+    assert archive.status_of("/health/live") == 200
+    wait_until(archive.is_ready)
+    everything = archive.children()
+    assert len(archive.workers()) == 2
+    archive.process.send_signal(number)
+    assert archive.process.wait(PATIENCE_SECONDS) == 0
+    assert are_gone(everything)
+    assert "database system is shut down" in (folder / "data" / "postgres.log").read_text()
+
+
+def test_the_announcement_says_what_to_do_next(start: Start) -> None:
+    archive = start(workers="1")
+    root = f"http://127.0.0.1:{archive.port}"
+    assert f"{root}/dicom-web\n" in archive.announcement
+    assert f"{root}/docs\n" in archive.announcement
+    assert f"python -m dicomweb_archive store FOLDER --to {root}/dicom-web" in archive.announcement
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the database ends with the next start")
+def test_nothing_is_left_of_a_supervisor_that_was_killed(start: Start) -> None:
+    archive = start()
+    everything = archive.children()
+    assert len(everything) > 3
+    archive.process.kill()
+    archive.process.wait()
+    wait_until(lambda: are_gone(everything))
+    # What was committed is there, and nothing has to be cleared away by hand.
+    again = start(workers="1")
+    wait_until(again.is_ready)
+
+
+def test_a_worker_that_dies_is_replaced_while_the_other_serves(start: Start) -> None:
+    archive = start()
+    wait_until(archive.is_ready)
+    killed = archive.workers()[0]
+    killed.kill()
+    wait_until(lambda: are_gone([killed]))
+    assert archive.status_of("/health/live") == 200
+    wait_until(lambda: len(archive.workers()) == 2)
+    assert killed.pid not in {worker.pid for worker in archive.workers()}
+
+
+def test_a_database_that_dies_is_started_again(start: Start) -> None:
+    archive = start(workers="1")
+    wait_until(archive.is_ready)
+    killed = archive.postgres()
+    killed.kill()
+    wait_until(lambda: are_gone([killed]))
+    wait_until(archive.is_ready)
+
+
+def test_a_database_of_the_operator_is_used_and_left_running(
+    start: Start, folder: Path, database_server: TestServer
+) -> None:
+    archive = start(workers="1", database_url=database_server.url_of("migrated"))
+    wait_until(archive.is_ready)
+    assert not (folder / "data" / "postgres").exists()
+    assert [child.name() for child in archive.children() if child.name() == "postgres"] == []
+    archive.process.terminate()
+    assert archive.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_metrics_of_both_workers_are_gathered_and_their_folder_removed(start: Start) -> None:
+    archive = start()
+    assert archive.status_of("/metrics") == 200
+    (metrics,) = {worker.environ()["PROMETHEUS_MULTIPROC_DIR"] for worker in archive.workers()}
+    assert Path(metrics).is_dir()
+    archive.process.terminate()
+    assert archive.process.wait(PATIENCE_SECONDS) == 0
+    assert not Path(metrics).exists()
+
+
+def run_to_end(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dicomweb_archive", "serve", "--data-dir", str(folder / "data"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=environment(**settings),
+        timeout=PATIENCE_SECONDS,
+    )
+
+
+def test_a_busy_port_is_named_before_anything_is_started(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_to_end(folder, "--port", str(port))
+    assert done.returncode == 1
+    assert f"Cannot listen on 127.0.0.1 port {port}" in done.stderr
+    assert "--port" in done.stderr
+    assert not (folder / "data").exists()
+
+
+def test_a_setting_that_does_not_fit_is_named_without_its_value(folder: Path) -> None:
+    done = run_to_end(folder, port="a secret")
+    assert done.returncode == 1
+    assert "DICOMWEB_ARCHIVE_PORT" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_database_that_cannot_be_reached_ends_the_start_with_a_message(folder: Path) -> None:
+    done = run_to_end(folder, "--port", "0", database_url="postgresql://archive:secret@127.0.0.1:1/archive")
+    assert done.returncode == 1
+    assert "database cannot be reached" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_workers_that_cannot_start_end_the_archive_and_its_database(folder: Path) -> None:
+    # The folder of the object store is a file.
+    (folder / "objects").write_text("")
+    done = run_to_end(folder, "--port", "0", "--workers", "1", object_store_url=f"file://{folder}/objects")
+    assert done.returncode == 1
+    assert "end as soon as they start" in done.stderr
+    assert "database system is shut down" in (folder / "data" / "postgres.log").read_text()
