@@ -22,6 +22,9 @@ SEND_TIMEOUT_SECONDS = 600.0
 
 RATE_GRACE_SECONDS = 30.0
 
+_PROOF_BYTES = 4096
+"""More than the head of a part, so that some of the data have been had."""
+
 
 class ClientVanishedError(Exception):
     """The connection was closed before the request was complete; nobody is there to be answered."""
@@ -119,21 +122,34 @@ class ByteStreamResponse(Response):
                 await send(self._head())
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            # The first piece comes before the head: what fails at once can still be answered as an error.
-            first = await anext(self.source, b"")
-            await self._send_while_wanted(first, receive, send)
+            first, ended = await self._first_pieces()
+            await self._send_while_wanted(first, ended, receive, send)
         finally:
             await _close(self.source)
 
     def _head(self) -> Message:
         return {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
 
-    async def _send_while_wanted(self, first: Buffer, receive: Receive, send: Send) -> None:
+    async def _first_pieces(self) -> tuple[list[Buffer], bool]:
+        """Get more than the head of a part before ours is sent: what fails at once can still be an error."""
+        pieces: list[Buffer] = []
+        size = 0
+        while size < _PROOF_BYTES:
+            piece = await anext(self.source, None)
+            if piece is None:
+                return pieces, True
+            pieces.append(piece)
+            size += len(piece)
+        return pieces, False
+
+    async def _send_while_wanted(self, first: list[Buffer], ended: bool, receive: Receive, send: Send) -> None:
         # A server may drop what is sent to a vanished client without a word, so a long stream listens for its end.
         gone = asyncio.create_task(_until_disconnect(receive)) if self._is_long else None
         try:
             await send(self._head())
-            await self._send_pieces(first, send, gone)
+            for piece in first:
+                await _send_piece(send, piece)
+            await self._send_rest(ended, send, gone)
         except Exception as error:
             # Returning without a last piece makes the server close it, so a short answer never looks whole.
             logger.error("answer cut short", exc_info=error)
@@ -141,23 +157,25 @@ class ByteStreamResponse(Response):
             if gone is not None:
                 gone.cancel()
 
-    async def _send_pieces(self, first: Buffer, send: Send, gone: "asyncio.Task[None] | None") -> None:
-        piece = first
+    async def _send_rest(self, ended: bool, send: Send, gone: "asyncio.Task[None] | None") -> None:
         unyielded = 0
-        while True:
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        while not ended and not (gone is not None and gone.done()):
+            piece = await anext(self.source, None)
+            if piece is None:
+                ended = True
+                break
+            await _send_piece(send, piece)
             unyielded += len(piece)
             if unyielded >= YIELD_BYTES:
                 unyielded = 0
                 await asyncio.sleep(0)
-            if gone is not None and gone.done():
-                return
-            following = await anext(self.source, None)
-            if following is None:
-                break
-            piece = following
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if ended:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _send_piece(send: Send, piece: Buffer) -> None:
+    async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
 async def _close(source: AsyncIterator[Buffer]) -> None:
