@@ -224,7 +224,7 @@ class InstanceBytes:
             async for chunk in compressed:
                 waiting: Buffer = chunk
                 while waiting and position < end:
-                    piece = await asyncio.to_thread(inflater.decompress, waiting, MIB)
+                    piece = await _inflate(inflater, waiting)
                     waiting = inflater.unconsumed_tail
                     wanted = memoryview(piece)[max(offset - position, 0) : end - position]
                     position += len(piece)
@@ -232,8 +232,7 @@ class InstanceBytes:
                         yield wanted
                 if position >= end:
                     return
-        message = "a deflated instance ends before the value that was found in it"
-        raise DamagedObjectError(message)
+        raise _damaged()
 
     async def _end_of_meta(self, location: InstanceLocation) -> int:
         spans = [span_of(location, 0, _META_HEAD_BYTES)]
@@ -247,6 +246,17 @@ def _word_bytes(location: InstanceLocation, value: BulkValue) -> int:
     if stored is not None and location.pixel_format is not None and stored.offset == value.offset:
         return pixel_word_bytes(value.vr, location.pixel_format)
     return word_bytes(value.vr)
+
+
+async def _inflate(inflater: "zlib._Decompress", data: Buffer) -> bytes:
+    try:
+        return await asyncio.to_thread(inflater.decompress, data, MIB)
+    except zlib.error:
+        raise _damaged() from None
+
+
+def _damaged() -> DamagedObjectError:
+    return DamagedObjectError("a deflated instance does not hold the value that was found in it")
 
 
 def _octets() -> str:
