@@ -139,7 +139,7 @@ class DataSetParser:
         self._tag = 0
         self._elements_left = limits.elements
         self._items_left = limits.items
-        self._held_left = limits.header_bytes
+        self._passed_over = 0
         self._json_left = limits.json_bytes
 
     @property
@@ -211,6 +211,7 @@ class DataSetParser:
         if self._stack or self._state is _State.FRAGMENTS or rest != b"":
             raise InvalidInstanceError("the data set ends too early", failure=TRUNCATED, offset=size)
         self._check_count(0)
+        self._check_held(size)
         if self._disordered:
             self.elements = dict(sorted(self.elements.items()))
 
@@ -280,9 +281,7 @@ class DataSetParser:
 
     def _decode(self, head: Head, value: bytes, raw: bytes, offset: int) -> Element:
         """Decode an element; it is kept for the next one with the same bytes when nothing is odd about it."""
-        self._held_left -= len(value)
-        if self._held_left < 0:
-            self._exceed("the values of the data set are too large", offset)
+        self._check_held(offset)
         self._check_count(0)
         self._tag = head.tag
         self._remarked = False
@@ -297,6 +296,10 @@ class DataSetParser:
                 self._cache.clear()
             self._cache[raw] = element
         return element
+
+    def _check_held(self, offset: int) -> None:
+        if offset - self._passed_over > self._limits.header_bytes:
+            self._exceed("the values of the data set are too large", None)
 
     def _check_count(self, taken: int) -> None:
         """Count the elements of a level that ends (or is still growing, `taken` 0) against the limit."""
@@ -380,6 +383,7 @@ class DataSetParser:
             head = head._replace(vr=vr, decode=self._decoders[vr])
         element = self._decode(head, value, b"", offset)
         if len(value) < length:
+            self._passed_over += length - len(value)
             self.remark("value_truncated")
         if head.special == Special.STRANGE_VR:
             self.remark("unknown_vr")
@@ -440,11 +444,13 @@ class DataSetParser:
     def _refer(self, tag: int, vr: str, offset: int, length: int) -> Element:
         path = self._path(tag)
         self.bulk.append(BulkValue(path, vr, offset, length))
+        self._passed_over += length
         return referred_element(vr, path)
 
     def _locate_top(self, tag: int, vr: str, base: int, start: int, length: int) -> int:
         """Locate native pixel data; Data Set Trailing Padding has no meaning and is passed over (PS3.10 7.2)."""
         if tag == tags.DATA_SET_TRAILING_PADDING:
+            self._passed_over += length
             return start + length
         if not length:
             self.elements[tag] = empty_element(vr)
@@ -496,6 +502,7 @@ class DataSetParser:
         if data.count(0, pos) != len(data) - pos:
             self._break("bytes behind the data set", base + pos)
         self._tag = 0
+        self._passed_over += len(data) - pos
         self.remark("trailing_zeros")
         self.need = base + len(data)
         return len(data)

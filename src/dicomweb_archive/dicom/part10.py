@@ -180,7 +180,10 @@ class Part10Scanner:
         if self._inflate is not None:
             self._inflate.finish()
         rest = None if self._base > self._data_size else b"".join(self._pending)
-        self._parser.finish(self._data_size, rest)
+        try:
+            self._parser.finish(self._data_size, rest)
+        except InvalidInstanceError as error:
+            raise self._explained(error) from None
         return self._result(self._meta, self._parser)
 
     def _result(self, meta: FileMeta, parser: DataSetParser) -> ScannedInstance:
@@ -255,17 +258,22 @@ class Part10Scanner:
         try:
             used = self._parser.run(data, base, pos)
         except InvalidInstanceError as error:
-            if self._meta.transfer_syntax_uid.startswith("1.2.840.10008.1.2") or self._parser.pixel_data:
-                raise
-            # A private transfer syntax that does not read as Explicit VR Little Endian is simply unknown.
-            raise InvalidInstanceError(
-                f"the transfer syntax is not known, and read as Explicit VR: {error.reason}",
-                failure=TRANSFER_SYNTAX_NOT_SUPPORTED,
-                offset=error.offset,
-            ) from None
+            raise self._explained(error) from None
         self._base = base + used
         rest = data[used:]
         self._pending = [rest] if rest else []
+
+    def _explained(self, error: InvalidInstanceError) -> InvalidInstanceError:
+        """A private transfer syntax that does not read as Explicit VR Little Endian is simply unknown."""
+        assert self._parser is not None
+        assert self._meta is not None
+        if self._meta.transfer_syntax_uid.startswith("1.2.840.10008.1.2") or self._parser.pixel_data:
+            return error
+        return InvalidInstanceError(
+            f"the transfer syntax is not known, and read as Explicit VR: {error.reason}",
+            failure=TRANSFER_SYNTAX_NOT_SUPPORTED,
+            offset=error.offset,
+        )
 
 
 def scan(data: Buffer, limits: ScanLimits = DEFAULT_LIMITS) -> ScannedInstance:
