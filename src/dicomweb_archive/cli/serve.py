@@ -149,7 +149,7 @@ What to do next, in another terminal:
       makes a study without a patient and stores it
   {program} store FOLDER{target}
       stores your own DICOM files
-  {program} search studies{source}
+  {program} search{source}
       shows what is there
 
 Stop with Ctrl-C; everything stored is kept.

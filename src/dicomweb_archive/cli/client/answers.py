@@ -5,6 +5,7 @@ sequence at all. What cannot be told from an answer is said so (`unanswered`), a
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,6 +15,8 @@ from dicomweb_archive.cli.client.sources import Source
 from dicomweb_archive.dicom.status import ALREADY_STORED, meaning_of
 
 _COMMENT = "00000902"
+_PART_COMMENT = re.compile(r"part ([0-9]{1,9}): ")
+"""How this archive tells which part of a request failed when no UID could be read of it."""
 _DUPLICATE = "the server already holds an instance with this UID"
 _WORDS_OF_OTHERS = {
     0x0000: "no reason given",
@@ -95,8 +98,12 @@ def judge(batch: Sequence[Source], answer: Answer) -> tuple[list[FileOutcome], l
     """Tell what became of each file of a request, and of which files the answer does not tell."""
     outcomes: list[FileOutcome] = []
     unanswered: list[Source] = []
-    for source in batch:
-        outcome = _named_outcome(source, answer) or _implied_outcome(source, answer, alone=len(batch) == 1)
+    numbered = _failures_by_part(answer)
+    for number, source in enumerate(batch, start=1):
+        outcome = _named_outcome(source, answer)
+        if outcome is None and number in numbered:
+            outcome = _refused(source, *numbered[number])
+        outcome = outcome or _implied_outcome(source, answer, alone=len(batch) == 1)
         if outcome is None:
             unanswered.append(source)
         else:
@@ -106,7 +113,7 @@ def judge(batch: Sequence[Source], answer: Answer) -> tuple[list[FileOutcome], l
 
 def describe_failure(code: int, comment: str) -> str:
     """Put a Failure Reason into words: the server's own, else the standard's (PS3.18 I.2.2)."""
-    words = comment or _WORDS_OF_OTHERS.get(code) or meaning_of(code)
+    words = _PART_COMMENT.sub("", comment, count=1) or _WORDS_OF_OTHERS.get(code) or meaning_of(code)
     return f"{words} ({code:04X})"
 
 
@@ -115,11 +122,19 @@ def _named_outcome(source: Source, answer: Answer) -> FileOutcome | None:
     if uid is None:
         return None
     if uid in answer.failed:
-        code, comment = answer.failed[uid]
-        return FileOutcome(source, Outcome.REFUSED, describe_failure(code, comment), code)
+        return _refused(source, *answer.failed[uid])
     if uid in answer.stored:
         return _stored_outcome(source, answer.stored[uid])
     return None
+
+
+def _failures_by_part(answer: Answer) -> dict[int, tuple[int, str]]:
+    found = ((_PART_COMMENT.match(comment), code, comment) for code, comment in answer.other_failures)
+    return {int(match[1]): (code, comment) for match, code, comment in found if match}
+
+
+def _refused(source: Source, code: int, comment: str) -> FileOutcome:
+    return FileOutcome(source, Outcome.REFUSED, describe_failure(code, comment), code)
 
 
 def _implied_outcome(source: Source, answer: Answer, *, alone: bool) -> FileOutcome | None:
@@ -130,7 +145,7 @@ def _implied_outcome(source: Source, answer: Answer, *, alone: bool) -> FileOutc
         return None
     failures = [*answer.failed.values(), *answer.other_failures]
     if failures:
-        return FileOutcome(source, Outcome.REFUSED, describe_failure(*failures[0]), failures[0][0])
+        return _refused(source, *failures[0])
     if answer.status in (200, 202):
         stored = next(iter(answer.stored.values()), _Stored(None, already_there=False))
         return _stored_outcome(source, stored)

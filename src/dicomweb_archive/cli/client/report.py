@@ -12,6 +12,7 @@ from dicomweb_archive.cli.client.answers import FileOutcome, Outcome
 
 _NAMES_PER_REASON = 20
 _TROUBLE = (Outcome.REFUSED, Outcome.UNREADABLE)
+SENT = (Outcome.STORED, Outcome.ALREADY_THERE, Outcome.REFUSED)
 _LISTED = (Outcome.REFUSED, Outcome.UNREADABLE, Outcome.SKIPPED)
 
 
@@ -21,6 +22,7 @@ class StoreReport:
 
     counts: Counter[Outcome] = field(default_factory=Counter)
     stored_bytes: int = 0
+    sent_bytes: int = 0
     started: float = field(default_factory=time.monotonic)
     _reasons: dict[tuple[Outcome, str], list[str]] = field(default_factory=dict)
     _reason_counts: Counter[tuple[Outcome, str]] = field(default_factory=Counter)
@@ -28,6 +30,8 @@ class StoreReport:
     def add(self, outcome: FileOutcome) -> None:
         """Count one file's outcome."""
         self.counts[outcome.outcome] += 1
+        if outcome.outcome in SENT:
+            self.sent_bytes += outcome.source.size_bytes
         if outcome.outcome is Outcome.STORED:
             self.stored_bytes += outcome.source.size_bytes
         if outcome.outcome in _LISTED:
@@ -50,9 +54,7 @@ class StoreReport:
 
     def lines(self) -> Iterator[str]:
         """Give the summary for people."""
-        seconds = max(time.monotonic() - self.started, 0.001)
-        rate = f"{decimal(round(self.stored_bytes / seconds))}/s"
-        yield f"{self.counts[Outcome.STORED]:,} stored ({decimal(self.stored_bytes)} in {seconds:.1f} s, {rate})"
+        yield f"{self.counts[Outcome.STORED]:,} stored ({decimal(self.stored_bytes)})"
         for outcome, words in (
             (Outcome.ALREADY_THERE, "already there"),
             (Outcome.ACKNOWLEDGED_EARLIER, "acknowledged in an earlier run and not sent (--no-resume sends them)"),
@@ -63,6 +65,9 @@ class StoreReport:
             if self.counts[outcome]:
                 yield f"{self.counts[outcome]:,} {words}"
                 yield from self._reason_lines(outcome)
+        seconds = max(time.monotonic() - self.started, 0.001)
+        rate = f"{decimal(round(self.sent_bytes / seconds))}/s"
+        yield f"{decimal(self.sent_bytes)} sent in {seconds:.1f} s, {rate}"
 
     def _reason_lines(self, outcome: Outcome) -> Iterator[str]:
         for key, names in self._reasons.items():

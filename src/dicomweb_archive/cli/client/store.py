@@ -8,17 +8,16 @@ from pathlib import Path
 
 import click
 
-from dicomweb_archive.cli.client.answers import FileOutcome, Outcome
+from dicomweb_archive.cli.client.answers import FileOutcome
 from dicomweb_archive.cli.client.connection import RetryPolicy, Server, ServerUnreachableError
 from dicomweb_archive.cli.client.options import ExitCode, server_of, server_options
 from dicomweb_archive.cli.client.progress import RunProgress
-from dicomweb_archive.cli.client.report import StoreReport, outcome_record
+from dicomweb_archive.cli.client.report import SENT, StoreReport, outcome_record
 from dicomweb_archive.cli.client.resume import Acknowledged, StateFileError, default_state_folder
 from dicomweb_archive.cli.client.sending import Sender, SendLimits
 from dicomweb_archive.cli.client.sources import Archives, count_sources, iter_sources
 
 _MIB = 1024 * 1024
-_SENT = (Outcome.STORED, Outcome.ALREADY_THERE, Outcome.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ async def store_paths(paths: list[Path], run: StoreRun, report: StoreReport) -> 
             report.add(outcome)
             run.each(outcome)
             progress.file_done()
-            if outcome.outcome not in _SENT:
+            if outcome.outcome not in SENT:
                 progress.advance(outcome.source.size_bytes)
 
         sender = Sender(run.server, archives, memory, hear, progress.advance, run.limits, run.retry)

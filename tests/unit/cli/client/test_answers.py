@@ -68,6 +68,13 @@ def test_files_that_the_answer_does_not_name_are_asked_for_again() -> None:
     assert unanswered == ["None.dcm", "1.3.dcm"]
 
 
+def test_a_failure_that_names_its_part_needs_no_second_question() -> None:
+    failure = {"00081197": {"vr": "US", "Value": [0xC001]}, "00000902": {"vr": "LO", "Value": ["part 2: cut short"]}}
+    outcomes, unanswered = _judged(202, _body(stored=[_item("1.1")], other=[failure]), "1.1", None)
+    assert outcomes == {"1.1.dcm": "stored", "None.dcm": "refused: cut short (C001)"}
+    assert unanswered == []
+
+
 def test_a_file_sent_alone_gets_the_only_reason_there_is() -> None:
     body = _body(other=[{"00081197": {"vr": "US", "Value": [0xC000]}}])
     assert _judged(409, body, None) == ({"None.dcm": "refused: Not a readable DICOM instance (C000)"}, [])
