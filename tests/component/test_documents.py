@@ -7,7 +7,7 @@ import zlib
 from collections.abc import AsyncIterator
 
 import pytest
-from pydicom.data import get_testdata_files
+from pydicom.data import get_charset_files, get_testdata_files
 from tests.factories import ROOT, ct_series, image, part10
 from tests.stored import in_pack, pack_of, segment_of
 
@@ -177,7 +177,7 @@ async def test_texts_of_every_script_come_back(index: MetadataIndex, register: R
 
 async def test_pydicoms_files_register_and_come_back(index: MetadataIndex, register: Register):
     scanned = []
-    for name in sorted(get_testdata_files("*.dcm")):
+    for name in sorted([*get_testdata_files("*.dcm"), *get_charset_files("*.dcm")]):
         try:
             with open(name, "rb") as file:  # noqa: ASYNC230, PTH123
                 scanned.append(scan(file.read()))

@@ -1,0 +1,69 @@
+"""Real series, indexed as they come: metadata equal the scanner's, and rebuilt segments equal fresh ones."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from tests.component.test_documents import URL, joined, own_json
+from tests.stored import in_pack, pack_of
+
+from dicomweb_archive.dicom.instance import ScannedInstance
+from dicomweb_archive.dicom.part10 import scan
+from dicomweb_archive.dicom.raw_walk import delta_against
+from dicomweb_archive.errors import InvalidInstanceError
+from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.documents import MetadataIndex
+from dicomweb_archive.index.engine import Database
+from dicomweb_archive.index.instances import InstanceIndex
+from dicomweb_archive.index.register import Register, Registration
+from dicomweb_archive.index.removal import Removal
+
+EVERYTHING = Visibility()
+
+
+def series_in(folder: Path) -> list[list[ScannedInstance]]:
+    """Scan every file, each UID once, and group by series."""
+    series: dict[tuple[str, str], list[ScannedInstance]] = defaultdict(list)
+    seen: set[str] = set()
+    for path in sorted(folder.rglob("*")):
+        try:
+            scanned = scan(path.read_bytes()) if path.is_file() else None
+        except InvalidInstanceError:
+            continue
+        if scanned is not None and scanned.sop_instance_uid not in seen:
+            seen.add(scanned.sop_instance_uid)
+            series[scanned.study_instance_uid, scanned.series_instance_uid].append(scanned)
+    # The further slices of a long series add time, not kinds.
+    return [instances[:20] for instances in series.values()]
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+async def test_real_series_come_back_and_survive_the_loss_of_an_instance(database: Database, real_data: Path):
+    register, index = Register(database), MetadataIndex(database)
+    removal = Removal(database, InstanceIndex(database))
+    for instances in series_in(real_data):
+        first = instances[0]
+        shared = [first, *(delta_against(first.base, other) for other in instances[1:])]
+        outcome = await register.register([pack_of(in_pack(shared))], actor="tester")
+        assert set(outcome.values()) == {Registration.STORED}
+        uids = first.study_instance_uid, first.series_instance_uid
+        answer = await index.series_metadata(*uids, EVERYTHING, service_root=URL)
+        found = {json_uid(text): text for text in split(await joined(answer.json()))}
+        assert found == {each.sop_instance_uid: json.loads(own_json(each)) for each in instances}
+        if len(instances) > 1:
+            gone = instances[len(instances) // 2].sop_instance_uid
+            await removal.delete_instance(*uids, gone, EVERYTHING, actor="tester")
+            answer = await index.series_metadata(*uids, EVERYTHING, service_root=URL)
+            del found[gone]
+            assert {json_uid(text): text for text in split(await joined(answer.json()))} == found
+
+
+def split(text: bytes) -> list[dict[str, dict[str, list[str]]]]:
+    objects: list[dict[str, dict[str, list[str]]]] = json.loads(text)
+    return objects
+
+
+def json_uid(instance: dict[str, dict[str, list[str]]]) -> str:
+    return instance["00080018"]["Value"][0]
