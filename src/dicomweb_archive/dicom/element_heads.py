@@ -102,7 +102,8 @@ def _explicit_head(tag: int, vr_bytes: bytes, reserved: bytes, decoders: dict[st
 def _unknown_head(tag: int, decoders: dict[str, Decoder]) -> Head:
     # A known element that passed through a system not knowing it (PS3.5 6.2.2 Note 2, CP-246).
     entry = tags.dictionary_entry(tag) or "UN"
-    return _head(tag, entry, 8, _special(tag, "UN") or Special.UNKNOWN, decoders["UN"])
+    decode = decoders.get(entry, decoders["UN"])
+    return _head(tag, entry, 8, _special(tag, "UN") or Special.UNKNOWN, decode)
 
 
 def _implicit_head(tag: int, decoders: dict[str, Decoder]) -> Head:

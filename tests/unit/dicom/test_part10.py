@@ -277,6 +277,13 @@ def test_unknown_values_of_undefined_length_are_implicit_sequences() -> None:
     }
 
 
+def test_a_character_set_in_an_unknown_value_holds() -> None:
+    content = build.data_set(
+        build.explicit(0x00080005, "UN", b"ISO_IR 192"), build.explicit(0x00081030, "UN", "\u00e9".encode())
+    )
+    assert scan(build.file(content)).base[0x00081030].values == ("\u00e9",)
+
+
 def test_unknown_values_of_known_elements_are_read() -> None:
     sequence = build.item(build.implicit(0x00080100, b"C1"))
     content = build.data_set(
