@@ -100,6 +100,15 @@ class ObjectStoreContract:
             for offset, length in ((0, 6), (4, 2), (5, 1), (100, 1)):
                 with pytest.raises(DamagedObjectError):
                     await reader.read(offset, length)
+                with pytest.raises(DamagedObjectError):
+                    await store.read("short", offset, length)
+
+    async def test_one_range_is_read_without_opening(self, store: ObjectStore) -> None:
+        await put(store, "ranged", b"0123456789")
+        assert await store.read("ranged", 3, 4) == b"3456"
+        assert await store.read("ranged", 10, 0) == b""
+        with pytest.raises(ObjectNotFoundError):
+            await store.read("nowhere", 0, 1)
 
     async def test_many_reads_at_once_do_not_mix(self, store: ObjectStore) -> None:
         data = os.urandom(100_000)

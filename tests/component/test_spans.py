@@ -46,6 +46,10 @@ class WatchedStore:
     def __getattr__(self, name: str) -> object:
         return getattr(self.store, name)
 
+    async def read(self, key: str, offset: int, length: int) -> bytes:
+        self.reads.append((offset, length))
+        return await self.store.read(key, offset, length)
+
     async def open(self, key: str) -> "WatchedReader":
         reader = await self.store.open(key)
         self.opened += 1

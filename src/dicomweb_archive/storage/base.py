@@ -70,6 +70,14 @@ class ObjectStore(Protocol):
             ObjectNotFoundError: there is none.
         """
 
+    async def read(self, key: str, offset: int, length: int) -> bytes:
+        """Return one range of an object; cheaper than opening it when there is only one to read.
+
+        Raises:
+            ObjectNotFoundError: there is no such object.
+            DamagedObjectError: the object ends before the range does.
+        """
+
     async def stat(self, key: str) -> ObjectStat: ...
 
     async def delete(self, key: str) -> None:

@@ -80,6 +80,11 @@ class FolderStore:
         descriptor = await self._acquire(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), os.close)
         return FolderReader(OpenFile(descriptor, self._executor))
 
+    async def read(self, key: str, offset: int, length: int) -> bytes:
+        """Return one range of an object: opened, read and closed in one thread job."""
+        path = self._path(key)
+        return await self._run(lambda: _read_range(path, offset, length))
+
     async def stat(self, key: str) -> ObjectStat:
         """Return size and creation time of an object."""
         path = self._path(key)
@@ -263,6 +268,18 @@ class FolderReader:
 
 def _taken() -> ConflictError:
     return ConflictError("an object with this key exists already")
+
+
+def _open_to_read(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
+def _read_range(path: Path, offset: int, length: int) -> bytes:
+    descriptor = _open_to_read(path)
+    try:
+        return read_fully(descriptor, offset, length)
+    finally:
+        os.close(descriptor)
 
 
 def _discard(created: tuple[Path, int]) -> None:

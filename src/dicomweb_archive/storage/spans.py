@@ -71,9 +71,7 @@ async def stream_spans(
     if len(begun) == 1:
         # A frame or a small instance: no read runs ahead, so no task is needed.
         (read,) = begun
-        async with await store.open(read.key) as reader:
-            data = await reader.read(read.offset, read.end - read.offset)
-        for piece in _cut(read, data):
+        for piece in _cut(read, await store.read(read.key, read.offset, read.end - read.offset)):
             yield piece
         return
     waiting: deque[tuple[_Read, asyncio.Task[bytes]]] = deque()
