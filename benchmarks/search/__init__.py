@@ -1,0 +1,1 @@
+"""Search: what each kind of query costs on a synthetic archive."""
