@@ -219,6 +219,12 @@ def test_another_major_version_is_refused_with_a_way_out(folder: Path) -> None:
         assert ask(postgres.url, "select 1") == 1
 
 
+def test_a_data_folder_that_cannot_be_made_is_named(folder: Path) -> None:
+    (folder / "file").write_text("")
+    with pytest.raises(SetupError, match=r"file/data cannot be used .*DICOMWEB_ARCHIVE_DATA_DIR"):
+        EmbeddedPostgres(folder / "file" / "data", durable=False).start()
+
+
 def test_a_folder_that_is_no_cluster_is_left_alone(folder: Path) -> None:
     (folder / "postgres").mkdir()
     (folder / "postgres" / "letter.txt").write_text("mine")

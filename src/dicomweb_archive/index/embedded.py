@@ -104,8 +104,7 @@ class EmbeddedPostgres:
         Raises:
             SetupError: the machine cannot run it, somebody else does, or the cluster is another version's.
         """
-        self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        # Kept over a restart of a server that died.
+        # The lock is kept over a restart of a server that died.
         self._lock = self._lock or _lock_folder(self.data_dir)
         try:
             installation, account = self._prepare()
@@ -229,8 +228,17 @@ def _lock_file_lines(cluster: Path) -> list[str]:
 
 
 def _lock_folder(data_dir: Path) -> IO[str]:
-    """Take the data folder for this process; the lock ends with the process, however it ends."""
-    lock = (data_dir / "postgres.lock").open("a+", encoding="ascii")
+    """Make the data folder and take it for this process; the lock ends with the process, however it ends."""
+    try:
+        # Passable, not readable: the cluster in it belongs to another user when we are root.
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        lock = (data_dir / "postgres.lock").open("a+", encoding="ascii")
+    except OSError as error:
+        message = (
+            f"The data folder {data_dir} cannot be used ({error.strerror}). Choose one that you may write to "
+            "with DICOMWEB_ARCHIVE_DATA_DIR"
+        )
+        raise SetupError(message) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
