@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.factories import ct_series
 
 from dicomweb_archive.errors import DatabaseUnavailableError, StorageFullError
 from dicomweb_archive.index.access import ARCHIVE_SPACE
@@ -15,7 +16,6 @@ from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.storage.base import Buffer, ObjectWriter
 from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd, PartHead
-from tests.factories import ct_series
 
 LIMITS = StoreLimits(hold_bytes=8 << 20, pack_bytes=512 << 20, pack_instances=1000, free_space_watermark_bytes=0)
 
@@ -104,9 +104,7 @@ async def test_a_disk_that_fills_up_ends_the_request_cleanly(
     assert await known(database) == 3
 
 
-async def test_a_request_that_breaks_off_leaves_nothing(
-    database: Database, objects: FullStore, tmp_path: Path
-) -> None:
+async def test_a_request_that_breaks_off_leaves_nothing(database: Database, objects: FullStore, tmp_path: Path) -> None:
     limits = StoreLimits(hold_bytes=1000, pack_bytes=1000, pack_instances=1, free_space_watermark_bytes=0)
     for chosen in (LIMITS, limits):
         service = StoreService(Register(database), objects, chosen)

@@ -312,7 +312,7 @@ async def test_any_chunking_of_the_body_stores_the_same(archive: Archive) -> Non
 
 async def test_a_large_instance_streams_into_a_pack_of_its_own(start_archive: StartArchive) -> None:
     async with start_archive(hold_instance_bytes=10_000) as archive:
-        small, large = ct_series(1)[0], part10(image(rows=1000, columns=1000, instance=2))
+        small, large = ct_series(1)[0], part10(image(PixelData=bytes(2_000_000), instance=2))
         answer = await archive.store(small, large)
         assert answer.status_code == 200
         assert len(archive.files()) == 2
@@ -320,7 +320,7 @@ async def test_a_large_instance_streams_into_a_pack_of_its_own(start_archive: St
         # Again: nothing is written a second time.
         assert (await archive.store(large)).status_code == 200
         assert len(archive.files()) == 2
-        conflict = await archive.store(part10(image(rows=1000, columns=1000, instance=2, PatientID="X")))
+        conflict = await archive.store(part10(image(PixelData=bytes(2_000_000), instance=2, PatientID="X")))
         assert conflict.status_code == 409
         assert reasons(conflict) == [0xA902]
         assert len(archive.files()) == 2
@@ -329,7 +329,7 @@ async def test_a_large_instance_streams_into_a_pack_of_its_own(start_archive: St
 async def test_a_large_bad_instance_is_refused_and_the_rest_goes_on(start_archive: StartArchive) -> None:
     async with start_archive(hold_instance_bytes=10_000) as archive:
         good = ct_series(1)[0]
-        large = part10(image(rows=1000, columns=1000, instance=2))
+        large = part10(image(PixelData=bytes(2_000_000), instance=2))
         answer = await archive.store(large[:-1000], b"x" * 50_000, good)
         assert answer.status_code == 202
         assert len(reasons(answer)) == 2
@@ -341,7 +341,7 @@ async def test_a_large_bad_instance_is_refused_and_the_rest_goes_on(start_archiv
 
 async def test_a_large_executable_preamble_is_neutralised_too(start_archive: StartArchive) -> None:
     async with start_archive(hold_instance_bytes=10_000) as archive:
-        instance = part10(image(rows=1000, columns=1000), preamble=b"MZ" + bytes(126))
+        instance = part10(image(PixelData=bytes(2_000_000)), preamble=b"MZ" + bytes(126))
         assert (await archive.store(instance)).status_code == 202
         assert await retrieved(archive) == bytes(128) + instance[128:]
 

@@ -120,9 +120,7 @@ class LargePart:
     async def _decide(self, identity: Identity | ScannedInstance) -> None:
         """Decide by the identifiers where the bytes go."""
         if not self._belongs(identity.study_instance_uid):
-            raise InvalidInstanceError(
-                status.meaning_of(status.STUDY_UID_MISMATCH), failure=status.STUDY_UID_MISMATCH
-            )
+            raise InvalidInstanceError(status.meaning_of(status.STUDY_UID_MISMATCH), failure=status.STUDY_UID_MISMATCH)
         self._known_digest = await self._find_digest(identity.sop_instance_uid)
         if self._known_digest is None:
             # Nothing has been written yet, so what waits begins with the first byte of the instance.

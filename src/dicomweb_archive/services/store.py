@@ -278,9 +278,7 @@ class _Reception:
             digest = await asyncio.to_thread(lambda data: blake3(data).digest(), held.data)
             self._outcomes[held.position] = _repeated(_stored(held.scanned), same=digest == expected)
 
-    def _fail(
-        self, position: int, failure: int, scanned: ScannedInstance | None = None, *, comment: str = ""
-    ) -> None:
+    def _fail(self, position: int, failure: int, scanned: ScannedInstance | None = None, *, comment: str = "") -> None:
         # Which file it was is told by the part's number when no UID could be read.
         text = f"part {position + 1}: {comment or status.meaning_of(failure)}"
         self._outcomes[position] = StoreOutcome(

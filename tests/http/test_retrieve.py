@@ -1,0 +1,177 @@
+"""WADO-RS through the door: bytes, metadata, frames, bulkdata, conditional requests, HEAD."""
+
+import gzip
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+from pydicom.uid import ImplicitVRLittleEndian
+from tests.factories import ROOT as UID
+from tests.factories import ct_series, image, part10, pixels
+from tests.http.archive import ROOT, Archive, parts_of
+
+STUDY = f"/studies/{UID}.1"
+SERIES = f"{STUDY}/series/{UID}.1.1"
+INSTANCE = f"{SERIES}/instances/{UID}.1.1.1"
+BASE = "http://archive.example/dicom-web"
+STORED = {"accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+
+
+@pytest.fixture
+async def instances(archive: Archive) -> list[bytes]:
+    """A stored series of three instances, and a fourth instance in a second series."""
+    stored = [*ct_series(3), *ct_series(1, series=2)]
+    assert (await archive.store(*stored)).status_code == 200
+    return stored
+
+
+@pytest.mark.parametrize(("path", "count"), [(STUDY, 4), (SERIES, 3), (INSTANCE, 1)])
+async def test_instances_come_back_byte_for_byte(
+    archive: Archive, instances: list[bytes], path: str, count: int
+) -> None:
+    answer = await archive.get(path, headers=STORED)
+    assert answer.status_code == 200
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert answer.headers["content-location"] == BASE + path
+    parts = parts_of(answer)
+    assert sorted(body for _, body in parts) == sorted(instances[:count])
+    for headers, body in parts:
+        assert headers["content-type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+        assert int(headers["content-length"]) == len(body)
+        assert headers["content-location"].startswith(f"{BASE}{STUDY}/series/")
+
+
+async def test_without_accept_the_default_representation_is_sent(archive: Archive, instances: list[bytes]) -> None:
+    answer = await archive.get(INSTANCE, headers={"accept": "*/*"})
+    assert answer.headers["content-type"].startswith('multipart/related; type="application/dicom"')
+
+
+async def test_another_transfer_syntax_is_converted_on_the_way(archive: Archive) -> None:
+    stored = part10(image(), ImplicitVRLittleEndian)
+    await archive.store(stored)
+    as_stored = await archive.get(INSTANCE, headers={"accept": "application/dicom; transfer-syntax=*"})
+    assert as_stored.content == stored
+    converted = await archive.get(INSTANCE, headers={"accept": "application/dicom"})
+    assert "1.2.840.10008.1.2.1" in converted.headers["content-type"]
+    assert converted.content != stored
+    assert pixels(16, 16, seed=1) in converted.content
+
+
+async def test_head_says_what_get_would(archive: Archive, instances: list[bytes]) -> None:
+    for path in (STUDY, SERIES, INSTANCE, f"{INSTANCE}/frames/1"):
+        head = await archive.client.head(ROOT + path, headers={"accept": "*/*"})
+        get = await archive.get(path, headers={"accept": "*/*"})
+        assert head.status_code == 200
+        assert head.content == b""
+        assert head.headers["content-length"] == get.headers["content-length"]
+
+
+@pytest.mark.parametrize(("path", "count"), [(STUDY, 4), (SERIES, 3), (INSTANCE, 1)])
+async def test_metadata_describe_every_instance(
+    archive: Archive, instances: list[bytes], path: str, count: int
+) -> None:
+    plain = await archive.get(f"{path}/metadata", headers={"accept-encoding": "identity"})
+    assert plain.headers["content-type"] == "application/dicom+json"
+    assert "content-encoding" not in plain.headers
+    documents = plain.json()
+    assert len(documents) == count
+    assert list(documents[0]) == sorted(documents[0])
+    assert not any(tag.startswith("0002") for tag in documents[0])
+    small = await archive.get(f"{path}/metadata", headers={"accept-encoding": "br, gzip;q=0.5"})
+    assert small.headers["content-encoding"] == "gzip"
+    assert small.json() == documents
+    refused = await archive.get(f"{path}/metadata", headers={"accept-encoding": "gzip;q=0"})
+    assert "content-encoding" not in refused.headers
+
+
+async def test_gzipped_metadata_are_one_sound_member(archive: Archive, instances: list[bytes]) -> None:
+    async with archive.client.stream("GET", f"{ROOT}{STUDY}/metadata", headers={"accept-encoding": "gzip"}) as answer:
+        raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+    assert len(json.loads(gzip.decompress(raw))) == 4
+
+
+async def test_metadata_can_be_xml(archive: Archive, instances: list[bytes]) -> None:
+    accept = {"accept": 'multipart/related; type="application/dicom+xml"'}
+    answer = await archive.get(f"{STUDY}/metadata", headers=accept)
+    parts = parts_of(answer)
+    assert len(parts) == 4
+    for _, body in parts:
+        names = [element.get("keyword") for element in ET.fromstring(body)]
+        assert "PatientName" in names
+
+
+async def test_a_client_that_has_it_is_told_so(archive: Archive, instances: list[bytes]) -> None:
+    single = {"accept": "application/dicom; transfer-syntax=*"}
+    for path, headers in ((f"{SERIES}/metadata", {}), (INSTANCE, single), (f"{INSTANCE}/frames/1", {})):
+        first = await archive.get(path, headers=headers)
+        etag = first.headers["etag"]
+        for condition in (etag, f'"other", {etag}', "*", etag.removeprefix("W/")):
+            again = await archive.get(path, headers={**headers, "if-none-match": condition})
+            assert again.status_code == 304
+            assert again.content == b""
+            assert again.headers["etag"] == etag
+        assert (await archive.get(path, headers={**headers, "if-none-match": '"x"'})).status_code == 200
+    before = (await archive.get(f"{SERIES}/metadata")).headers["etag"]
+    await archive.store(*ct_series(5))
+    assert (await archive.get(f"{SERIES}/metadata", headers={"if-none-match": before})).status_code == 200
+
+
+async def test_frames_are_the_pixels(archive: Archive, instances: list[bytes]) -> None:
+    viewer = {"accept": "multipart/related; type=application/octet-stream; transfer-syntax=*"}
+    answer = await archive.get(f"{INSTANCE}/frames/1", headers=viewer)
+    ((headers, body),) = parts_of(answer)
+    assert body == pixels(16, 16, seed=1)
+    assert headers["content-type"].startswith("application/octet-stream")
+    # Viewers look for exactly this spelling.
+    assert b"Content-Type: application/octet-stream" in answer.content
+    single = await archive.get(f"{INSTANCE}/frames/1", headers={"accept": "application/octet-stream"})
+    assert single.content == pixels(16, 16, seed=1)
+
+
+async def test_bulkdata_are_found_where_metadata_say(archive: Archive, instances: list[bytes]) -> None:
+    (document,) = (await archive.get(f"{INSTANCE}/metadata")).json()
+    url = document["7FE00010"]["BulkDataURI"]
+    assert url == f"{BASE}{INSTANCE}/bulkdata/7FE00010"
+    answer = await archive.client.get(url, headers={"accept": "application/octet-stream"})
+    assert answer.content == pixels(16, 16, seed=1)
+
+
+NOT_SOUND = [
+    (f"{INSTANCE}/frames/0", 400),
+    (f"{INSTANCE}/frames/-1", 400),
+    (f"{INSTANCE}/frames/1,,1", 400),
+    (f"{INSTANCE}/frames/abc", 400),
+    (f"{INSTANCE}/frames/" + "1" + "0" * 20, 400),
+    (f"{INSTANCE}/frames/" + ",".join(map(str, range(1, 3001))), 404),
+    (f"{INSTANCE}/frames/2", 404),
+    (f"{INSTANCE}/bulkdata/..%2f..%2fetc%2fpasswd", 400),
+    (f"{INSTANCE}/bulkdata/7fe00010%00", 400),
+    (f"{INSTANCE}/bulkdata/00091001", 404),
+    (f"{INSTANCE}/metadata?accept=%zz", 400),
+    (f"{STUDY}/series/{UID}.1.2/instances/{UID}.1.1.1", 404),
+    ("/studies/1.2.3", 404),
+    ("/studies/1.2.3/metadata", 404),
+]
+
+
+async def test_what_is_not_there_or_not_sound(archive: Archive, instances: list[bytes]) -> None:
+    for path, status in NOT_SOUND:
+        answer = await archive.get(path)
+        assert answer.status_code == status, path
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_unacceptable_is_406_and_says_what_can_be_had(archive: Archive, instances: list[bytes]) -> None:
+    for path in (STUDY, INSTANCE, f"{INSTANCE}/frames/1", f"{SERIES}/metadata"):
+        answer = await archive.get(path, headers={"accept": "audio/wav"})
+        assert answer.status_code == 406
+        assert answer.json()["available"]
+
+
+async def test_a_missing_object_is_an_error_and_never_a_short_answer(archive: Archive, instances: list[bytes]) -> None:
+    for path in archive.files():
+        path.unlink()
+    answer = await archive.get(STUDY, headers=STORED)
+    assert answer.status_code == 500
+    assert answer.json()["type"].endswith(":object-missing")
+    assert (await archive.get(f"{STUDY}/metadata")).status_code == 200

@@ -1,0 +1,245 @@
+"""A real server on loopback: uploads that break off, stall or lie, and readers that leave."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import psutil
+import pytest
+import uvicorn
+from tests.factories import ROOT as UID
+from tests.factories import ct_series, identified, image, part10
+from tests.http.archive import RELATED, Archive, related
+from tests.http.conftest import StartArchive
+
+HEAD = f"POST /dicom-web/studies HTTP/1.1\r\nHost: archive\r\nContent-Type: {RELATED}\r\n"
+
+
+class Served:
+    """An archive behind a real server."""
+
+    def __init__(self, archive: Archive, port: int) -> None:
+        self.archive = archive
+        self.port = port
+
+    async def send(self, *pieces: bytes, half_close: bool = False) -> bytes:
+        """Send raw bytes and return what comes back until the other side closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            if half_close:
+                writer.write_eof()
+            async with asyncio.timeout(20):
+                return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    async def is_well(self) -> bool:
+        """Tell whether nothing was stored and the archive still serves."""
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
+            answer = await client.get("/dicom-web/instances")
+        return answer.status_code == 200 and answer.json() == [] and self.archive.files() == []
+
+
+@asynccontextmanager
+async def serving(start_archive: StartArchive, **overrides: float) -> AsyncIterator[Served]:
+    async with start_archive(**overrides) as archive:
+        listening = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(archive.app, lifespan="off", log_config=None, access_log=False, http="httptools")
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        while not server.started:  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.01)
+        try:
+            yield Served(archive, listening.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+    """Wait until an asynchronous condition holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - what is waited for is outside of this process's control
+            await asyncio.sleep(0.05)
+
+
+async def test_uploads_that_break_off_leave_nothing_and_no_traceback(
+    start_archive: StartArchive, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = related(ct_series(5, rows=64, columns=64))
+    head = f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode()
+    async with serving(start_archive) as served:
+        for number in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            writer.write(head + body[: len(body) * number // 20])
+            await writer.drain()
+            writer.transport.abort()
+        await eventually(served.is_well)
+    assert not [record for record in caplog.records if record.exc_info]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_large_upload_that_breaks_off_leaves_no_file(start_archive: StartArchive) -> None:
+    body = related([part10(image(PixelData=bytes(4_000_000)))])
+    head = f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode()
+    async with serving(start_archive, hold_instance_bytes=100_000) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(head + body[:-1000])
+        await writer.drain()
+
+        async def is_being_written() -> bool:
+            return served.archive.files() != []
+
+        await eventually(is_being_written)
+        writer.transport.abort()
+        await eventually(served.is_well)
+
+
+async def test_a_stalled_upload_is_ended_with_408(start_archive: StartArchive) -> None:
+    body = related(ct_series(2))
+    head = f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode()
+    async with serving(start_archive, body_idle_timeout_seconds=0.3) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(head + body[:1000])
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"connection: close" in answer
+        assert b":too-slow" in answer
+        writer.close()
+        assert await served.is_well()
+
+
+async def test_slow_uploads_keep_nobody_else_waiting(start_archive: StartArchive) -> None:
+    body = related(ct_series(2))
+    head = f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode()
+    async with serving(start_archive) as served:
+        slow = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(50)]
+        for number, (_, writer) in enumerate(slow):
+            writer.write(head[: 20 + number] if number % 3 == 0 else head + body[: number * 10])
+        begun = time.monotonic()
+        assert await served.is_well()
+        assert time.monotonic() - begun < 5
+        for _, writer in slow:
+            writer.transport.abort()
+        await eventually(served.is_well)
+
+
+async def test_a_chunked_upload_is_stored(start_archive: StartArchive) -> None:
+    body = related(ct_series(3))
+    pieces = [body[start : start + 997] for start in range(0, len(body), 997)]
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+    head = f"{HEAD}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode()
+    async with serving(start_archive) as served:
+        answer = await served.send(head, *chunks, b"0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+LYING_HEADS = {
+    "more announced than sent": "Content-Length: 999999999\r\n\r\n",
+    "four gigabytes": "Content-Length: 4294967296\r\n\r\n",
+    "negative": "Content-Length: -5\r\n\r\n",
+    "two lengths": "Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    "length and chunks": "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "huge chunk": "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff0\r\n",
+    "chunk of two gigabytes": "Transfer-Encoding: chunked\r\n\r\n7fffffff\r\nabc",
+    "chunk that is none": "Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+}
+
+
+async def test_lies_about_the_length_are_refused(start_archive: StartArchive) -> None:
+    body = related(ct_series(1))[:-20]
+    async with serving(start_archive, body_idle_timeout_seconds=1) as served:
+        process = psutil.Process()
+        before = process.memory_info().rss
+        for name, lie in LYING_HEADS.items():
+            answer = await served.send((HEAD + lie).encode() + body)
+            assert answer[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 408", b"HTTP/1.1 413"), name
+        for garbage in (
+            b"\x16\x03\x01" + bytes(range(256)) * 10,
+            b"GET /" + b"\0" * 1000 + b"\r\n\r\n",
+            b"\r\n" * 5000,
+        ):
+            assert (await served.send(garbage, half_close=True))[:12] in (b"", b"HTTP/1.1 400")
+        assert await served.is_well()
+        assert process.memory_info().rss - before < 150 * 1024 * 1024
+
+
+async def test_a_reader_that_leaves_ends_the_work(start_archive: StartArchive) -> None:
+    async with serving(start_archive) as served:
+        instances = ct_series(16, PixelData=bytes(2_000_000))
+        assert (await served.archive.store(*instances)).status_code == 200
+        process = psutil.Process()
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            writer.write(f"GET /dicom-web/studies/{UID}.1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            await reader.readexactly(100_000)
+            writer.transport.abort()
+
+        # Descriptors of recently read packs may be kept, those of dead requests not without end.
+        async def few_are_open() -> bool:
+            return len([f for f in process.open_files() if f.path.endswith(".zip")]) <= 1
+
+        await eventually(few_are_open)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}") as client:
+            answer = await client.get(f"/dicom-web/studies/{UID}.1")
+        assert len(answer.content) == int(answer.headers["content-length"])
+
+
+async def test_a_stalled_reader_takes_little_memory(start_archive: StartArchive) -> None:
+    async with serving(start_archive) as served:
+        assert (await served.archive.store(*ct_series(16, PixelData=bytes(2_000_000)))).status_code == 200
+        before = psutil.Process().memory_info().rss
+        readers = []
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1024)
+            writer.write(f"GET /dicom-web/studies/{UID}.1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            readers.append((reader, writer))
+        await asyncio.sleep(0.5)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}") as client:
+            assert (await client.get("/health/live")).status_code == 200
+        assert psutil.Process().memory_info().rss - before < 100 * 1024 * 1024
+        for _, writer in readers:
+            writer.transport.abort()
+
+
+@pytest.mark.slow
+async def test_a_huge_instance_takes_little_memory(start_archive: StartArchive) -> None:
+    length = 256 * 1024 * 1024
+    head = part10(identified()) + b"\xe0\x7f\x10\x00OW\x00\x00" + length.to_bytes(4, "little")
+    begin, end = related([b"\0"]).split(b"\0")
+    process = psutil.Process()
+    most = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal most
+        yield begin + head
+        for _ in range(length // 1024 // 1024):
+            most = max(most, process.memory_info().rss)
+            yield bytes(1024 * 1024)
+        yield end
+
+    async with serving(start_archive) as served:
+        before = process.memory_info().rss
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}", timeout=100) as client:
+            headers = {"content-type": RELATED}
+            answer = await client.post("/dicom-web/studies", content=body(), headers=headers)
+            assert answer.status_code == 200
+            path = f"/dicom-web/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
+            received = 0
+            accept = {"accept": "application/dicom; transfer-syntax=*"}
+            async with client.stream("GET", path, headers=accept) as stream:
+                async for chunk in stream.aiter_raw():
+                    received += len(chunk)
+                    most = max(most, process.memory_info().rss)
+        assert received == len(head) + length
+        assert most - before < 100 * 1024 * 1024
