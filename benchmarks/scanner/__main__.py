@@ -20,7 +20,7 @@ from pathlib import Path
 import pydicom
 from tests.factories import ct_series
 
-from dicomweb_archive.dicom import data_set
+from dicomweb_archive.dicom.levels import forget_elements
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.raw_walk import SeriesTemplate
 
@@ -66,14 +66,12 @@ def main() -> None:
 
     def first_seen() -> None:
         for data in files:
-            data_set.forget_elements()
+            forget_elements()
             scan(data)
 
     contestants: dict[str, tuple[Callable[[], object], int]] = {
         "pydicom read + to_json_dict": (
-            lambda: [
-                pydicom.dcmread(io.BytesIO(h), stop_before_pixels=True).to_json_dict() for h in headers[:4]
-            ],
+            lambda: [pydicom.dcmread(io.BytesIO(h), stop_before_pixels=True).to_json_dict() for h in headers[:4]],
             len(headers[:4]),
         ),
         "full scan, first seen": (first_seen, len(files)),

@@ -5,14 +5,10 @@ of the next piece. Offsets are absolute: they count from the start of the stream
 """
 
 import struct
-from enum import Enum, auto
-from functools import lru_cache
-from typing import NoReturn
 
 from dicomweb_archive.dicom import tags
 from dicomweb_archive.dicom.character_sets import DEFAULT, CharacterSet, character_set
 from dicomweb_archive.dicom.element_heads import (
-    EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     Head,
@@ -20,85 +16,30 @@ from dicomweb_archive.dicom.element_heads import (
     Special,
 )
 from dicomweb_archive.dicom.encapsulated import FragmentReader
-from dicomweb_archive.dicom.instance import Attributes, BulkValue, Element, PixelData
+from dicomweb_archive.dicom.instance import BulkValue, Element, PixelData
 from dicomweb_archive.dicom.json_model import (
     BIG_ENDIAN_DECODERS,
     LITTLE_ENDIAN_DECODERS,
     character_set_element,
     empty_element,
     referred_element,
-    sequence_element,
 )
+from dicomweb_archive.dicom.levels import UNBOUNDED, UNDEFINED_LENGTH, Levels, State, element_cache
 from dicomweb_archive.dicom.limits import ScanLimits
-from dicomweb_archive.dicom.status import CANNOT_UNDERSTAND, LIMIT_EXCEEDED, TRUNCATED
+from dicomweb_archive.dicom.status import TRUNCATED
 from dicomweb_archive.dicom.values import BINARY_VRS, BULK_VRS
 from dicomweb_archive.errors import InvalidInstanceError
 
-UNBOUNDED = 1 << 62
-UNDEFINED_LENGTH = 0xFFFFFFFF
 _CACHED_ELEMENTS = 8192
 _CACHED_BYTES = 128
 
 
-@lru_cache(maxsize=64)
-def _element_cache(heads: Heads, charset: CharacterSet) -> dict[bytes, Element]:
-    """Elements decoded before, by their bytes: most elements of an archive repeat (bounded by `_decode`)."""
-    return {}
-
-
-def forget_elements() -> None:
-    """Empty the cache of decoded elements, for measurements of a cold start."""
-    _element_cache.cache_clear()
-
-
-class _State(Enum):
-    ELEMENTS = auto()
-    ITEMS = auto()
-    FRAGMENTS = auto()
-    ZEROS = auto()
-
-
-class _Frame:
-    """A sequence being read, and the level around it to come back to."""
-
-    __slots__ = (
-        "cache",
-        "charset",
-        "disordered",
-        "elements",
-        "end",
-        "heads",
-        "item_undefined",
-        "items",
-        "last",
-        "outer_end",
-        "tag",
-        "undefined",
-    )
-
-    def __init__(self, tag: int, *, end: int, undefined: bool, parser: "DataSetParser") -> None:
-        self.tag = tag
-        self.end = end
-        self.undefined = undefined
-        self.items: list[Attributes] = []
-        self.elements = parser.elements
-        self.last = parser._last
-        self.outer_end = parser._end
-        self.item_undefined = parser._item_undefined
-        self.disordered = parser._disordered
-        self.charset = parser.charset
-        self.cache = parser._cache
-        self.heads = parser._heads
-
-
-class DataSetParser:
+class DataSetParser(Levels):
     """Reads one data set of an explicit or implicit encoding.
 
     Attributes:
-        elements: what was read at the current level; the data set's own once it is finished.
-        charset: of the current level.
-        need: how far the stream must have come before `run` can go on.
-        remarks: (top-level tag, short code) of what was tolerated.
+        bulk: values that are located and not held.
+        pixel_data: those of the data set itself.
     """
 
     def __init__(
@@ -110,52 +51,16 @@ class DataSetParser:
         end: int = UNBOUNDED,
         detect: bool = False,
     ) -> None:
-        self.elements: dict[int, Element] = {}
+        super().__init__(limits, heads=heads, charset=charset, end=end)
         self.bulk: list[BulkValue] = []
         self.pixel_data: PixelData | None = None
-        self.remarks: set[tuple[int, str]] = set()
-        self.charset = charset
-        self.need = 0
-        self._limits = limits
-        self._heads = heads
-        self._big_endian = heads is EXPLICIT_BIG
         self._decoders = BIG_ENDIAN_DECODERS if self._big_endian else LITTLE_ENDIAN_DECODERS
         self._u32 = struct.Struct(">I" if self._big_endian else "<I").unpack_from
-        self._item = struct.Struct(">HHI" if self._big_endian else "<HHI").unpack_from
-        self._cache = _element_cache(heads, charset)
-        self._state = _State.ELEMENTS
-        self._stack: list[_Frame] = []
         self._fragments: FragmentReader | None = None
         self._fragments_head: tuple[int, str] = (0, "OB")
         self._offset_tables: dict[int, tuple[int, ...]] = {}
-        self._last = -1
-        self._end = end
-        self._item_undefined = False
-        self._disordered = False
-        self._starved = False
         self._is_inner = False
         self._detect = detect and not self._big_endian
-        self._remarked = False
-        self._tag = 0
-        self._elements_left = limits.elements
-        self._items_left = limits.items
-        self._passed_over = 0
-        self._json_left = limits.json_bytes
-
-    @property
-    def is_between_elements(self) -> bool:
-        """Nothing is open and nothing was cut: the data set may end here."""
-        return not self._stack and self._state is _State.ELEMENTS
-
-    @property
-    def top_elements(self) -> dict[int, Element]:
-        """The elements of the data set itself, as far as they were read."""
-        return self._stack[0].elements if self._stack else self.elements
-
-    def remark(self, code: str) -> None:
-        """Note an oddity that is tolerated, at the top-level element being read."""
-        self._remarked = True
-        self.remarks.add((self._stack[0].tag if self._stack else self._tag, code))
 
     def run(self, data: bytes, base: int, pos: int = 0) -> int:
         """Go on at `pos` of `data`, whose first byte lies at `base` in the stream.
@@ -170,11 +75,11 @@ class DataSetParser:
             return pos
         self._starved = False
         while not self._starved:
-            if self._state is _State.ELEMENTS:
+            if self._state is State.ELEMENTS:
                 pos = self._read_elements(data, base, pos)
-            elif self._state is _State.ITEMS:
+            elif self._state is State.ITEMS:
                 pos = self._read_item(data, base, pos)
-            elif self._state is _State.FRAGMENTS:
+            elif self._state is State.FRAGMENTS:
                 pos = self._read_fragments(data, base)
             else:
                 return self._read_zeros(data, base, pos)
@@ -194,7 +99,7 @@ class DataSetParser:
         heads = EXPLICIT_LITTLE if shown.isalpha() and shown.isupper() else IMPLICIT_LITTLE
         if heads is not self._heads:
             self.remark("encoding_not_as_declared")
-            self._heads, self._cache = heads, _element_cache(heads, self.charset)
+            self._heads, self._cache = heads, element_cache(heads, self.charset)
         return True
 
     def finish(self, size: int, rest: bytes | None) -> None:
@@ -208,7 +113,7 @@ class DataSetParser:
         if rest and self.pixel_data is not None and not rest.strip(b"\0"):
             self.remark("trailing_zeros")
             rest = b""
-        if self._stack or self._state is _State.FRAGMENTS or rest != b"":
+        if self._stack or self._state is State.FRAGMENTS or rest != b"":
             raise InvalidInstanceError("the data set ends too early", failure=TRUNCATED, offset=size)
         self._check_count(0)
         self._check_held(size)
@@ -238,7 +143,7 @@ class DataSetParser:
             if special or extent > most or tag <= last or stop > bound:
                 self._last = last
                 pos = self._read_unusual(data, base, pos, head, extent)
-                if self._starved or self._state is not _State.ELEMENTS:
+                if self._starved or self._state is not State.ELEMENTS:
                     return pos
                 last, known = self._last, self._cache.get
                 continue
@@ -297,16 +202,6 @@ class DataSetParser:
             self._cache[raw] = element
         return element
 
-    def _check_held(self, offset: int) -> None:
-        if offset - self._passed_over > self._limits.header_bytes:
-            self._exceed("the values of the data set are too large", None)
-
-    def _check_count(self, taken: int) -> None:
-        """Count the elements of a level that ends (or is still growing, `taken` 0) against the limit."""
-        if len(self.elements) > self._elements_left:
-            self._exceed("too many elements", None)
-        self._elements_left -= taken
-
     def _read_unusual(self, data: bytes, base: int, pos: int, head: Head, extent: int) -> int:
         """Read an element that is not simply decoded: structure, limits, values that are not held."""
         tag, special = head.tag, head.special
@@ -314,7 +209,7 @@ class DataSetParser:
         length = pos + extent - start
         self._tag = tag
         if special == Special.FORBIDDEN and self._is_padding(data, pos):
-            self._state = _State.ZEROS
+            self._state = State.ZEROS
             return pos
         if special in (Special.DELIMITER, Special.FORBIDDEN):
             return self._end_undefined_item(base, pos, head, length)
@@ -327,7 +222,7 @@ class DataSetParser:
             pos = self._read_defined(data, base, pos, head, start, length)
             if self._starved:
                 return pos
-        self._last = max(tag, self._last) if self._state is _State.ELEMENTS else self._last
+        self._last = max(tag, self._last) if self._state is State.ELEMENTS else self._last
         return pos
 
     def _check_order(self, tag: int, offset: int) -> None:
@@ -396,7 +291,7 @@ class DataSetParser:
         self.charset = character_set(terms)
         if not self.charset.known:
             self.remark("unknown_character_set")
-        self._cache = _element_cache(self._heads, self.charset)
+        self._cache = element_cache(self._heads, self.charset)
         return character_set_element(terms)
 
     def _resolve(self, head: Head, length: int) -> str:
@@ -427,19 +322,7 @@ class DataSetParser:
         vr = tags.private_entry(tag, str(creator.values[0])) or "UN"
         return vr if vr == "SQ" or vr in self._decoders or " or " in vr else "UN"
 
-    def _number(self, tag: int) -> object:
-        """Return the first value of an element of this level or the nearest one around it that has it."""
-        for elements in (self.elements, *[frame.elements for frame in reversed(self._stack)]):
-            element = elements.get(tag)
-            if element is not None and element.values:
-                return element.values[0]
-        return None
-
     # -- bulk values and pixels -------------------------------------------------------------------------
-
-    def _path(self, tag: int) -> str:
-        steps = [f"{frame.tag:08X}/{len(frame.items)}/" for frame in self._stack]
-        return f"{''.join(steps)}{tag:08X}"
 
     def _refer(self, tag: int, vr: str, offset: int, length: int) -> Element:
         path = self._path(tag)
@@ -480,7 +363,7 @@ class DataSetParser:
             self._found_pixels(self._encapsulated(reader, tag, vr), reader.start)
         self._last = max(tag, self._last)
         self._fragments = None
-        self._state = _State.ELEMENTS
+        self._state = State.ELEMENTS
         return position - base
 
     def _encapsulated(self, reader: FragmentReader, tag: int, vr: str) -> PixelData:
@@ -507,8 +390,6 @@ class DataSetParser:
         self.need = base + len(data)
         return len(data)
 
-    # -- sequences and items ----------------------------------------------------------------------------
-
     def _open_undefined(self, base: int, head: Head, start: int) -> int:
         """Begin an element of undefined length: a sequence or an encapsulated value (PS3.5 7.1, A.4)."""
         tag, vr = head.tag, head.vr
@@ -516,7 +397,7 @@ class DataSetParser:
             # UN of undefined length is a sequence in Implicit VR Little Endian (PS3.5 6.2.2 Note 4).
             self._open_frame(tag, base + start, UNDEFINED_LENGTH)
             self._heads = IMPLICIT_LITTLE
-            self._cache = _element_cache(self._heads, self.charset)
+            self._cache = element_cache(self._heads, self.charset)
             if self._big_endian:
                 self._break("unknown value of undefined length in big endian", base + start)
         elif head.special == Special.SEQUENCE:
@@ -525,103 +406,10 @@ class DataSetParser:
             # Encapsulated pixels are OB in effect (PS3.5 A.4), whatever an implicit writer's dictionary says.
             self._fragments_head = (tag, "OB" if len(vr) > 2 else vr)
             self._fragments = FragmentReader(base + start, self._end, self._limits)
-            self._state = _State.FRAGMENTS
+            self._state = State.FRAGMENTS
         else:
             self._break("undefined length where a length must be given", base + start)
         return start
-
-    def _open_sequence(self, tag: int, offset: int, length: int) -> None:
-        if length:
-            self._open_frame(tag, offset, length)
-        else:
-            self.elements[tag] = empty_element("SQ")
-
-    def _open_frame(self, tag: int, offset: int, length: int) -> None:
-        if len(self._stack) >= self._limits.depth:
-            self._exceed("sequences are nested too deeply", offset)
-        undefined = length == UNDEFINED_LENGTH
-        end = self._end if undefined else offset + length
-        self._last = max(tag, self._last)
-        self._stack.append(_Frame(tag, end=end, undefined=undefined, parser=self))
-        self._state = _State.ITEMS
-
-    def _read_item(self, data: bytes, base: int, pos: int) -> int:
-        """Read the head of an item, or the end of the sequence (PS3.5 7.5)."""
-        frame = self._stack[-1]
-        offset = base + pos
-        if not frame.undefined and offset == frame.end:
-            self._close_sequence()
-            return pos
-        if offset + 8 > frame.end:
-            self._break("a sequence does not end where it says", offset)
-        if pos + 8 > len(data):
-            self.need = offset + 8
-            self._starved = True
-            return pos
-        group, number, length = self._item(data, pos)
-        if group != 0xFFFE or number not in (0xE000, 0xE0DD):
-            self._break("expected an item of a sequence", offset)
-        if number == 0xE0DD:
-            if not frame.undefined:
-                self._break("a delimiter in a sequence of defined length", offset)
-            self._close_sequence()
-            return pos + 8
-        self._open_item(frame, offset, length)
-        return pos + 8
-
-    def _open_item(self, frame: _Frame, offset: int, length: int) -> None:
-        self._items_left -= 1
-        if self._items_left < 0:
-            self._exceed("too many items", offset)
-        self._item_undefined = length == UNDEFINED_LENGTH
-        self._end = frame.end if self._item_undefined else offset + 8 + length
-        if self._end > frame.end:
-            self._break("an item reaches beyond its sequence", offset)
-        self.elements = {}
-        self._last = -1
-        self._disordered = False
-        if self.charset is not frame.charset:
-            # The item before had its own (0008,0005); it does not hold for this one (PS3.3 C.12.1.1.2).
-            self.charset = frame.charset
-            self._cache = _element_cache(self._heads, self.charset)
-        self._state = _State.ELEMENTS
-
-    def _end_item(self, offset: int) -> None:
-        """End an item of defined length, whose elements filled it exactly."""
-        if not self._stack:
-            self._starved = True
-            self.need = UNBOUNDED
-            return
-        if self._item_undefined or offset != self._end:
-            self._break("an item does not end where it says", offset)
-        self._close_item()
-
-    def _end_undefined_item(self, base: int, pos: int, head: Head, length: int) -> int:
-        if head.tag != tags.ITEM_DELIMITATION or not self._stack or not self._item_undefined:
-            self._break("an element that does not belong into a data set", base + pos)
-        if length:
-            self.remark("delimiter_with_length")
-        self._close_item()
-        return pos + 8
-
-    def _close_item(self) -> None:
-        self._check_count(len(self.elements))
-        elements = dict(sorted(self.elements.items())) if self._disordered else self.elements
-        self._stack[-1].items.append(elements)
-        self._state = _State.ITEMS
-
-    def _close_sequence(self) -> None:
-        frame = self._stack.pop()
-        element = sequence_element(frame.items)
-        self._json_left -= len(element.json)
-        if self._json_left < 0:
-            self._exceed("the sequences of the data set are too large", frame.end)
-        self.elements = frame.elements
-        self._last, self._end = frame.last, frame.outer_end
-        self._item_undefined, self._disordered = frame.item_undefined, frame.disordered
-        self.charset, self._heads, self._cache = frame.charset, frame.heads, frame.cache
-        self.elements[frame.tag] = element
-        self._state = _State.ELEMENTS
 
     def _parse_unknown_sequence(self, head: Head, value: bytes, offset: int) -> Element:
         """Read UN of defined length as the sequence that the dictionary says, in Implicit VR (CP-246).
@@ -644,9 +432,3 @@ class DataSetParser:
         prefix = self._path(head.tag).removesuffix(f"{head.tag:08X}")
         self.bulk.extend([found._replace(path=prefix + found.path) for found in inner.bulk])
         return inner.elements[head.tag]
-
-    def _exceed(self, reason: str, offset: int | None) -> NoReturn:
-        raise InvalidInstanceError(reason, failure=LIMIT_EXCEEDED, offset=offset)
-
-    def _break(self, reason: str, offset: int) -> NoReturn:
-        raise InvalidInstanceError(reason, failure=CANNOT_UNDERSTAND, offset=offset)

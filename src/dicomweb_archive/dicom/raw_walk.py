@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from dicomweb_archive.dicom import tags
 from dicomweb_archive.dicom.character_sets import CharacterSet, character_set
-from dicomweb_archive.dicom.data_set import UNBOUNDED, UNDEFINED_LENGTH, DataSetParser
+from dicomweb_archive.dicom.data_set import DataSetParser
 from dicomweb_archive.dicom.element_heads import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Head, Special
 from dicomweb_archive.dicom.encapsulated import FragmentReader
 from dicomweb_archive.dicom.file_meta import PREFIX_END, FileMeta, must_neutralise
 from dicomweb_archive.dicom.instance import Attributes, BulkValue, Element, PixelData, ScannedInstance
+from dicomweb_archive.dicom.levels import UNBOUNDED, UNDEFINED_LENGTH
 from dicomweb_archive.dicom.limits import DEFAULT_LIMITS, ScanLimits
 from dicomweb_archive.dicom.part10 import (
     DEFLATED_SYNTAXES,

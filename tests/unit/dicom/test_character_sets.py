@@ -30,7 +30,10 @@ EXAMPLES = [
         id="korean",
     ),
     pytest.param(
-        (None, "ISO 2022 IR 58"), b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab", "Zhang^XiaoDong=张^小东", id="gb2312"
+        (None, "ISO 2022 IR 58"),
+        b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab",
+        "Zhang^XiaoDong=张^小东",
+        id="gb2312",
     ),
     pytest.param(("GB18030",), b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", "Wang^XiaoDong=王^小东", id="gb18030"),
     pytest.param(("ISO_IR 192",), "王^小東".encode(), "王^小東", id="utf-8"),
