@@ -32,6 +32,9 @@ CACHE_BYTES = 32 * 1024 * 1024
 HELD_ROWS = 1000
 """Pages of studies and series up to this size are read whole; of larger ones only the ids are."""
 
+COUNT_SECONDS = 2.0
+"""Longest that counting what stands behind a page may take; then the number is said to be larger."""
+
 _BATCH_ROWS = 500
 _BATCH_SEGMENTS = 32
 _YIELD_EVERY = 100
@@ -218,7 +221,7 @@ class _Search:
             choice = driven_by_terms(self.plan, self.findings)
         behind = self.plan.offset + self.plan.limit
         try:
-            total: int = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
+            total = await self._count_within(COUNT_SECONDS, choice)
         except QueryCanceledError:
             # The page itself was found in time; a count that is not must not take it away.
             return 1, True
@@ -226,6 +229,17 @@ class _Search:
         if total == counted_to and not self._by_whole_segments:
             return COUNT_CAP, True
         return max(0, total - behind), False
+
+    async def _count_within(self, seconds: float, choice: Choice) -> int:
+        total: int
+        if not self.plan.keys:
+            total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
+            return total
+        # Only re-checks of many segments can take long.
+        async with self.connection.transaction():
+            await self.connection.execute(f"set local statement_timeout = {int(seconds * 1000)}")
+            total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
+        return total
 
     def _hits(self, rows: Sequence[Row]) -> _Hits:
         if self._by_whole_segments:

@@ -7,7 +7,7 @@ digits that came in, and a row costs some ten microseconds.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -23,8 +23,7 @@ from dicomweb_archive.dicom.query import Level, PathStep, SearchQuery
 from dicomweb_archive.dicom.tags import vr_of
 from dicomweb_archive.index.segment_document import Content, Document
 
-Pieces = dict[bytes, bytes]
-"""JSON of attributes by tag as eight hex digits."""
+_Write: TypeAlias = Callable[[Mapping[str, Any]], bytes]
 
 ABOVE: Final = {
     Level.STUDY: (Level.STUDY,),
@@ -102,9 +101,13 @@ class AnswerWriter:
     query: SearchQuery
     service_root: str
     wanted: Wanted = field(init=False)
+    _computing: tuple[tuple[bytes, "_Write"], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wanted", wanted_attributes(self.query))
+        known = _WRITERS.keys() - ({_SERIES_INSTANCES} if self.query.level is Level.STUDY else set())
+        computing = tuple((tag, _WRITERS[tag]) for tag in known if self.wanted.computes(tag))
+        object.__setattr__(self, "_computing", computing)
 
     def study(self, row: Mapping[str, Any]) -> bytes:
         """Write one study (PS3.18 Table 10.6.3-3)."""
@@ -138,15 +141,15 @@ class AnswerWriter:
         contents[_RETRIEVE_URL] = [_url_json(url) for url in urls]
         return _joined(contents, len(positions))
 
-    def _selected(self, attributes: bytes) -> Iterator[tuple[bytes, bytes]]:
-        wanted = self.wanted
-        return ((tag, text) for tag, text in split_object(attributes) if tag in wanted)
+    def _selected(self, attributes: bytes) -> Iterable[tuple[bytes, bytes]]:
+        if self.wanted.everything:
+            return [(tag, text) for tag, text in split_object(attributes) if tag not in _COMPUTED]
+        tags = self.wanted.tags
+        return [(tag, text) for tag, text in split_object(attributes) if tag in tags]
 
-    def _computed(self, row: Mapping[str, Any]) -> Iterator[tuple[bytes, bytes]]:
-        """Yield what the archive says of its own holdings (PS3.4 C.3.4)."""
-        for tag, write in _WRITERS.items():
-            if self.wanted.computes(tag) and (text := write(row)) is not None:
-                yield tag, text
+    def _computed(self, row: Mapping[str, Any]) -> Iterable[tuple[bytes, bytes]]:
+        """Give what the archive says of its own holdings (PS3.4 C.3.4)."""
+        return [(tag, write(row)) for tag, write in self._computing]
 
     def _picked(
         self, document: Document, positions: Sequence[int], urls: Sequence[bytes]
@@ -166,12 +169,12 @@ class AnswerWriter:
         return _url_json((self.service_root + path).encode())
 
 
-def split_object(text: bytes) -> Iterator[tuple[bytes, bytes]]:
+def split_object(text: bytes) -> list[tuple[bytes, bytes]]:
     """Cut the JSON object of a study or series row into tags and attribute texts, without parsing it.
 
     `level_rows.level_attributes` puts a line feed between two attributes, which strict JSON text has nowhere.
     """
-    return ((member[1:9], member[11:]) for member in text[1:-1].split(b",\n") if member)
+    return [(member[1:9], member[11:]) for member in text[1:-1].split(b",\n") if member]
 
 
 def join_object(pieces: Mapping[bytes, bytes]) -> bytes:
@@ -243,13 +246,11 @@ def _count_json(count: int) -> bytes:
     return b'{"vr":"IS","Value":[%d]}' % count
 
 
-_WRITERS: dict[bytes, Callable[[Mapping[str, Any]], bytes | None]] = {
+_WRITERS: dict[bytes, _Write] = {
     _AVAILABILITY: lambda _row: _ONLINE,
     _MODALITIES: lambda row: _list_json(b"CS", row["modalities"]),
     _SOP_CLASSES: lambda row: _list_json(b"UI", row["sop_classes"]),
     _STUDY_SERIES: lambda row: _count_json(row["series_count"]),
     _STUDY_INSTANCES: lambda row: _count_json(row["study_instance_count"]),
-    _SERIES_INSTANCES: lambda row: (
-        _count_json(row["series_instance_count"]) if "series_instance_count" in row else None
-    ),
+    _SERIES_INSTANCES: lambda row: _count_json(row["series_instance_count"]),
 }

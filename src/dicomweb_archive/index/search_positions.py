@@ -40,8 +40,12 @@ _FAR = 1e300
 """Stands for an open bound: JSON has no infinity."""
 
 
-def recheck_source(plan: SearchPlan, data: FromClause) -> FromClause:
-    """Extract the columns of each test once for a segment, so that they are not unpacked at every position."""
+def recheck_source(plan: SearchPlan, data: FromClause, segment: FromClause) -> FromClause:
+    """Extract the columns of each test once for a segment, so that they are not unpacked at every position.
+
+    The data are looked up from inside, one segment that passed its terms at a time: as a join of its own
+    PostgreSQL may begin with it and open every segment there is.
+    """
     extracted = []
     for number, test in enumerate(plan.tests):
         for suffix, parameter in zip("ab", _step_parameters(number, test), strict=False):
@@ -50,7 +54,8 @@ def recheck_source(plan: SearchPlan, data: FromClause) -> FromClause:
                 _member(data.c.common, bindparam(parameter, type_=Text)).label(f"shared_{number}{suffix}"),
             ]
     # OFFSET 0 keeps PostgreSQL from putting the extraction into every place that uses it.
-    return select(*extracted).correlate(data).offset(_ZERO).lateral("x")
+    own = select(*extracted).where(data.c.segment_id == segment.c.id).correlate(segment)
+    return own.offset(_ZERO).lateral("x")
 
 
 def passes(plan: SearchPlan, choice: Choice, source: FromClause, position: Expression) -> Expression:

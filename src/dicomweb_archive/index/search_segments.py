@@ -150,8 +150,8 @@ class SegmentSearch:
             if instances and not plan.by_sop_instance:
                 origin = origin.join(self._positions(), true())
             return origin, []
-        source = recheck_source(plan, self.data)
-        origin = origin.join(self.data, self.data.c.segment_id == self.segment.c.id).join(source, true())
+        source = recheck_source(plan, self.data, self.segment)
+        origin = origin.join(source, true())
         condition = passes(plan, choice, source, self.position)
         if by_position:
             return (origin if plan.by_sop_instance else origin.join(self._positions(), true())), [condition]

@@ -22,7 +22,7 @@ def test_a_row_is_cut_into_its_attributes_whatever_is_inside():
     text = level_attributes(TEXTS, STUDY_ROW_TAGS)
     assert dict(split_object(text)) == {b"%08X" % tag: value for tag, value in TEXTS.items()}
     assert orjson.loads(text).keys() == {f"{tag:08X}" for tag in TEXTS}
-    assert list(split_object(b"{}")) == []
+    assert split_object(b"{}") == []
 
 
 def test_lower_levels_are_never_answered():
