@@ -161,12 +161,12 @@ BAD_INSTANCES: dict[str, bytes] = {
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", BAD_INSTANCES)
-async def test_what_is_no_instance_is_refused_and_leaves_nothing(archive: Archive, name: str) -> None:
-    answer = await archive.store(BAD_INSTANCES[name])
-    assert answer.status_code == 409
-    assert len(reasons(answer)) == 1
-    assert archive.files() == []
+async def test_what_is_no_instance_is_refused_and_leaves_nothing(archive: Archive) -> None:
+    for name, instance in BAD_INSTANCES.items():
+        answer = await archive.store(instance)
+        assert answer.status_code == 409, name
+        assert len(reasons(answer)) == 1
+        assert archive.files() == []
     assert await archive.stored_instances() == 0
 
 
@@ -231,13 +231,12 @@ MALFORMED: dict[str, tuple[str, bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", MALFORMED)
-async def test_a_malformed_body_is_400_and_nothing_of_it_is_stored(archive: Archive, name: str) -> None:
-    content_type, body = MALFORMED[name]
-    answer = await archive.post(body, content_type=content_type)
-    assert answer.status_code == 400
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert archive.files() == []
+async def test_a_malformed_body_is_400_and_nothing_of_it_is_stored(archive: Archive) -> None:
+    for name, (content_type, body) in MALFORMED.items():
+        answer = await archive.post(body, content_type=content_type)
+        assert answer.status_code == 400, name
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert archive.files() == []
     assert await archive.stored_instances() == 0
 
 
@@ -267,12 +266,12 @@ OTHER_TYPES = {
 }
 
 
-@pytest.mark.parametrize("name", OTHER_TYPES)
-async def test_other_payloads_are_415_and_never_read(archive: Archive, name: str) -> None:
+async def test_other_payloads_are_415_and_never_read(archive: Archive) -> None:
     # Neither JSON nor XML is parsed, so neither can expand, nest, or refer to anything.
-    answer = await archive.post(b"<!DOCTYPE a SYSTEM 'file:///etc/passwd'>", content_type=OTHER_TYPES[name])
-    assert answer.status_code == 415
-    assert answer.json()["supported"]
+    for name, content_type in OTHER_TYPES.items():
+        answer = await archive.post(b"<!DOCTYPE a SYSTEM 'file:///etc/passwd'>", content_type=content_type)
+        assert answer.status_code == 415, name
+        assert answer.json()["supported"]
 
 
 async def test_a_payload_without_type_is_415(archive: Archive) -> None:
