@@ -3,6 +3,7 @@
 import warnings
 import zlib
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tests.pydicom_files import bundled, bundled_names, read
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.errors import InvalidInstanceError, UndecodableError
 from dicomweb_archive.imaging.decode import DECODABLE_SYNTAXES, DEFLATED_IMAGE_FRAME, decode_frame
-from dicomweb_archive.imaging.frames import frame_spans
+from dicomweb_archive.imaging.frames import fragment_bounds
 from dicomweb_archive.imaging.pixel_format import PixelFormat, pixel_format_of
 
 # No free codec for 12-bit JPEG; broken on purpose; pydicom fails to correct the sign of the last one in place.
@@ -44,8 +45,9 @@ def test_every_frame_is_what_pydicom_decodes(name: str) -> None:
         dataset = read(data)
         whole = dataset.pixel_array
         expected = whole.astype(whole.dtype.newbyteorder("<")).tobytes()
-        frames = frame_spans(scanned.attributes(), scanned.pixel_data, range(1, pixels.number_of_frames + 1))
-        stored = [b"".join(data[offset : offset + length] for offset, length in frame.pieces) for frame in frames]
+        bounds = pairwise(fragment_bounds(scanned.pixel_data, pixels.number_of_frames))
+        frames = [scanned.pixel_data.fragments[begin:end] for begin, end in bounds]
+        stored = [b"".join(data[offset : offset + length] for offset, length in frame) for frame in frames]
         theirs = generate_frames(dataset.PixelData, number_of_frames=pixels.number_of_frames)
         assert stored == list(theirs)[: len(stored)]
         decoded = [decode_frame(frame, scanned.transfer_syntax_uid, pixels) for frame in stored]
