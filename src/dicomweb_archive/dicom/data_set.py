@@ -186,8 +186,9 @@ class DataSetParser(Levels):
 
     def _decode(self, head: Head, value: bytes, raw: bytes, offset: int) -> Element:
         """Decode an element; it is kept for the next one with the same bytes when nothing is odd about it."""
-        self._check_held(offset)
-        self._check_count(0)
+        if offset - self._passed_over > self._most_held or len(self.elements) > self._elements_left:
+            self._check_held(offset)
+            self._check_count(0)
         self._tag = head.tag
         self._remarked = False
         if len(value) & 1:

@@ -101,6 +101,7 @@ class Levels:
         self._elements_left = limits.elements
         self._items_left = limits.items
         self._passed_over = 0
+        self._most_held = limits.header_bytes
         self._json_left = limits.json_bytes
 
     @property
@@ -119,7 +120,7 @@ class Levels:
         self.remarks.add((self._stack[0].tag if self._stack else self._tag, code))
 
     def _check_held(self, offset: int) -> None:
-        if offset - self._passed_over > self._limits.header_bytes:
+        if offset - self._passed_over > self._most_held:
             self._exceed("the values of the data set are too large", None)
 
     def _check_count(self, taken: int) -> None:

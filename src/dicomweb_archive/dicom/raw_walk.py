@@ -10,16 +10,15 @@ that the walk is not made for is left to the full scan.
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from dicomweb_archive.dicom import tags
-from dicomweb_archive.dicom.character_sets import CharacterSet, character_set
+from dicomweb_archive.dicom.character_sets import character_set
 from dicomweb_archive.dicom.data_set import DataSetParser
 from dicomweb_archive.dicom.element_heads import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Head, Special
 from dicomweb_archive.dicom.encapsulated import FragmentReader
 from dicomweb_archive.dicom.file_meta import PREFIX_END, FileMeta, must_neutralise
 from dicomweb_archive.dicom.instance import Attributes, BulkValue, Element, PixelData, ScannedInstance
-from dicomweb_archive.dicom.levels import UNBOUNDED, UNDEFINED_LENGTH
+from dicomweb_archive.dicom.levels import UNBOUNDED
 from dicomweb_archive.dicom.limits import DEFAULT_LIMITS, ScanLimits
 from dicomweb_archive.dicom.part10 import (
     DEFLATED_SYNTAXES,
@@ -29,9 +28,20 @@ from dicomweb_archive.dicom.part10 import (
     encoding_of,
     read_uid,
 )
+from dicomweb_archive.dicom.raw_elements import (
+    Slot,
+    Step,
+    Unwalkable,
+    Walk,
+    extent_at,
+    head_at,
+    meta_text,
+    shapes_others,
+)
 from dicomweb_archive.dicom.values import BINARY_VRS, BULK_VRS
 from dicomweb_archive.errors import InvalidInstanceError
 
+_UNDEFINED = b"\xff\xff\xff\xff"
 _META_GROUP_LENGTH = 0x00020000
 _META_SOP_CLASS = 0x00020002
 _META_SOP_INSTANCE = 0x00020003
@@ -39,61 +49,6 @@ _META_SOP_INSTANCE = 0x00020003
 _WHOLE_REMARKS = {"meta_uid_differs", "meta_class_differs", "uid_leading_zero", "preamble_neutralised"}
 # Instances whose form as a whole is odd: the full scan is the one that knows how.
 _UNUSUAL = {"encoding_not_as_declared", "out_of_order", "trailing_zeros", "unknown_vr"}
-
-_u16 = struct.Struct("<H").unpack_from
-_u32 = struct.Struct("<I").unpack_from
-
-
-class _Slot(NamedTuple):
-    """One top-level element of the first instance.
-
-    Attributes:
-        is_plain: of short VR and nothing special, so that bytes and decoder are all it takes.
-        key: its first six bytes, tag and VR.
-        raw: all its bytes; empty for pixel data and bulk values, which are never compared.
-        refers_above: a value longer than this is a bulk value.
-        bulk: its bulk values, their offsets counted from the element.
-    """
-
-    tag: int
-    key: bytes
-    head: Head
-    raw: bytes
-    refers_above: int
-    bulk: tuple[BulkValue, ...]
-    is_plain: bool = False
-
-
-class _Step(NamedTuple):
-    """A run of elements compared as one block, or (block empty) one slot that differed before."""
-
-    block: bytes
-    bulk: tuple[BulkValue, ...]
-    slot: _Slot | None
-
-
-class _Unwalkable(Exception):  # noqa: N818 - never leaves this module, and is no error of the instance
-    """The full scan must decide."""
-
-
-class _Walk:
-    """One instance being walked: where it stands and what differed so far; the decoders' context."""
-
-    __slots__ = ("bulk", "changed", "charset", "delta", "meta_uid", "pixel_data", "pos", "remarks")
-
-    def __init__(self, charset: CharacterSet, meta_uid: str) -> None:
-        self.charset = charset
-        self.meta_uid = meta_uid
-        self.pos = PREFIX_END
-        self.delta: dict[int, Element | None] = {}
-        self.changed: set[int] = set()
-        self.bulk: list[BulkValue] = []
-        self.pixel_data: PixelData | None = None
-        self.remarks: set[str] = set()
-
-    def remark(self, code: str) -> None:
-        """Note an oddity of the element being decoded."""
-        self.remarks.add(code)
 
 
 class SeriesTemplate:
@@ -111,8 +66,8 @@ class SeriesTemplate:
         self._first = first
         self._base = first.base
         self._limits = limits
-        self._slots: list[_Slot] = []
-        self._steps: list[_Step] = []
+        self._slots: list[Slot] = []
+        self._steps: list[Step] = []
         self._varying: set[int] = {_META_GROUP_LENGTH, _META_SOP_INSTANCE, tags.SOP_INSTANCE_UID}
         self._meta_class = self._meta_uid = ""
         self._preamble = data[:128]
@@ -121,7 +76,7 @@ class SeriesTemplate:
         self._remarks: dict[int, set[str]] = {}
         try:
             self._build(bytes(data))
-        except _Unwalkable:
+        except Unwalkable:
             self._slots = []
         self._plan()
 
@@ -136,7 +91,7 @@ class SeriesTemplate:
         try:
             walk = self._walk_steps(data) or self._walk_slots(data)
             return self._result(data, walk)
-        except (_Unwalkable, InvalidInstanceError, struct.error):
+        except (Unwalkable, InvalidInstanceError, struct.error):
             return None
 
     # -- building ---------------------------------------------------------------------------------------
@@ -144,9 +99,9 @@ class SeriesTemplate:
     def _build(self, data: bytes) -> None:
         first = self._first
         if first.delta or _UNUSUAL & set(first.remarks) or first.transfer_syntax_uid in DEFLATED_SYNTAXES:
-            raise _Unwalkable
+            raise Unwalkable
         if encoding_of(first.transfer_syntax_uid) in (IMPLICIT_LITTLE, EXPLICIT_BIG):
-            raise _Unwalkable
+            raise Unwalkable
         pos = PREFIX_END
         while pos < len(data):
             stop, slot = self._read_slot(data, pos)
@@ -155,21 +110,21 @@ class SeriesTemplate:
         if set(first.remarks) - _WHOLE_REMARKS:
             self._read_remarks(data)
 
-    def _read_slot(self, data: bytes, pos: int) -> tuple[int, _Slot]:
-        head = _head_at(data, pos)
+    def _read_slot(self, data: bytes, pos: int) -> tuple[int, Slot]:
+        head = head_at(data, pos)
         tag = head.tag
         if head.special in (Special.OFFSET_TABLE, Special.PADDING, Special.STRANGE_VR):
-            raise _Unwalkable
-        start, stop = _extent(data, pos, head)
+            raise Unwalkable
+        start, stop = extent_at(data, pos, head)
         if tag >> 16 == 2:
             return stop, self._meta_slot(data, pos, start, stop, head)
         if head.special == Special.PIXELS:
             element = self._base[tag]
             if not element.is_bulk:
-                raise _Unwalkable
+                raise Unwalkable
             pixels = self._first.pixel_data
             stop = self._pixels_stop(data, tag, start, stop, pixels)
-            return stop, _Slot(tag, data[pos : pos + 6], head, b"", UNBOUNDED, ())
+            return stop, Slot(tag, data[pos : pos + 6], head, b"", UNBOUNDED, ())
         vr = self._base[tag].vr if tag in self._base else head.vr
         above = self._limits.bulk_threshold if vr in BINARY_VRS else self._limits.value_bytes
         if vr not in BULK_VRS:
@@ -179,19 +134,19 @@ class SeriesTemplate:
             [found._replace(offset=found.offset - pos) for found in self._first.bulk if found.path[:8] == prefix]
         )
         raw = b"" if stop - start > above else data[pos:stop]
-        is_plain = not head.length_at and not head.special and not bulk and not _shapes_others(tag)
-        return stop, _Slot(tag, data[pos : pos + 6], head, raw, above, bulk, is_plain)
+        is_plain = not head.length_at and not head.special and not bulk and not shapes_others(tag)
+        return stop, Slot(tag, data[pos : pos + 6], head, raw, above, bulk, is_plain)
 
-    def _meta_slot(self, data: bytes, pos: int, start: int, stop: int, head: Head) -> _Slot:
+    def _meta_slot(self, data: bytes, pos: int, start: int, stop: int, head: Head) -> Slot:
         if head.tag == _META_SOP_CLASS:
-            self._meta_class = _meta_text(data[start:stop])
+            self._meta_class = meta_text(data[start:stop])
         if head.tag == _META_SOP_INSTANCE:
-            self._meta_uid = _meta_text(data[start:stop])
-        return _Slot(head.tag, data[pos : pos + 6], head, data[pos:stop], UNBOUNDED, ())
+            self._meta_uid = meta_text(data[start:stop])
+        return Slot(head.tag, data[pos : pos + 6], head, data[pos:stop], UNBOUNDED, ())
 
     def _pixels_stop(self, data: bytes, tag: int, start: int, stop: int, pixels: PixelData | None) -> int:
         if pixels is None or pixels.tag != tag:
-            raise _Unwalkable
+            raise Unwalkable
         return pixels.offset + pixels.length + 8 if pixels.encapsulated else stop
 
     def _read_remarks(self, data: bytes) -> None:
@@ -202,7 +157,7 @@ class SeriesTemplate:
         for tag, code in parser.remarks:
             self._remarks.setdefault(tag, set()).add(code)
 
-    def _positions(self) -> list[tuple[int, _Slot]]:
+    def _positions(self) -> list[tuple[int, Slot]]:
         positions, pos = [], PREFIX_END
         for slot in self._slots:
             positions.append((pos, slot))
@@ -211,7 +166,7 @@ class SeriesTemplate:
 
     def _plan(self) -> None:
         """Join the slots that never differed into blocks."""
-        steps: list[_Step] = []
+        steps: list[Step] = []
         block, bulk = b"", []
         for slot in self._slots:
             if slot.raw and slot.tag not in self._varying:
@@ -219,21 +174,21 @@ class SeriesTemplate:
                 block += slot.raw
                 continue
             if block:
-                steps.append(_Step(block, tuple(bulk), None))
+                steps.append(Step(block, tuple(bulk), None))
             block, bulk = b"", []
-            steps.append(_Step(b"", (), slot))
+            steps.append(Step(b"", (), slot))
         if block:
-            steps.append(_Step(block, tuple(bulk), None))
+            steps.append(Step(block, tuple(bulk), None))
         self._steps = steps
 
     # -- walking ----------------------------------------------------------------------------------------
 
-    def _walk_steps(self, data: bytes) -> _Walk | None:
+    def _walk_steps(self, data: bytes) -> Walk | None:
         """Hot path: one comparison a block, one decoding an element that differs (benchmarks/scanner).
 
         `None` when the layout is another, or an element differs that never did.
         """
-        walk = _Walk(self._charset, self._meta_uid)
+        walk = Walk(self._charset, self._meta_uid)
         starts_with, delta, changed = data.startswith, walk.delta, walk.changed
         base, size, most, pos = self._base.get, len(data), self._limits.bulk_threshold, PREFIX_END
         for block, bulk, slot in self._steps:
@@ -266,45 +221,45 @@ class SeriesTemplate:
             pos = walk.pos
         return walk if pos == size else None
 
-    def _walk_slots(self, data: bytes) -> _Walk:
+    def _walk_slots(self, data: bytes) -> Walk:
         """Walk element by element, with elements that only one of the two has, and learn what differs."""
-        walk = _Walk(self._charset, self._meta_uid)
+        walk = Walk(self._charset, self._meta_uid)
         size, last = len(data), 0
         for slot in self._slots:
             while walk.pos < size and data[walk.pos : walk.pos + 6] != slot.key:
-                head = _head_at(data, walk.pos)
+                head = head_at(data, walk.pos)
                 if head.tag > slot.tag:
                     break
-                if head.tag == slot.tag or head.tag <= last or _shapes_others(head.tag):
-                    raise _Unwalkable
+                if head.tag == slot.tag or head.tag <= last or shapes_others(head.tag):
+                    raise Unwalkable
                 last = head.tag
                 self._take_other(data, walk, head)
             if data[walk.pos : walk.pos + 6] == slot.key:
                 self._take(data, walk, slot)
                 last = slot.tag
-            elif _shapes_others(slot.tag):
-                raise _Unwalkable
+            elif shapes_others(slot.tag):
+                raise Unwalkable
             else:
                 walk.changed.add(slot.tag)
                 if slot.tag in self._base:
                     walk.delta[slot.tag] = None
         if walk.pos != size:
-            raise _Unwalkable
+            raise Unwalkable
         fresh = {tag for tag in walk.changed if tag not in self._varying}
         if fresh:
             self._varying |= fresh
             self._plan()
         return walk
 
-    def _take(self, data: bytes, walk: _Walk, slot: _Slot) -> None:
+    def _take(self, data: bytes, walk: Walk, slot: Slot) -> None:
         """Read an element that the first instance has with the same VR."""
         pos, head, tag = walk.pos, slot.head, slot.tag
         if head.special == Special.PIXELS:
             self._take_pixels(data, walk, slot)
             return
-        start, stop = _extent(data, pos, head)
+        start, stop = extent_at(data, pos, head)
         if stop > len(data):
-            raise _Unwalkable
+            raise Unwalkable
         if stop - start > slot.refers_above and not slot.raw:
             walk.bulk += [found._replace(offset=start, length=stop - start) for found in slot.bulk]
         elif slot.raw and data[pos:stop] == slot.raw:
@@ -312,8 +267,8 @@ class SeriesTemplate:
         else:
             if tag >> 16 == 2:
                 self._take_meta(walk, tag, data[start:stop])
-            elif _shapes_others(tag):
-                raise _Unwalkable
+            elif shapes_others(tag):
+                raise Unwalkable
             elif head.special or stop - start > self._limits.bulk_threshold:
                 self._parse(data, walk, head, stop)
             else:
@@ -325,22 +280,22 @@ class SeriesTemplate:
             walk.changed.add(tag)
         walk.pos = stop
 
-    def _take_meta(self, walk: _Walk, tag: int, value: bytes) -> None:
+    def _take_meta(self, walk: Walk, tag: int, value: bytes) -> None:
         """Of File Meta Information only the SOP Instance UID and the group length may differ."""
         if tag == _META_SOP_INSTANCE:
-            walk.meta_uid = _meta_text(value)
+            walk.meta_uid = meta_text(value)
         elif tag != _META_GROUP_LENGTH:
-            raise _Unwalkable
+            raise Unwalkable
 
-    def _take_other(self, data: bytes, walk: _Walk, head: Head) -> None:
+    def _take_other(self, data: bytes, walk: Walk, head: Head) -> None:
         """Read an element that the first instance lacks."""
-        _, stop = _extent(data, walk.pos, head)
+        _, stop = extent_at(data, walk.pos, head)
         if stop > len(data) or head.special in (Special.PIXELS, Special.OFFSET_TABLE):
-            raise _Unwalkable
+            raise Unwalkable
         self._parse(data, walk, head, stop)
         walk.pos = stop
 
-    def _parse(self, data: bytes, walk: _Walk, head: Head, stop: int) -> None:
+    def _parse(self, data: bytes, walk: Walk, head: Head, stop: int) -> None:
         """Read one element by the full parser, among the elements that come before it."""
         parser = DataSetParser(self._limits, heads=EXPLICIT_LITTLE, charset=self._charset)
         before = {tag: element for tag, element in self._base.items() if tag < head.tag}
@@ -354,17 +309,17 @@ class SeriesTemplate:
         if element != self._base.get(head.tag):
             walk.delta[head.tag] = element
 
-    def _take_pixels(self, data: bytes, walk: _Walk, slot: _Slot) -> None:
+    def _take_pixels(self, data: bytes, walk: Walk, slot: Slot) -> None:
         first = self._first.pixel_data
-        start = walk.pos + (slot.head.length_at + 4 if slot.head.length_at else 8)
-        length = _u32(data, start - 4)[0] if slot.head.length_at else _u16(data, start - 2)[0]
-        if first is None or not length:
-            raise _Unwalkable
-        if length == UNDEFINED_LENGTH:
+        start, stop = extent_at(data, walk.pos, slot.head)
+        is_encapsulated = slot.head.length_at == 8 and data[start - 4 : start] == _UNDEFINED
+        if first is None or (stop == start and not is_encapsulated):
+            raise Unwalkable
+        if is_encapsulated:
             reader = FragmentReader(start, UNBOUNDED, self._limits)
             reader.run(data, 0)
             if not reader.is_done:
-                raise _Unwalkable
+                raise Unwalkable
             found = PixelData(
                 first.tag,
                 first.vr,
@@ -376,16 +331,16 @@ class SeriesTemplate:
             )
             walk.pos = reader.stop
         else:
-            found = PixelData(first.tag, first.vr, start, length)
-            walk.pos = start + length
+            found = PixelData(first.tag, first.vr, start, stop - start)
+            walk.pos = stop
         if walk.pos > len(data):
-            raise _Unwalkable
+            raise Unwalkable
         walk.pixel_data = found
         walk.bulk.append(BulkValue(tags.format_tag(first.tag), first.vr, start, found.length))
 
     # -- result -----------------------------------------------------------------------------------------
 
-    def _result(self, data: bytes, walk: _Walk) -> ScannedInstance:
+    def _result(self, data: bytes, walk: Walk) -> ScannedInstance:
         first, delta = self._first, walk.delta
         uids = [first.sop_class_uid, first.sop_instance_uid, first.study_instance_uid, first.series_instance_uid]
         for i, (tag, name) in enumerate(IDENTIFIERS):
@@ -393,7 +348,7 @@ class SeriesTemplate:
                 uids[i] = read_uid(delta[tag], name)
         identity = Identity(*uids)
         if identity[2:] != (first.study_instance_uid, first.series_instance_uid):
-            raise _Unwalkable
+            raise Unwalkable
         meta = FileMeta(first.transfer_syntax_uid, self._meta_class, walk.meta_uid, 0)
         remarks = walk.remarks
         for tag, codes in self._remarks.items():
@@ -419,68 +374,6 @@ class SeriesTemplate:
             remarks=tuple(sorted(remarks)) if remarks else (),
             preamble_neutralised=neutralise,
         )
-
-
-def _meta_text(value: bytes) -> str:
-    return value.rstrip(b"\0 ").decode("latin_1")
-
-
-def _shapes_others(tag: int) -> bool:
-    """Tell whether other elements are read by this one, or an instance without it is another kind of thing."""
-    return (
-        tag >> 16 in (0, 2, 0xFFFE)
-        or tag == tags.SPECIFIC_CHARACTER_SET
-        or tags.is_private_creator(tag)
-        or tag in (tags.FLOAT_PIXEL_DATA, tags.DOUBLE_FLOAT_PIXEL_DATA, tags.PIXEL_DATA)
-    )
-
-
-def _head_at(data: bytes, pos: int) -> Head:
-    if pos + 8 > len(data):
-        raise _Unwalkable
-    return EXPLICIT_LITTLE.known.get(data[pos : pos + 8]) or EXPLICIT_LITTLE.read(data, pos)
-
-
-def _extent(data: bytes, pos: int, head: Head) -> tuple[int, int]:
-    """Return where the value of the element at `pos` begins, and where the element ends."""
-    if not head.length_at:
-        return pos + 8, pos + 8 + _u16(data, pos + 6)[0]
-    start = pos + head.length_at + 4
-    length = _u32(data, start - 4)[0]
-    if length != UNDEFINED_LENGTH:
-        return start, start + length
-    if head.special == Special.PIXELS:
-        return start, start
-    if head.special != Special.SEQUENCE:
-        raise _Unwalkable
-    return start, _skip_sequence(data, start)
-
-
-def _skip_sequence(data: bytes, pos: int) -> int:
-    """Return where a sequence of undefined length ends, whose first item lies at `pos` (PS3.5 7.5)."""
-    # True: inside a sequence, items follow; False: inside an item of undefined length, elements follow.
-    levels = [True]
-    while levels:
-        head = _head_at(data, pos)
-        length = _u32(data, pos + head.length_at)[0] if head.length_at else _u16(data, pos + 6)[0]
-        start = pos + (head.length_at + 4 if head.length_at else 8)
-        tag = head.tag
-        if levels[-1] and tag == tags.ITEM:
-            if length == UNDEFINED_LENGTH:
-                levels.append(False)
-                length = 0
-        elif tag in (tags.SEQUENCE_DELIMITATION, tags.ITEM_DELIMITATION):
-            if levels.pop() != (tag == tags.SEQUENCE_DELIMITATION) or length:
-                raise _Unwalkable
-        elif levels[-1]:
-            raise _Unwalkable
-        elif length == UNDEFINED_LENGTH and head.length_at:
-            if head.special != Special.SEQUENCE:
-                raise _Unwalkable
-            levels.append(True)
-            length = 0
-        pos = start + length
-    return pos
 
 
 def delta_against(base: Attributes, other: ScannedInstance) -> ScannedInstance:
