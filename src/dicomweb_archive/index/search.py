@@ -13,7 +13,8 @@ from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.engine import Connection, Database
 from dicomweb_archive.index.search_answers import AnswerWriter
-from dicomweb_archive.index.search_plan import SearchPlan, plan_search, with_known_vrs
+from dicomweb_archive.index.search_plan import SearchPlan
+from dicomweb_archive.index.search_planner import plan_search, with_known_vrs
 from dicomweb_archive.index.search_shape import (
     WINDOW,
     Choice,

@@ -10,41 +10,17 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Double,
-    FromClause,
-    Integer,
-    Text,
-    and_,
-    bindparam,
-    column,
-    exists,
-    func,
-    literal_column,
-    or_,
-    select,
-    true,
-)
+from sqlalchemy import ARRAY, BigInteger, bindparam, func, select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
 from dicomweb_archive.dicom.query import Level
-from dicomweb_archive.index import tables
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.search_plan import STUDY_MOMENT, ColumnTest, Kind, SearchPlan
-from dicomweb_archive.index.search_positions import Expression, position_parameters
-from dicomweb_archive.index.search_segments import (
-    BARRIER,
-    EMPTY,
-    ONE,
-    Condition,
-    Query,
-    SegmentSearch,
-    holds_all,
-    segment_parameters,
-)
-from dicomweb_archive.index.search_shape import WINDOW, Choice, Shape
+from dicomweb_archive.index.search_columns import column_parameters
+from dicomweb_archive.index.search_levels import DETAILS, WRITERS
+from dicomweb_archive.index.search_plan import SearchPlan
+from dicomweb_archive.index.search_positions import position_parameters
+from dicomweb_archive.index.search_segments import Query, segment_parameters
+from dicomweb_archive.index.search_shape import WINDOW, Choice
 
 COUNT_CAP = 100_000
 """Further matches are counted exactly up to this many."""
@@ -87,7 +63,7 @@ def search_statement(plan: SearchPlan, choice: Choice, visibility: Visibility, p
     """
     statement = _compile(plan, choice, visibility.form(), part)
     values = {
-        **_column_parameters(plan),
+        **column_parameters(plan),
         **segment_parameters(plan, choice),
         **position_parameters(plan),
         **visibility.named_parameters(),
@@ -108,7 +84,7 @@ def details_statement(level: Level, ids: Sequence[int]) -> tuple[str, list[Any]]
 
 @lru_cache(maxsize=512)
 def _compile(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> Statement:
-    writer = _WRITERS[plan.level](plan, choice, visibility)
+    writer = WRITERS[plan.level](plan, choice, visibility)
     match part:
         case Part.PAGE:
             return compile_statement(writer.page())
@@ -124,338 +100,10 @@ def _compile(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Par
 def _compile_details(level: Level) -> Statement:
     ids = func.unnest(bindparam("ids", type_=ARRAY(BigInteger)))
     page = ids.table_valued("id", with_ordinality="place").render_derived(name="page")
-    return compile_statement(_DETAILS[level](page, [page.c.place]))
+    return compile_statement(DETAILS[level](page, [page.c.place]))
 
 
 def compile_statement(query: Query) -> Statement:
     """Render a composed query for asyncpg."""
     compiled = query.compile(dialect=_DIALECT)
     return Statement(str(compiled), tuple(compiled.positiontup or ()))
-
-
-class _Writer:
-    """Writes the statements of one level; aliases: t study, s series, p segment, d its data, i instance."""
-
-    def __init__(self, plan: SearchPlan, choice: Choice, visibility: Visibility) -> None:
-        self.plan = plan
-        self.choice = choice
-        self.visibility = visibility
-        self.t = tables.study.alias("t")
-        self.s = tables.series.alias("s")
-        self.segments = SegmentSearch(plan, choice)
-        self.p = self.segments.segment
-
-    def page(self) -> Query:
-        raise NotImplementedError
-
-    def ids(self, *, paged: bool) -> Query:
-        raise NotImplementedError
-
-    def window(self, size: int) -> FromClause:
-        """The first candidates in the order of the answer, before index keys."""
-        raise NotImplementedError
-
-    def count(self) -> Query:
-        """Count what matches, up to a cap."""
-        return select(func.count()).select_from(self.ids(paged=False).limit(_parameter("counted")).subquery("c"))
-
-    @property
-    def needs_segments(self) -> bool:
-        return bool(self.plan.keys) or self.plan.by_sop_instance
-
-    @property
-    def driven_by_terms(self) -> bool:
-        return self.choice.shape is Shape.TERMS or self.plan.by_sop_instance
-
-    def studies(self) -> Condition:
-        """Visible studies that pass the tests on study columns."""
-        tests = (_column_test(f"study_{n}", test, self.t) for n, test in enumerate(self.plan.study))
-        return and_(self.visibility.clause(self.t), *tests)
-
-    def series(self) -> list[Condition]:
-        """The tests on series columns."""
-        return [_column_test(f"series_{n}", test, self.s) for n, test in enumerate(self.plan.series)]
-
-    def paginate(self, query: Query, *, paged: bool) -> Query:
-        return query.limit(_parameter("page")).offset(_parameter("offset")) if paged else query
-
-
-class _StudyWriter(_Writer):
-    """Studies, the newest first."""
-
-    def page(self) -> Query:
-        page = self.ids(paged=True).subquery("page")
-        return _study_details(page, [page.c.study_date.desc(), page.c.id.desc()])
-
-    def window(self, size: int) -> FromClause:
-        t = self.t
-        query = select(t.c.id, t.c.study_date).where(self.studies())
-        return query.order_by(*_newest_first(t)).limit(literal_column(str(size))).subquery("w")
-
-    def ids(self, *, paged: bool) -> Query:
-        origin: FromClause = self.t
-        study: FromClause = self.t
-        conditions = [self.studies()]
-        if self.driven_by_terms:
-            hit = self._hits()
-            origin = hit.join(self.t, self.t.c.id == hit.c.id)
-        elif self.choice.shape is Shape.ORDERED:
-            study = origin = self.window(WINDOW) if paged else self.window_of_all()
-            conditions = [self._holds_segment(study)]
-        elif self.plan.series:
-            below = select(ONE).where(self.s.c.study_id == self.t.c.id, *self.series())
-            conditions.append(exists(below))
-        query = select(study.c.id, study.c.study_date).select_from(origin).where(*conditions)
-        return self.paginate(query.order_by(*_newest_first(study)) if paged else query, paged=paged)
-
-    def window_of_all(self) -> FromClause:
-        return select(self.t.c.id, self.t.c.study_date).where(self.studies()).subquery("w")
-
-    def _hits(self) -> FromClause:
-        query = self._with_series(self.segments.select(self.p.c.study_id.label("id")))
-        return query.distinct().cte("hit").prefix_with("MATERIALIZED")
-
-    def _holds_segment(self, study: FromClause) -> Condition:
-        query = self._with_series(self.segments.select(ONE)).where(self.p.c.study_id == study.c.id)
-        return exists(query.correlate(study).offset(BARRIER))
-
-    def _with_series(self, query: Query) -> Query:
-        if not self.plan.series:
-            return query
-        return query.join(self.s, self.s.c.id == self.p.c.series_id).where(*self.series())
-
-
-class _SeriesWriter(_Writer):
-    """Series, of the newest study first, within a study by series number."""
-
-    def page(self) -> Query:
-        page = self.ids(paged=True).subquery("page")
-        return _series_details(page, _series_order(page.c.study_date, page.c.study_id, page))
-
-    def window(self, size: int) -> FromClause:
-        t = self.t
-        query = select(t.c.id, t.c.study_date).where(self.studies())
-        return query.order_by(*_newest_first(t)).limit(literal_column(str(size))).subquery("w")
-
-    def ids(self, *, paged: bool) -> Query:
-        if self.driven_by_terms or self.plan.by_series:
-            study, series, origin, conditions = self._joined()
-        else:
-            study, series, origin = self._lateral(ordered=paged)
-            conditions = []
-        columns = [series.c.id, study.c.study_date, study.c.id.label("study_id"), series.c.series_number]
-        query = select(*columns).select_from(origin).where(*conditions)
-        order = _series_order(study.c.study_date, study.c.id, series)
-        return self.paginate(query.order_by(*order) if paged else query, paged=paged)
-
-    def _joined(self) -> tuple[FromClause, FromClause, FromClause, list[Condition]]:
-        """Series first, by their UID or from the terms, then their studies."""
-        s, t = self.s, self.t
-        origin: FromClause = s.join(t, t.c.id == s.c.study_id)
-        conditions = [self.studies(), *self.series()]
-        if self.driven_by_terms:
-            query = self.segments.select(self.p.c.series_id.label("id")).distinct()
-            hit = query.cte("hit").prefix_with("MATERIALIZED")
-            origin = hit.join(s, s.c.id == hit.c.id).join(t, t.c.id == s.c.study_id)
-        elif self.needs_segments:
-            conditions.append(self._holds_segment(s))
-        return t, s, origin, conditions
-
-    def _lateral(self, *, ordered: bool) -> tuple[FromClause, FromClause, FromClause]:
-        """Study after study, so that a page stops early; a plain join would sort all series (spike: 47 ms)."""
-        t, s = self.t, self.s
-        study: FromClause
-        if ordered and self.needs_segments:
-            study = self.window(WINDOW)
-        else:
-            chosen = select(t.c.id, t.c.study_date).where(self.studies())
-            study = chosen.order_by(*_newest_first(t)).offset(BARRIER).subquery("w")
-        conditions = [s.c.study_id == study.c.id, *self.series()]
-        if self.needs_segments:
-            conditions.append(self._holds_segment(s))
-        below = select(s.c.id, s.c.series_number).where(*conditions).correlate(study)
-        series = below.offset(BARRIER).lateral("e")
-        return study, series, study.join(series, true())
-
-    def _holds_segment(self, series: FromClause) -> Condition:
-        query = self.segments.select(ONE).where(self.p.c.series_id == series.c.id)
-        return exists(query.correlate(series).offset(BARRIER))
-
-
-class _InstanceWriter(_Writer):
-    """Instances, by segment and position."""
-
-    def page(self) -> Query:
-        return self.ids(paged=True)
-
-    def ids(self, *, paged: bool) -> Query:
-        if not self.needs_segments:
-            return self._whole_segments(paged=paged)
-        if self.driven_by_terms or not paged:
-            query = self._visible(
-                self.segments.select(self.p.c.id.label("segment_id"), self._position(), instances=True)
-            )
-        else:
-            window = self.window(WINDOW)
-            segments = SegmentSearch(self.plan, self.choice, segment=window)
-            position = segments.position.label("position")
-            query = segments.select(window.c.id.label("segment_id"), position, instances=True)
-        order: list[Expression] = [literal_column("segment_id"), literal_column("position")]
-        return self.paginate(query.order_by(*order) if paged else query, paged=paged)
-
-    def window(self, size: int) -> FromClause:
-        p = self.p
-        query = self._visible(select(p.c.id, p.c.instance_count, p.c.terms).select_from(p))
-        return query.order_by(p.c.id).limit(literal_column(str(size))).subquery("p")
-
-    def count(self) -> Query:
-        if self.needs_segments:
-            return super().count()
-        # The counters of study and series rows are kept with every store.
-        if not self.plan.series:
-            return select(func.coalesce(func.sum(self.t.c.instance_count), BARRIER)).where(self.studies())
-        joined = self.s.join(self.t, self.t.c.id == self.s.c.study_id)
-        total = func.coalesce(func.sum(self.s.c.instance_count), BARRIER)
-        return select(total).select_from(joined).where(self.studies(), *self.series())
-
-    def _whole_segments(self, *, paged: bool) -> Query:
-        """Segments by running number of instances: a deep page costs a sum over segments, not over instances."""
-        p = self.p
-        upto = func.sum(p.c.instance_count).over(order_by=p.c.id, rows=(None, 0)).label("upto")
-        numbered = self._visible(select(p.c.id.label("segment_id"), p.c.instance_count, upto).select_from(p))
-        # Each segment holds at least one instance, so no more segments than that are needed.
-        n = numbered.order_by(p.c.id).limit(_parameter("end")).subquery("n")
-        before = n.c.upto - n.c.instance_count
-        query = select(n.c.segment_id, n.c.instance_count, n.c.upto)
-        return query.where(n.c.upto > _parameter("offset"), before < _parameter("end")).order_by(n.c.segment_id)
-
-    def _position(self) -> Expression:
-        return self.segments.position.label("position")
-
-    def _visible(self, query: Query) -> Query:
-        query = query.join(self.t, self.t.c.id == self.p.c.study_id).where(self.studies())
-        if not self.plan.series:
-            return query
-        return query.join(self.s, self.s.c.id == self.p.c.series_id).where(*self.series())
-
-
-_WRITERS: Mapping[Level, type[_Writer]] = {
-    Level.STUDY: _StudyWriter,
-    Level.SERIES: _SeriesWriter,
-    Level.INSTANCE: _InstanceWriter,
-}
-
-
-def _study_columns(study: FromClause) -> list[Expression]:
-    c = study.c
-    return [
-        c.study_instance_uid,
-        c.modalities,
-        c.sop_classes,
-        c.series_count,
-        c.instance_count.label("study_instance_count"),
-        c.attributes.label("study_attributes"),
-    ]
-
-
-def _study_details(page: FromClause, order: Sequence[Expression]) -> Query:
-    t = tables.study.alias("r")
-    joined = page.join(t, t.c.id == page.c.id)
-    return select(t.c.id.label("study_id"), *_study_columns(t)).select_from(joined).order_by(*order)
-
-
-def _series_details(page: FromClause, order: Sequence[Expression]) -> Query:
-    t, s = tables.study.alias("r"), tables.series.alias("q")
-    joined = page.join(s, s.c.id == page.c.id).join(t, t.c.id == s.c.study_id)
-    own = [
-        s.c.id.label("series_id"),
-        s.c.series_instance_uid,
-        s.c.instance_count.label("series_instance_count"),
-        s.c.attributes.label("series_attributes"),
-    ]
-    return select(*own, t.c.id.label("study_id"), *_study_columns(t)).select_from(joined).order_by(*order)
-
-
-_DETAILS = {Level.STUDY: _study_details, Level.SERIES: _series_details}
-
-
-def _parameter(name: str) -> Expression:
-    return bindparam(name, type_=BigInteger)
-
-
-def _newest_first(study: FromClause) -> list[Expression]:
-    return [study.c.study_date.desc(), study.c.id.desc()]
-
-
-def _series_order(study_date: Expression, study_id: Expression, series: FromClause) -> list[Expression]:
-    number = series.c.series_number.asc().nulls_last()
-    return [study_date.desc(), study_id.desc(), number, series.c.id.asc()]
-
-
-# --- tests on the columns of study and series rows --------------------------------------------------------------
-
-
-def _column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
-    match test.kind:
-        case Kind.BETWEEN:
-            return _between(name, test, row)
-        case Kind.NAME:
-            return _name(name, test, row.c[test.column])
-    tested = row.c[test.column]
-    match test.kind:
-        case Kind.EQUALS:
-            numeric = isinstance(tested.type, Integer | Double)
-            return tested == bindparam(name, type_=Double if numeric else Text)
-        case Kind.ANY_OF:
-            return tested == func.any(bindparam(name, type_=ARRAY(Text)))
-        case Kind.LIKE:
-            return and_(tested.like(bindparam(name, type_=Text)), tested != EMPTY)
-        case Kind.HOLDS:
-            return holds_all(tested, bindparam(name, type_=ARRAY(Text)))
-        case _:
-            return _some_entry(func.unnest(tested), f"entry_{name}", bindparam(name, type_=Text))
-
-
-def _between(name: str, test: ColumnTest, row: FromClause) -> Condition:
-    low, high = bindparam(f"{name}_low", type_=Double), bindparam(f"{name}_high", type_=Double)
-    if test.column != STUDY_MOMENT:
-        return row.c[test.column].between(low, high)
-    moment = row.c.study_date + func.greatest(row.c.study_time, literal_column("0"))
-    # The second line lets the index on dates narrow the search; a day and a leap second are all that time adds.
-    near = row.c.study_date.between(low - literal_column("172800"), high)
-    return and_(row.c.study_date >= literal_column("0"), moment.between(low, high), near)
-
-
-def _name(name: str, test: ColumnTest, names: Expression) -> Condition:
-    """One component group matches; the first line is what the indexes answer, the second makes it exact."""
-    pattern = bindparam(name, type_=Text)
-    near = [names.like(pattern)]
-    if not test.open_start:
-        near.append(names.like(bindparam(f"{name}_later", type_=Text)))
-    if not test.open_end:
-        near.append(names.like(bindparam(f"{name}_earlier", type_=Text)))
-    if not test.open_start and not test.open_end:
-        near.append(names.like(bindparam(f"{name}_between", type_=Text)))
-    groups = func.string_to_array(names, literal_column("'='"), type_=ARRAY(Text))
-    return and_(or_(*near), _some_entry(func.unnest(groups), f"group_{name}", pattern))
-
-
-def _some_entry(entries: Any, alias: str, pattern: Expression) -> Condition:
-    listed = entries.table_valued(column("value", Text)).render_derived(name=alias)
-    return exists(select(ONE).select_from(listed).where(listed.c.value.like(pattern)))
-
-
-def _column_parameters(plan: SearchPlan) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for table, tests in (("study", plan.study), ("series", plan.series)):
-        for number, test in enumerate(tests):
-            name = f"{table}_{number}"
-            if test.kind is Kind.BETWEEN:
-                values[f"{name}_low"], values[f"{name}_high"] = test.value
-                continue
-            values[name] = test.value
-            if test.kind is Kind.NAME:
-                values[f"{name}_later"] = f"%={test.value}"
-                values[f"{name}_earlier"] = f"{test.value}=%"
-                values[f"{name}_between"] = f"%={test.value}=%"
-    return values

@@ -3,7 +3,8 @@
 from tests.searching import key
 
 from dicomweb_archive.dicom.query import Key, Level, SearchQuery, WildCard
-from dicomweb_archive.index.search_plan import SearchPlan, plan_search
+from dicomweb_archive.index.search_plan import SearchPlan
+from dicomweb_archive.index.search_planner import plan_search
 from dicomweb_archive.index.search_shape import (
     Choice,
     Finding,

@@ -7,7 +7,7 @@ from tests.searching import key, path
 
 from dicomweb_archive.dicom.query import DateTimeRange, Key, Level, Range, SearchQuery, UidList, WildCard
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.search_plan import plan_search
+from dicomweb_archive.index.search_planner import plan_search
 from dicomweb_archive.index.search_shape import Choice, Finding, Shape, driven_by_terms
 from dicomweb_archive.index.search_sql import Part, search_statement
 

@@ -28,10 +28,8 @@ from dicomweb_archive.index.search_plan import (
     MomentTest,
     SearchPlan,
     ValueTest,
-    like_pattern,
-    plan_search,
-    with_known_vrs,
 )
+from dicomweb_archive.index.search_planner import like_pattern, plan_search, with_known_vrs
 
 
 def plan_of(*keys: Key, combined: tuple[DateTimeRange, ...] = ()) -> SearchPlan:

@@ -1,0 +1,91 @@
+"""Tests on the columns of study and series rows in SQL."""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Double,
+    FromClause,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    column,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+
+from dicomweb_archive.index.search_plan import STUDY_MOMENT, ColumnTest, Kind, SearchPlan
+from dicomweb_archive.index.search_positions import Expression
+from dicomweb_archive.index.search_segments import EMPTY, ONE, Condition, holds_all
+
+
+def column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
+    """Compose the condition of one test on the row of a study or series; `name` begins its parameters."""
+    match test.kind:
+        case Kind.BETWEEN:
+            return _between(name, test, row)
+        case Kind.NAME:
+            return _name(name, test, row.c[test.column])
+    tested = row.c[test.column]
+    match test.kind:
+        case Kind.EQUALS:
+            numeric = isinstance(tested.type, Integer | Double)
+            return tested == bindparam(name, type_=Double if numeric else Text)
+        case Kind.ANY_OF:
+            return tested == func.any(bindparam(name, type_=ARRAY(Text)))
+        case Kind.LIKE:
+            return and_(tested.like(bindparam(name, type_=Text)), tested != EMPTY)
+        case Kind.HOLDS:
+            return holds_all(tested, bindparam(name, type_=ARRAY(Text)))
+        case _:
+            return _some_entry(func.unnest(tested), f"entry_{name}", bindparam(name, type_=Text))
+
+
+def _between(name: str, test: ColumnTest, row: FromClause) -> Condition:
+    low, high = bindparam(f"{name}_low", type_=Double), bindparam(f"{name}_high", type_=Double)
+    if test.column != STUDY_MOMENT:
+        return row.c[test.column].between(low, high)
+    moment = row.c.study_date + func.greatest(row.c.study_time, literal_column("0"))
+    # The second line lets the index on dates narrow the search; a day and a leap second are all that time adds.
+    near = row.c.study_date.between(low - literal_column("172800"), high)
+    return and_(row.c.study_date >= literal_column("0"), moment.between(low, high), near)
+
+
+def _name(name: str, test: ColumnTest, names: Expression) -> Condition:
+    """One component group matches; the first line is what the indexes answer, the second makes it exact."""
+    pattern = bindparam(name, type_=Text)
+    near = [names.like(pattern)]
+    if not test.open_start:
+        near.append(names.like(bindparam(f"{name}_later", type_=Text)))
+    if not test.open_end:
+        near.append(names.like(bindparam(f"{name}_earlier", type_=Text)))
+    if not test.open_start and not test.open_end:
+        near.append(names.like(bindparam(f"{name}_between", type_=Text)))
+    groups = func.string_to_array(names, literal_column("'='"), type_=ARRAY(Text))
+    return and_(or_(*near), _some_entry(func.unnest(groups), f"group_{name}", pattern))
+
+
+def _some_entry(entries: Any, alias: str, pattern: Expression) -> Condition:
+    listed = entries.table_valued(column("value", Text)).render_derived(name=alias)
+    return exists(select(ONE).select_from(listed).where(listed.c.value.like(pattern)))
+
+
+def column_parameters(plan: SearchPlan) -> dict[str, Any]:
+    """Return the values for the parameters of `column_test`; tests are named by table and number."""
+    values: dict[str, Any] = {}
+    for table, tests in (("study", plan.study), ("series", plan.series)):
+        for number, test in enumerate(tests):
+            name = f"{table}_{number}"
+            if test.kind is Kind.BETWEEN:
+                values[f"{name}_low"], values[f"{name}_high"] = test.value
+                continue
+            values[name] = test.value
+            if test.kind is Kind.NAME:
+                values[f"{name}_later"] = f"%={test.value}"
+                values[f"{name}_earlier"] = f"{test.value}=%"
+                values[f"{name}_between"] = f"%={test.value}=%"
+    return values

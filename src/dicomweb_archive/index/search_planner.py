@@ -1,0 +1,267 @@
+"""Planner: sorts the keys of a query by what answers them, pure."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from math import inf
+from types import MappingProxyType
+from typing import Any
+
+from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, normalise, wildcard_text
+from dicomweb_archive.dicom.query import (
+    AttributePath,
+    DateTimeRange,
+    Key,
+    Range,
+    SearchQuery,
+    SingleValue,
+    UidList,
+    Universal,
+    WildCard,
+)
+from dicomweb_archive.dicom.tags import keyword_of
+from dicomweb_archive.errors import InvalidMatchError
+from dicomweb_archive.index.search_plan import (
+    STUDY_MOMENT,
+    ColumnTest,
+    IndexKey,
+    ItemTest,
+    Kind,
+    MomentTest,
+    PositionTest,
+    SearchPlan,
+    ValueTest,
+)
+
+DAY_SECONDS = 86_400
+
+SOP_INSTANCE_UID = 0x00080018
+INSTANCE_AVAILABILITY = 0x00080056
+
+
+class ColumnForm(StrEnum):
+    """What a column of the study or series row holds."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    NAME = "name"
+    ARRAY = "array"
+
+
+STUDY_COLUMNS = MappingProxyType(
+    {
+        0x00080020: ("study_date", ColumnForm.NUMBER),
+        0x00080030: ("study_time", ColumnForm.NUMBER),
+        0x00080050: ("accession_number", ColumnForm.TEXT),
+        0x00080061: ("modalities", ColumnForm.ARRAY),
+        0x00080062: ("sop_classes", ColumnForm.ARRAY),
+        0x00080090: ("referring_physician_name", ColumnForm.NAME),
+        0x00100010: ("patient_name", ColumnForm.NAME),
+        0x00100020: ("patient_id", ColumnForm.TEXT),
+        0x0020000D: ("study_instance_uid", ColumnForm.TEXT),
+        0x00200010: ("study_id", ColumnForm.TEXT),
+        0x00201206: ("series_count", ColumnForm.NUMBER),
+        0x00201208: ("instance_count", ColumnForm.NUMBER),
+    }
+)
+SERIES_COLUMNS = MappingProxyType(
+    {
+        0x00080060: ("modality", ColumnForm.TEXT),
+        0x0020000E: ("series_instance_uid", ColumnForm.TEXT),
+        0x00200011: ("series_number", ColumnForm.NUMBER),
+        0x00201209: ("instance_count", ColumnForm.NUMBER),
+    }
+)
+
+
+def plan_search(query: SearchQuery) -> SearchPlan:
+    """Sort the keys of a query by what answers them (PS3.4 C.2.2.2, PS3.18 8.3.4.1).
+
+    Raises:
+        InvalidMatchError: a wild card for an attribute that has none.
+    """
+    return _Planner(query).plan()
+
+
+def escape_like(text: str) -> str:
+    """Write a text so that SQL's LIKE takes it literally."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def like_pattern(pattern: str) -> str:
+    """Write a wild card pattern (`*`, `?`) for SQL's LIKE."""
+    return escape_like(pattern).replace("*", "%").replace("?", "_")
+
+
+class _Planner:
+    """Builds one plan."""
+
+    def __init__(self, query: SearchQuery) -> None:
+        self._query = query
+        self._study: list[ColumnTest] = []
+        self._series: list[ColumnTest] = []
+        self._keys: list[IndexKey] = []
+        self._tree: dict[str, Any] = {}
+        self._sop_instance_uids: set[str] | None = None
+        self._impossible = False
+
+    def plan(self) -> SearchPlan:
+        query = self._query
+        for column, tests, uid in (
+            ("study_instance_uid", self._study, query.study_instance_uid),
+            ("series_instance_uid", self._series, query.series_instance_uid),
+        ):
+            if uid is not None:
+                tests.append(ColumnTest(column, Kind.EQUALS, uid))
+        for key in query.keys:
+            self._add_key(key)
+        for pair in query.combined:
+            self._add_moment(pair)
+        uids = self._sop_instance_uids
+        return SearchPlan(
+            level=query.level,
+            study=tuple(self._study),
+            series=tuple(self._series),
+            keys=tuple(self._keys),
+            tests=_tests(self._tree),
+            sop_instance_uids=None if uids is None else tuple(sorted(uids)),
+            by_sop_instance=uids is not None,
+            impossible=self._impossible or uids == set(),
+            limit=query.limit,
+            offset=query.offset,
+        )
+
+    def _add_key(self, key: Key) -> None:
+        if isinstance(key.matching, Universal):
+            return
+        tag = key.path.tag
+        plain = len(key.path.steps) == 1 and key.path.steps[0].private_creator is None
+        if plain and tag in STUDY_COLUMNS:
+            self._study += self._column_tests(*STUDY_COLUMNS[tag], key)
+        elif plain and tag in SERIES_COLUMNS:
+            self._series += self._column_tests(*SERIES_COLUMNS[tag], key)
+        elif plain and tag == SOP_INSTANCE_UID:
+            self._add_sop_instance_uids(key)
+        elif plain and tag == INSTANCE_AVAILABILITY and isinstance(key.matching, SingleValue):
+            # Whatever the archive holds can be had at once.
+            self._impossible |= key.matching.text.strip() != "ONLINE"
+        else:
+            self._add_index_key(key)
+
+    def _column_tests(self, column: str, form: ColumnForm, key: Key) -> Iterable[ColumnTest]:
+        match key.matching:
+            case SingleValue(text):
+                values = normalise(key.path.vr, text)
+                self._impossible |= not values
+                if form is ColumnForm.NUMBER:
+                    self._impossible |= any(value.number is None for value in values)
+                    return [ColumnTest(column, Kind.EQUALS, value.number) for value in values]
+                return [_text_test(column, form, value.text) for value in values]
+            case UidList(uids):
+                return [ColumnTest(column, Kind.ANY_OF, list(uids))]
+            case WildCard(pattern) if form is not ColumnForm.NUMBER:
+                return [_pattern_test(column, form, like_pattern(wildcard_text(key.path.vr, pattern)))]
+            case Range(low, high) if form is ColumnForm.NUMBER:
+                # A missing date is stored as -1 and is in no range.
+                return [ColumnTest(column, Kind.BETWEEN, (max(0.0, low or 0.0), _above(high)))]
+            case _:
+                raise InvalidMatchError(_name(key.path), accepted="a single value or a range where it has one")
+
+    def _add_sop_instance_uids(self, key: Key) -> None:
+        match key.matching:
+            case SingleValue(text):
+                uids = {value.text for value in normalise("UI", text)}
+            case UidList(listed):
+                uids = set(listed)
+            case _:
+                raise InvalidMatchError(_name(key.path), accepted="a UID or a list of UIDs")
+        known = self._sop_instance_uids
+        self._sop_instance_uids = uids if known is None else known & uids
+
+    def _add_index_key(self, key: Key) -> None:
+        name, vr = str(key.path), key.path.vr
+        number = len(self._keys)
+        test = ValueTest(str(key.path.steps[-1]), number, Kind.EQUALS)
+        match key.matching:
+            case SingleValue(text):
+                values = normalise(vr, text)
+                self._impossible |= not values
+                found = IndexKey(name, Kind.EQUALS, tuple(v.text for v in values), tuple(v.number for v in values))
+            case UidList(uids):
+                test = ValueTest(test.step, number, Kind.ANY_OF)
+                found = IndexKey(name, Kind.ANY_OF, tuple(uids), (None,) * len(uids))
+            case WildCard(pattern) if vr not in NUMBER_VRS | RANGE_VRS:
+                test = ValueTest(test.step, number, Kind.LIKE)
+                found = IndexKey(name, Kind.LIKE, pattern=like_pattern(wildcard_text(vr, pattern)))
+            case Range(low, high):
+                test = ValueTest(test.step, number, Kind.BETWEEN)
+                found = IndexKey(name, Kind.BETWEEN, low=_below(low), high=_above(high))
+            case _:
+                raise InvalidMatchError(_name(key.path), accepted="a single value or a range where it has one")
+        self._keys.append(found)
+        self._hang(key.path, test)
+
+    def _add_moment(self, pair: DateTimeRange) -> None:
+        if (pair.date.tag, pair.time.tag) == (0x00080020, 0x00080030) and len(pair.date.steps) == 1:
+            bounds = (0.0 if pair.low is None else pair.low, _above(pair.high))
+            self._study.append(ColumnTest(STUDY_MOMENT, Kind.BETWEEN, bounds))
+            return
+        low, high = _below(pair.low), _above(pair.high)
+        number = len(self._keys)
+        # The date alone prunes: a time of day adds a day at most (and a leap second).
+        self._keys.append(IndexKey(str(pair.date), Kind.BETWEEN, low=low - 2 * DAY_SECONDS, high=high))
+        steps = str(pair.date.steps[-1]), str(pair.time.steps[-1])
+        self._hang(pair.date, MomentTest(*steps, number, low, high))
+
+    def _hang(self, path: AttributePath, test: ValueTest | MomentTest) -> None:
+        node = self._tree
+        for step in path.steps[:-1]:
+            node = node.setdefault(str(step), {})
+        node.setdefault("", []).append(test)
+
+
+def _tests(node: dict[str, Any]) -> tuple[PositionTest, ...]:
+    inner = tuple(ItemTest(step, _tests(below)) for step, below in node.items() if step)
+    return (*node.get("", ()), *inner)
+
+
+def _text_test(column: str, form: ColumnForm, text: str) -> ColumnTest:
+    if form is ColumnForm.ARRAY:
+        return ColumnTest(column, Kind.HOLDS, [text])
+    if form is ColumnForm.NAME:
+        return ColumnTest(column, Kind.NAME, escape_like(text))
+    return ColumnTest(column, Kind.EQUALS, text)
+
+
+def _pattern_test(column: str, form: ColumnForm, pattern: str) -> ColumnTest:
+    if form is ColumnForm.ARRAY:
+        return ColumnTest(column, Kind.HOLDS_LIKE, pattern)
+    if form is ColumnForm.NAME:
+        # Wild cards at both ends make the forms for other groups than the first needless.
+        return ColumnTest(column, Kind.NAME, pattern, pattern[:1] == "%", _ends_open(pattern))
+    return ColumnTest(column, Kind.LIKE, pattern)
+
+
+def _below(bound: float | None) -> float:
+    return -inf if bound is None else bound
+
+
+def _above(bound: float | None) -> float:
+    return inf if bound is None else bound
+
+
+def _ends_open(pattern: str) -> bool:
+    return pattern.endswith("%") and not pattern.endswith("\\%")
+
+
+def _name(path: AttributePath) -> str:
+    return ".".join(keyword_of(step.tag) or str(step) for step in path.steps)
+
+
+def with_known_vrs(keys: Sequence[Key], vr_by_path: dict[str, str]) -> tuple[Key, ...]:
+    """Give keys of unknown VR (private ones) the VR with which the archive holds them."""
+    return tuple(
+        Key(AttributePath(key.path.steps, vr_by_path.get(str(key.path), "UN")), key.matching)
+        if key.path.vr == "UN"
+        else key
+        for key in keys
+    )
