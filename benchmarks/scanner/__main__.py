@@ -69,14 +69,20 @@ def main() -> None:
             forget_elements()
             scan(data)
 
+    def walk_anew() -> None:
+        # Instances repeat from round to round; in an archive they do not.
+        forget_elements()
+        for data in files[1:]:
+            template.walk(data)
+
     contestants: dict[str, tuple[Callable[[], object], int]] = {
         "pydicom read + to_json_dict": (
             lambda: [pydicom.dcmread(io.BytesIO(h), stop_before_pixels=True).to_json_dict() for h in headers[:4]],
             len(headers[:4]),
         ),
         "full scan, first seen": (first_seen, len(files)),
-        "full scan": (lambda: [scan(data) for data in files], len(files)),
-        "raw walk": (lambda: [template.walk(data) for data in files[1:]], len(files) - 1),
+        "full scan, seen before": (lambda: [scan(data) for data in files], len(files)),
+        "raw walk": (walk_anew, len(files) - 1),
     }
     best = dict.fromkeys(contestants, float("inf"))
     for _ in range(arguments.rounds):

@@ -24,14 +24,11 @@ from dicomweb_archive.dicom.json_model import (
     empty_element,
     referred_element,
 )
-from dicomweb_archive.dicom.levels import UNBOUNDED, UNDEFINED_LENGTH, Levels, State, element_cache
+from dicomweb_archive.dicom.levels import UNBOUNDED, UNDEFINED_LENGTH, Levels, State, element_cache, keep_element
 from dicomweb_archive.dicom.limits import ScanLimits
 from dicomweb_archive.dicom.status import TRUNCATED
 from dicomweb_archive.dicom.values import BINARY_VRS, BULK_VRS
 from dicomweb_archive.errors import InvalidInstanceError
-
-_CACHED_ELEMENTS = 8192
-_CACHED_BYTES = 128
 
 
 class DataSetParser(Levels):
@@ -197,10 +194,8 @@ class DataSetParser(Levels):
         if element is None:
             self.remark("not_finite")
             return self._refer(head.tag, head.vr, offset, len(value))
-        if len(raw) <= _CACHED_BYTES and raw and not self._remarked:
-            if len(self._cache) >= _CACHED_ELEMENTS:
-                self._cache.clear()
-            self._cache[raw] = element
+        if raw and not self._remarked:
+            keep_element(self._cache, raw, element)
         return element
 
     def _read_unusual(self, data: bytes, base: int, pos: int, head: Head, extent: int) -> int:

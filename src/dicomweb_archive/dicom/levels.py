@@ -16,12 +16,22 @@ from dicomweb_archive.errors import InvalidInstanceError
 
 UNBOUNDED = 1 << 62
 UNDEFINED_LENGTH = 0xFFFFFFFF
+_CACHED_ELEMENTS = 8192
+_CACHED_BYTES = 128
 
 
 @lru_cache(maxsize=64)
 def element_cache(heads: Heads, charset: CharacterSet) -> dict[bytes, Element]:
-    """Elements decoded before, by their bytes: most elements of an archive repeat (bounded by `_decode`)."""
+    """Elements decoded before, by their bytes: most elements of an archive repeat (bounded by `keep_element`)."""
     return {}
+
+
+def keep_element(cache: dict[bytes, Element], raw: bytes, element: Element) -> None:
+    """Remember a decoded element about which nothing is odd; large ones are not worth it."""
+    if len(raw) <= _CACHED_BYTES:
+        if len(cache) >= _CACHED_ELEMENTS:
+            cache.clear()
+        cache[raw] = element
 
 
 def forget_elements() -> None:

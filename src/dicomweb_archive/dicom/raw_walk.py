@@ -18,7 +18,7 @@ from dicomweb_archive.dicom.element_heads import EXPLICIT_BIG, EXPLICIT_LITTLE, 
 from dicomweb_archive.dicom.encapsulated import FragmentReader
 from dicomweb_archive.dicom.file_meta import PREFIX_END, FileMeta, must_neutralise
 from dicomweb_archive.dicom.instance import Attributes, BulkValue, Element, PixelData, ScannedInstance
-from dicomweb_archive.dicom.levels import UNBOUNDED
+from dicomweb_archive.dicom.levels import UNBOUNDED, element_cache, keep_element
 from dicomweb_archive.dicom.limits import DEFAULT_LIMITS, ScanLimits
 from dicomweb_archive.dicom.part10 import (
     DEFLATED_SYNTAXES,
@@ -183,13 +183,15 @@ class SeriesTemplate:
 
     # -- walking ----------------------------------------------------------------------------------------
 
-    def _walk_steps(self, data: bytes) -> Walk | None:
+    def _walk_steps(self, data: bytes) -> Walk | None:  # noqa: C901
         """Hot path: one comparison a block, one decoding an element that differs (benchmarks/scanner).
 
         `None` when the layout is another, or an element differs that never did.
         """
         walk = Walk(self._charset, self._meta_uid)
         starts_with, delta, changed = data.startswith, walk.delta, walk.changed
+        cache = element_cache(EXPLICIT_LITTLE, self._charset)
+        known = cache.get
         base, size, most, pos = self._base.get, len(data), self._limits.bulk_threshold, PREFIX_END
         for block, bulk, slot in self._steps:
             if slot is None:
@@ -209,7 +211,12 @@ class SeriesTemplate:
                 length = data[pos + 6] | data[pos + 7] << 8
                 stop = pos + 8 + length
                 if length <= most and not length & 1 and stop <= size:
-                    element = head.decode(data[pos + 8 : stop], walk)
+                    raw = data[pos:stop]
+                    element = known(raw)
+                    if element is None:
+                        element = head.decode(raw[8:], walk)
+                        if element is not None and not walk.remarks:
+                            keep_element(cache, raw, element)
                     if element is not None:
                         if element != base(tag):
                             delta[tag] = element
