@@ -1,0 +1,275 @@
+"""Reception: one store request in its course, part by part (PS3.18 10.5)."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from dicomweb_archive.dicom import status
+from dicomweb_archive.dicom.instance import ScannedInstance
+from dicomweb_archive.dicom.status import StoreOutcome
+from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, InvalidInstanceError, InvalidRequestError
+from dicomweb_archive.index.access import ARCHIVE_SPACE
+from dicomweb_archive.index.register import PackRecord, Register, Registration
+from dicomweb_archive.services.intake import Intake, series_key
+from dicomweb_archive.services.large_part import LargePart, skip_part
+from dicomweb_archive.services.packing import Packing
+from dicomweb_archive.storage.base import Buffer, ObjectStore
+from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd
+
+logger = logging.getLogger(__name__)
+
+# One batch is looked up, hashed and written as one job. Measured: four parts of 0.5 MB a job cost 5 % less than one.
+_BATCH_BYTES = 2 * 1024 * 1024
+_BATCH_PARTS = 32
+
+_ACCEPTED_PART_TYPES = frozenset({"", "application/dicom", "application/octet-stream"})
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """Bounds of a store request, see `settings.py`."""
+
+    hold_bytes: int
+    pack_bytes: int
+    pack_instances: int
+    free_space_watermark_bytes: int
+
+
+@dataclass(slots=True)
+class _Held:
+    """A part that is whole in memory and fit to be kept, unless the archive has its UID."""
+
+    position: int
+    scanned: ScannedInstance
+    data: bytes
+
+
+class Reception:
+    """One store request in its course.
+
+    Args:
+        actor: who stores, for the event.
+        study_instance_uid: the only study that instances may belong to.
+    """
+
+    def __init__(
+        self,
+        register: Register,
+        objects: ObjectStore,
+        limits: StoreLimits,
+        *,
+        actor: str,
+        study_instance_uid: str | None = None,
+    ) -> None:
+        self._register = register
+        self._objects = objects
+        self._limits = limits
+        self._actor = actor
+        self._study_instance_uid = study_instance_uid
+        self._intake = Intake()
+        self._packing = Packing(objects, pack_bytes=limits.pack_bytes, pack_instances=limits.pack_instances)
+        self._outcomes: list[StoreOutcome | None] = []
+        # What this request keeps: SOP Instance UID -> digest and the part it came with.
+        self._kept: dict[str, tuple[bytes, int]] = {}
+        self._batch: list[_Held] = []
+        self._batch_bytes = 0
+        self._settling: asyncio.Task[None] | None = None
+
+    async def receive(self, parts: AsyncIterator[Event]) -> None:
+        """Take all parts; while a batch of them is being written the next one is collected."""
+        async for event in parts:
+            assert isinstance(event, PartBegin)
+            position = len(self._outcomes)
+            self._outcomes.append(None)
+            if event.head.content_type.partition(";")[0].strip().lower() in _ACCEPTED_PART_TYPES:
+                await self._receive_instance(position, parts)
+            else:
+                await skip_part(parts)
+                self._fail(position, status.PART_NOT_SUPPORTED)
+        if not self._outcomes:
+            message = "the request holds no part"
+            raise InvalidRequestError(message)
+        await self._settle_batch()
+        await self._settled()
+
+    async def finish_packs(self) -> list[PackRecord]:
+        """Make every pack durable."""
+        return await self._packing.finish()
+
+    async def register_packs(self, packs: Sequence[PackRecord]) -> None:
+        """Make the instances visible, all in one transaction."""
+        if not packs:
+            return
+        try:
+            registrations = await self._register.register(packs, actor=self._actor)
+        except DatabaseUnavailableError:
+            # A lost connection may hide a commit that took place, so the objects stay: one without rows is an
+            # orphan for the sweep, a row without its object would be a loss.
+            logger.warning("outcome of a transaction is unknown, its objects stay", extra={"packs": len(packs)})
+            raise
+        except Exception:
+            await self._packing.abort()
+            raise
+        for sop_instance_uid, (_, position) in self._kept.items():
+            registration = registrations[sop_instance_uid]
+            outcome = self._outcomes[position]
+            assert outcome is not None
+            # Another request may have stored the same UID since we looked.
+            if registration is not Registration.STORED:
+                same = registration is Registration.SAME
+                self._outcomes[position] = _repeated(outcome, same=same)
+        for pack in packs:
+            uids = [stored.scanned.sop_instance_uid for segment in pack.segments for stored in segment]
+            if not any(registrations[uid] is Registration.STORED for uid in uids):
+                await self._objects.delete(pack.object_key)
+
+    async def abort(self) -> None:
+        """Leave nothing of the request behind."""
+        if self._settling is not None:
+            self._settling.cancel()
+            # Its error, if any, is the one that brought us here, or no longer matters.
+            with suppress(ArchiveError, asyncio.CancelledError):
+                await self._settling
+        await self._packing.abort()
+
+    def outcomes(self) -> list[StoreOutcome]:
+        """Return what became of each part."""
+        complete = [outcome for outcome in self._outcomes if outcome is not None]
+        assert len(complete) == len(self._outcomes)
+        return complete
+
+    async def _receive_instance(self, position: int, parts: AsyncIterator[Event]) -> None:
+        pieces: list[Buffer] = []
+        size = 0
+        async for event in parts:
+            if isinstance(event, PartEnd):
+                # Joining copies (30 µs for 0.5 MB) and gives the scanner one buffer to slice.
+                await self._take_held(position, b"".join(pieces))
+                return
+            assert isinstance(event, PartData)
+            pieces.append(event.data)
+            size += len(event.data)
+            if size > self._limits.hold_bytes:
+                await self._take_large(position, pieces, parts)
+                return
+
+    async def _take_held(self, position: int, data: bytes) -> None:
+        try:
+            scanned = await self._intake.scan(data)
+        except InvalidInstanceError as error:
+            self._fail(position, error.failure, comment=error.reason)
+            return
+        if not self._belongs(scanned.study_instance_uid):
+            self._fail(position, status.STUDY_UID_MISMATCH, scanned)
+            return
+        self._batch.append(_Held(position, scanned, data))
+        self._batch_bytes += len(data)
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PARTS:
+            await self._settle_batch()
+
+    async def _take_large(self, position: int, pieces: list[Buffer], parts: AsyncIterator[Event]) -> None:
+        # What came before must be settled, so that a UID that it brought is known.
+        await self._settle_batch()
+        await self._settled()
+        part = LargePart(self._packing, self._known_digest, self._belongs)
+        try:
+            received = await part.receive(pieces, parts)
+        except InvalidInstanceError as error:
+            self._fail(position, error.failure, comment=error.reason)
+            return
+        outcome = _stored(received.scanned)
+        if received.known_digest is None:
+            self._kept[received.scanned.sop_instance_uid] = (received.digest, position)
+        else:
+            outcome = _repeated(outcome, same=received.digest == received.known_digest)
+        self._outcomes[position] = outcome
+
+    def _belongs(self, study_instance_uid: str) -> bool:
+        return self._study_instance_uid in (None, study_instance_uid)
+
+    async def _known_digest(self, sop_instance_uid: str) -> bytes | None:
+        """Return the digest of the instance that has this UID, in this request or in the archive."""
+        return (await self._known_digests([sop_instance_uid])).get(sop_instance_uid)
+
+    async def _known_digests(self, sop_instance_uids: Sequence[str]) -> dict[str, bytes]:
+        known = {uid: self._kept[uid][0] for uid in sop_instance_uids if uid in self._kept}
+        unknown = [uid for uid in sop_instance_uids if uid not in known]
+        if unknown:
+            found = await self._register.find_digests(ARCHIVE_SPACE, unknown)
+            known.update((uid, entry.digest) for uid, entry in found.items())
+        return known
+
+    async def _settled(self) -> None:
+        if self._settling is not None:
+            await self._settling
+            self._settling = None
+
+    async def _settle_batch(self) -> None:
+        """Begin to write what was collected, as soon as the batch before it is written."""
+        await self._settled()
+        if self._batch:
+            self._settling = asyncio.create_task(self._write(self._batch))
+            self._batch, self._batch_bytes = [], 0
+
+    async def _write(self, batch: Sequence[_Held]) -> None:
+        known = await self._known_digests([held.scanned.sop_instance_uid for held in batch])
+        fresh: dict[tuple[str, str], list[_Held]] = {}
+        repeats: list[_Held] = []
+        taken = set(known)
+        for held in batch:
+            if held.scanned.sop_instance_uid in taken:
+                repeats.append(held)
+                continue
+            taken.add(held.scanned.sop_instance_uid)
+            fresh.setdefault(series_key(held.scanned), []).append(held)
+        for key, instances in fresh.items():
+            digests = await self._packing.append(key, [(held.scanned, held.data) for held in instances])
+            for held, digest in zip(instances, digests, strict=True):
+                self._kept[held.scanned.sop_instance_uid] = (digest, held.position)
+                self._outcomes[held.position] = _stored(held.scanned)
+        for held in repeats:
+            uid = held.scanned.sop_instance_uid
+            expected = known.get(uid) or self._kept[uid][0]
+            digest = await asyncio.to_thread(lambda data: blake3(data).digest(), held.data)
+            self._outcomes[held.position] = _repeated(_stored(held.scanned), same=digest == expected)
+
+    def _fail(self, position: int, failure: int, scanned: ScannedInstance | None = None, *, comment: str = "") -> None:
+        # Which file it was is told by the part's number when no UID could be read.
+        text = f"part {position + 1}: {comment or status.meaning_of(failure)}"
+        self._outcomes[position] = StoreOutcome(
+            sop_class_uid=scanned.sop_class_uid if scanned else None,
+            sop_instance_uid=scanned.sop_instance_uid if scanned else None,
+            study_instance_uid=scanned.study_instance_uid if scanned else None,
+            series_instance_uid=scanned.series_instance_uid if scanned else None,
+            failure=failure,
+            comment=text,
+        )
+
+
+def _stored(scanned: ScannedInstance) -> StoreOutcome:
+    return StoreOutcome(
+        sop_class_uid=scanned.sop_class_uid,
+        sop_instance_uid=scanned.sop_instance_uid,
+        study_instance_uid=scanned.study_instance_uid,
+        series_instance_uid=scanned.series_instance_uid,
+        warnings=(status.COERCED,) if scanned.preamble_neutralised else (),
+        comment="the preamble was set to zeros" if scanned.preamble_neutralised else "",
+    )
+
+
+def _repeated(outcome: StoreOutcome, *, same: bool) -> StoreOutcome:
+    """Judge an instance whose UID the archive knows: the same bytes are success, others a conflict."""
+    identity = (
+        outcome.sop_class_uid,
+        outcome.sop_instance_uid,
+        outcome.study_instance_uid,
+        outcome.series_instance_uid,
+    )
+    if same:
+        return StoreOutcome(*identity, warnings=outcome.warnings, comment=outcome.comment, already_stored=True)
+    comment = status.meaning_of(status.INSTANCE_CONFLICT)
+    return StoreOutcome(*identity, failure=status.INSTANCE_CONFLICT, comment=comment)
