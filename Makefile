@@ -44,10 +44,11 @@ check: setup ## Format, lint, types, import floors and unit tests, in under a mi
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS)
+	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m "not real_data"
 
 test: check ## make check, then all other tests on a real PostgreSQL and a real server
-	@$(BIN)/python -m pytest tests/component tests/http tests/interop -q -n $(JOBS) --durations=10
+	@$(BIN)/python -m pytest tests/component tests/http tests/interop -q -n $(JOBS) --dist loadfile --durations=15
+	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m real_data || test $$? -eq 5
 
 bench: setup ## Run the benchmarks (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks

@@ -1,4 +1,7 @@
-"""The DICOM files that come with pydicom, never fetched from anywhere."""
+"""The DICOM files that come with pydicom.
+
+pydicom's own look-ups try to download what they do not find, and wait for it; these never ask anybody.
+"""
 
 import io
 import warnings
@@ -9,20 +12,33 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 
-def bundled(name: str) -> bytes:
-    """Return the bytes of one of pydicom's own files."""
+def bundled_path(name: str) -> Path:
+    """Return the path of one of pydicom's own files."""
     path = get_testdata_file(name, download=False)
     assert isinstance(path, str), f"pydicom does not bundle {name}"
-    return Path(path).read_bytes()
+    return Path(path)
+
+
+def bundled(name: str) -> bytes:
+    """Return the bytes of one of pydicom's own files."""
+    return bundled_path(name).read_bytes()
+
+
+@cache
+def bundled_paths() -> tuple[Path, ...]:
+    """Return all bundled `.dcm` files, those of the character sets too, sorted by name."""
+    files = bundled_path("MR_small.dcm").parent
+    found = [*files.glob("*.dcm"), *(files.parent / "charset_files").glob("*.dcm")]
+    return tuple(sorted(found, key=lambda path: path.name))
 
 
 @cache
 def bundled_names() -> tuple[str, ...]:
-    """Return the names of all bundled Part 10 files, sorted."""
-    anchor = get_testdata_file("MR_small.dcm", download=False)
-    assert isinstance(anchor, str)
-    files = Path(anchor).parent.glob("*.dcm")
-    return tuple(sorted(file.name for file in files if file.read_bytes()[128:132] == b"DICM"))
+    """Return the names of all bundled Part 10 test files, sorted."""
+    folder = bundled_path("MR_small.dcm").parent
+    return tuple(
+        path.name for path in bundled_paths() if path.parent == folder and path.read_bytes()[128:132] == b"DICM"
+    )
 
 
 def read(data: bytes) -> Dataset:

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import AsyncIterator
 
 import pytest
-from pydicom.data import get_charset_files, get_testdata_files
 from tests.factories import ROOT, ct_series, image, part10
+from tests.pydicom_files import bundled_paths
 from tests.stored import in_pack, pack_of, segment_of
 
 from dicomweb_archive.dicom.instance import BULK_MARKER, ScannedInstance
@@ -177,10 +177,9 @@ async def test_texts_of_every_script_come_back(index: MetadataIndex, register: R
 
 async def test_pydicoms_files_register_and_come_back(index: MetadataIndex, register: Register):
     scanned = []
-    for name in sorted([*get_testdata_files("*.dcm"), *get_charset_files("*.dcm")]):
+    for path in bundled_paths():
         try:
-            with open(name, "rb") as file:  # noqa: ASYNC230, PTH123
-                scanned.append(scan(file.read()))
+            scanned.append(scan(path.read_bytes()))
         except InvalidInstanceError:
             continue
     assert len(scanned) > 50

@@ -5,19 +5,16 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom import dcmread
-from pydicom.data import get_testdata_file
 from tests.http.archive import Archive
+from tests.pydicom_files import bundled, read
 
 
 async def store_file(archive: Archive, name: str) -> str:
     """Store one of pydicom's own files and return the instance's path."""
-    path = get_testdata_file(name)
-    with open(path, "rb") as file:  # noqa: ASYNC230, PTH123 - a small local file
-        data = file.read()
+    data = bundled(name)
     answer = await archive.store(data)
     assert answer.status_code in (200, 202), answer.text
-    instance = dcmread(io.BytesIO(data), stop_before_pixels=True)
+    instance = read(data)
     return (
         f"/studies/{instance.StudyInstanceUID}/series/{instance.SeriesInstanceUID}/instances/{instance.SOPInstanceUID}"
     )
@@ -31,7 +28,7 @@ def shown(answer) -> Image.Image:
 async def test_the_instances_window_is_applied_as_pydicom_applies_it(archive):
     path = await store_file(archive, "CT_small.dcm")
     picture = shown(await archive.get(path + "/rendered?window=0,1000,linear", headers={"accept": "image/png"}))
-    original = dcmread(get_testdata_file("CT_small.dcm"))
+    original = read(bundled("CT_small.dcm"))
     values = original.pixel_array * float(original.RescaleSlope) + float(original.RescaleIntercept)
     expected = np.clip(((values + 0.5) / 999 + 0.5) * 255, 0, 255)
     assert np.abs(np.asarray(picture) - expected).max() <= 1
@@ -48,7 +45,7 @@ async def test_the_instances_window_is_applied_as_pydicom_applies_it(archive):
 async def test_each_kind_of_pixels_makes_a_picture_of_its_size(archive, name):
     path = await store_file(archive, name)
     picture = shown(await archive.get(path + "/rendered"))
-    header = dcmread(get_testdata_file(name), stop_before_pixels=True)
+    header = read(bundled(name))
     assert picture.format == "JPEG"
     assert picture.size == (header.Columns, header.Rows)
 

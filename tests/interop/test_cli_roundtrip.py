@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.data import get_testdata_file
 from tests.factories import identified, part10, pixels
 from tests.interop.conftest import RunCommand, RunningServer
+from tests.pydicom_files import bundled_path
 
 from dicomweb_archive.cli.client.phantom import iter_demo
 
@@ -145,7 +145,7 @@ def test_files_of_every_kind_come_back_byte_for_byte(
     running_server: RunningServer, run_command: RunCommand, tmp_path: Path
 ) -> None:
     names = ["CT_small.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "JPEG2000.dcm", "rtplan.dcm", "reportsi.dcm"]
-    paths = [str(get_testdata_file(name)) for name in names]
+    paths = [str(bundled_path(name)) for name in names]
     result = run_command("store", *paths, "--to", running_server.root, "--json")
     records = [json.loads(line) for line in result.stdout.splitlines()[:-1]]
     assert {record["outcome"] for record in records} == {"stored"}, result.output

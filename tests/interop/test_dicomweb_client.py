@@ -7,9 +7,9 @@ import numpy as np
 import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
-from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from tests.interop.conftest import RunningServer
+from tests.pydicom_files import bundled_path
 
 from dicomweb_archive.cli.client.phantom import iter_demo
 
@@ -128,7 +128,7 @@ def test_retrieve_frames_of_a_multiframe_segmentation(client: DICOMwebClient, or
 
 
 def test_retrieve_compressed_frames_decoded_and_as_stored(client: DICOMwebClient) -> None:
-    image = pydicom.dcmread(str(get_testdata_file("JPEG2000.dcm")))
+    image = pydicom.dcmread(bundled_path("JPEG2000.dcm"))
     client.store_instances([image])
     (decoded,) = client.retrieve_instance_frames(*_uids(image), frame_numbers=[1])
     assert np.array_equal(np.frombuffer(decoded, image.pixel_array.dtype), image.pixel_array.ravel())

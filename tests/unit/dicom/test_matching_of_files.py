@@ -1,10 +1,9 @@
 """The matcher, the scanner and the XML model agree on pydicom's own files."""
 
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from pydicom.data import get_testdata_files
+from tests.pydicom_files import bundled_paths
 
 from dicomweb_archive.dicom.instance import Element, ScannedInstance
 from dicomweb_archive.dicom.matching import matches, normalise
@@ -16,9 +15,9 @@ from dicomweb_archive.errors import InvalidInstanceError
 
 def scanned_files() -> list[ScannedInstance]:
     instances = []
-    for name in get_testdata_files("*.dcm"):
+    for path in bundled_paths():
         try:
-            instances.append(scan(Path(name).read_bytes()))
+            instances.append(scan(path.read_bytes()))
         except InvalidInstanceError:
             continue
     assert len(instances) > 20

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pydicom.data import get_testdata_files
+from tests.pydicom_files import bundled_paths
 
 from dicomweb_archive.dicom.instance import BULK_MARKER, ScannedInstance
 from dicomweb_archive.dicom.part10 import EXPLICIT_VR_BIG_ENDIAN, scan
@@ -43,6 +43,8 @@ REFUSED = {
     "JPEGLSNearLossless_16.dcm": "Study Instance UID",
     "SC_rgb_jls_lossy_line.dcm": "Study Instance UID",
     "SC_rgb_jls_lossy_sample.dcm": "Study Instance UID",
+    "chrSQEncoding.dcm": "SOP Class UID",
+    "chrSQEncoding1.dcm": "SOP Class UID",
     "UN_sequence.dcm": "SOP Class UID",
     "empty_charset_LEI.dcm": "SOP Class UID",
     "nested_priv_SQ.dcm": "SOP Class UID",
@@ -143,19 +145,15 @@ def unexplained(path: Path) -> list[str]:
     return [tag for tag, reason in found_differences if reason not in DIFFERENCES]
 
 
-def is_bundled(path: Path) -> bool:
-    return "site-packages" in path.parts and path.suffix == ".dcm" and not path.name.startswith("DICOMDIR")
+BUNDLED = [path for path in bundled_paths() if not path.name.startswith("DICOMDIR")]
 
 
-BUNDLED = sorted({Path(name) for name in get_testdata_files("*.dcm")} - {Path()})
-
-
-@pytest.mark.parametrize("path", [p for p in BUNDLED if is_bundled(p)], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.name)
 def test_pydicoms_own_files_read_the_same(path: Path) -> None:
     assert unexplained(path) == []
 
 
-@pytest.mark.parametrize("path", [p for p in BUNDLED if is_bundled(p)], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.name)
 def test_pydicoms_own_files_are_kept_or_refused_for_a_reason(path: Path) -> None:
     if path.name not in REFUSED:
         assert scan(path.read_bytes()).base

@@ -1,11 +1,10 @@
 """Encapsulated frames: which fragments belong to each, by every kind of table and by none."""
 
 import pytest
-from pydicom import dcmread
-from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 from pydicom.uid import RLELossless
 from tests.factories import encapsulated
+from tests.pydicom_files import bundled, read
 
 from dicomweb_archive.dicom.instance import PixelData
 from dicomweb_archive.dicom.part10 import scan
@@ -56,9 +55,7 @@ def test_a_wrong_table_does_not_matter_when_fragments_are_frames(table: tuple[in
 
 
 def test_pydicoms_frames_are_found() -> None:
-    path = get_testdata_file("SC_rgb_rle_2frame.dcm")
-    dataset = dcmread(path)
+    data = bundled("SC_rgb_rle_2frame.dcm")
+    dataset = read(data)
     assert dataset.file_meta.TransferSyntaxUID == RLELossless
-    with open(path, "rb") as file:  # noqa: PTH123
-        data = file.read()
     assert frames_of(data, [1, 2], count=2) == list(generate_frames(dataset.PixelData, number_of_frames=2))

@@ -3,7 +3,6 @@
 import io
 
 import pytest
-from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -11,6 +10,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+from tests.pydicom_files import bundled
 
 from dicomweb_archive.cli.client.heads import HEAD_BYTES, read_head
 
@@ -45,10 +45,7 @@ def test_a_deflated_data_set_is_known_by_its_file_meta_information() -> None:
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_bigendian.dcm", "rtplan.dcm", "image_dfl.dcm"])
 def test_real_files_are_instances(name: str) -> None:
-    path = get_testdata_file(name)
-    assert isinstance(path, str)
-    with open(path, "rb") as file:  # noqa: PTH123
-        head = read_head(file.read(HEAD_BYTES))
+    head = read_head(bundled(name)[:HEAD_BYTES])
     assert head.problem is None
     assert head.sop_instance_uid
 
