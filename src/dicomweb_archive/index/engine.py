@@ -69,6 +69,10 @@ def translated_errors() -> Iterator[None]:
             raise
         message = "The connection to the database was closed"
         raise DatabaseUnavailableError(message) from error
+    except exceptions.InternalClientError as error:
+        # A statement met the server's farewell half read; asyncpg has no better class for that moment.
+        message = "The connection to the database was closed"
+        raise DatabaseUnavailableError(message) from error
     except OSError as error:
         # ConnectionRefusedError, a missing socket, and TimeoutError of the pool or of a statement.
         message = f"The database cannot be reached ({type(error).__name__})"
