@@ -10,8 +10,6 @@ from tests.factories import ct_series, mr_series
 from tests.http.archive import Archive, parts_of, values_of
 from tests.http.conftest import StartArchive
 
-STUDY_UID = "0020000D"
-
 
 @pytest.fixture
 async def filled(archive: Archive) -> Archive:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,6 @@ class RunningServer:
     pid: int
 
 
-StartServer = Callable[..., AbstractContextManager[RunningServer]]
 RunCommand = Callable[..., Result]
 
 

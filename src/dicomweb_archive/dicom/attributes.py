@@ -180,10 +180,7 @@ SERIES_RETURN: Final = _returned(
     RequestAttributesSequence C
     """
 )
-"""PS3.18 Table 10.6.3-4, ascending by tag; `REQUEST_ATTRIBUTES_RETURN` are the attributes of its items."""
-
-REQUEST_ATTRIBUTES_RETURN: Final = _returned("ScheduledProcedureStepID R\nRequestedProcedureID R")
-"""What each item of Request Attributes Sequence holds in a series answer."""
+"""PS3.18 Table 10.6.3-4, ascending by tag."""
 
 INSTANCE_RETURN: Final = _returned(
     """
@@ -200,28 +197,3 @@ INSTANCE_RETURN: Final = _returned(
     """
 )
 """PS3.18 Table 10.6.3-5, ascending by tag."""
-
-
-def _paths(text: str) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(map(_tag, path.split("."))) for path in text.split())
-
-
-REQUIRED_MATCH: Final[Mapping[Level, tuple[tuple[int, ...], ...]]] = MappingProxyType(
-    {
-        Level.STUDY: _paths(
-            """
-            StudyDate StudyTime AccessionNumber ModalitiesInStudy ReferringPhysicianName
-            PatientName PatientID StudyInstanceUID StudyID
-            """
-        ),
-        Level.SERIES: _paths(
-            """
-            Modality SeriesInstanceUID SeriesNumber
-            PerformedProcedureStepStartDate PerformedProcedureStepStartTime
-            RequestAttributesSequence.ScheduledProcedureStepID RequestAttributesSequence.RequestedProcedureID
-            """
-        ),
-        Level.INSTANCE: _paths("SOPClassUID SOPInstanceUID InstanceNumber"),
-    }
-)
-"""Paths (tags from the outside in) that must be matchable at each level: PS3.18 Table 10.6.1-5."""

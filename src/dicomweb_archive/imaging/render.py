@@ -29,7 +29,6 @@ Pixels = npt.NDArray[np.integer | np.floating]
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 _FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
-RENDERED_MEDIA_TYPES = tuple(_FORMATS)
 _EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _FLOATS: dict[int, np.dtype[Any]] = {0x7FE00008: np.dtype("<f4"), 0x7FE00009: np.dtype("<f8")}
 
@@ -57,7 +56,7 @@ class Picture:
     """What to make of a frame; plain numbers, so that it travels to a worker process.
 
     Attributes:
-        media_type: one of `RENDERED_MEDIA_TYPES`.
+        media_type: image/jpeg, image/png or image/gif.
         window: center, width and `linear`, `linear-exact` or `sigmoid`; `None` for the image's own window.
         size: width and height to fit into; `None` for the source's size.
         region: x, y, width, height in source pixels; `None` for "to the edge"; negative ones flip.

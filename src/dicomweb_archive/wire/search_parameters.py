@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
 from dicomweb_archive.dicom.query import (
     AttributePath,
     Key,
@@ -25,7 +26,6 @@ from dicomweb_archive.wire.match_values import ValueLimits, parse_matching
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UINT = re.compile(r"[0-9]{1,10}")
 _ZONE = re.compile(r"[+-](?:0[0-9]|1[0-4])[0-5][0-9]")
-_TIMEZONE_OFFSET: Final = 0x00080201
 _MOST_UINT: Final = 2**31 - 1
 _MOST_WARNINGS: Final = 10
 _UNMATCHABLE_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
@@ -230,7 +230,7 @@ class _Reading:
             except UnknownAttributeError:
                 self._warn_ignored(name, "parameter")
                 continue
-            if path.tag == _TIMEZONE_OFFSET and value:
+            if path.tag == TIMEZONE_OFFSET and value:
                 self._read_zone(name, value)
             elif path.steps[-1].private_creator is None and is_private_creator(path.tag):
                 creators.append((path, name, value))

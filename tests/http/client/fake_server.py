@@ -1,6 +1,6 @@
 """A small DICOMweb server in memory, and a transport that fails when told, for tests of the client commands."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,12 +184,6 @@ def parts_of(content_type: str, body: bytes) -> list[bytes]:
             parts[-1] += event.data
     reader.finish()
     return [bytes(part) for part in parts]
-
-
-async def in_pieces(data: bytes, size: int) -> AsyncIterator[bytes]:
-    """Give bytes piece by piece."""
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
 
 
 def _element(vr: str, value: Any) -> dict[str, Any]:

@@ -67,6 +67,38 @@ def test_a_parameter_becomes_a_key(query_string: str, path: str, matching: Match
     assert keys(query_string) == {path: matching}
 
 
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ModalitiesInStudy",
+        "ReferringPhysicianName",
+        "PatientName",
+        "PatientID",
+        "StudyInstanceUID",
+        "StudyID",
+        "Modality",
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "PerformedProcedureStepStartDate",
+        "PerformedProcedureStepStartTime",
+        "RequestAttributesSequence.ScheduledProcedureStepID",
+        "RequestAttributesSequence.RequestedProcedureID",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "InstanceNumber",
+    ],
+)
+def test_every_key_that_must_be_matchable_is_one(keyword: str) -> None:
+    # PS3.18 Table 10.6.1-5
+    value = {"Date": "20240101", "Time": "1030"}.get(keyword[-4:], "1")
+    request = search(f"{keyword}={value}")
+    assert len(request.query.keys) == 1
+    assert not request.warnings
+
+
 def test_each_group_of_a_name_is_a_key_of_its_own() -> None:
     query = search("PatientName=Yamada*=%E5%B1%B1*").query
     assert [key.matching for key in query.keys] == [WildCard("Yamada*"), WildCard("山*")]

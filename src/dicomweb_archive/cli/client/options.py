@@ -19,7 +19,6 @@ class ExitCode(IntEnum):
 
     FINE = 0
     INCOMPLETE = 1
-    USAGE = 2
     UNREACHABLE = 3
     INTERRUPTED = 130
 
