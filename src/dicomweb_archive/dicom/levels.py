@@ -40,6 +40,8 @@ def forget_elements() -> None:
 
 
 class State(Enum):
+    """What the parser expects next at the present level."""
+
     ELEMENTS = auto()
     ITEMS = auto()
     FRAGMENTS = auto()

@@ -67,6 +67,7 @@ class Walk:
 
 
 def meta_text(value: bytes) -> str:
+    """Return a value of the File Meta Information as text, without its padding."""
     return value.rstrip(b"\0 ").decode("latin_1")
 
 
@@ -81,6 +82,7 @@ def shapes_others(tag: int) -> bool:
 
 
 def head_at(data: bytes, pos: int) -> Head:
+    """Return the head of the element at `pos`, in Explicit VR Little Endian."""
     if pos + 8 > len(data):
         raise Unwalkable
     return EXPLICIT_LITTLE.known.get(data[pos : pos + 8]) or EXPLICIT_LITTLE.read(data, pos)

@@ -45,10 +45,12 @@ class LevelWriter(ABC):
 
     @property
     def needs_segments(self) -> bool:
+        """Whether rows of studies and series alone cannot answer."""
         return bool(self.plan.keys) or self.plan.by_sop_instance
 
     @property
     def driven_by_terms(self) -> bool:
+        """Whether the statement begins with the index of terms or instances, not with the order of the answer."""
         return self.choice.shape is Shape.TERMS or self.plan.by_sop_instance
 
     def studies(self) -> Condition:
@@ -61,6 +63,7 @@ class LevelWriter(ABC):
         return [column_test(f"series_{n}", test, self.s) for n, test in enumerate(self.plan.series)]
 
     def paginate(self, query: Query, *, paged: bool) -> Query:
+        """Cut one page out of the query, if asked to."""
         return query.limit(_parameter("page")).offset(_parameter("offset")) if paged else query
 
 

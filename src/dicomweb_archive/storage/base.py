@@ -44,7 +44,8 @@ class ObjectReader(Protocol):
             DamagedObjectError: the object ends before them.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Give back what reading holds; harmless when closed."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -78,7 +79,12 @@ class ObjectStore(Protocol):
             DamagedObjectError: the object ends before the range does.
         """
 
-    async def stat(self, key: str) -> ObjectStat: ...
+    async def stat(self, key: str) -> ObjectStat:
+        """Return what is known of an object without reading it.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
 
     async def delete(self, key: str) -> None:
         """Remove the object; no error when there is none."""
@@ -89,4 +95,5 @@ class ObjectStore(Protocol):
     async def free_bytes(self) -> int | None:
         """Room left, in bytes; `None` when the store has no such notion."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Give back what the store holds; called once, when nothing reads or writes any more."""
