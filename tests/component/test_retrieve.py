@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ DICOM = 'multipart/related; type="application/dicom"'
 AS_STORED = f"{DICOM}; transfer-syntax=*"
 OCTETS = 'multipart/related; type="application/octet-stream"'
 SINGLE = "application/dicom"
+AS_STORED_PIXELS = 'multipart/related; type="image/jpeg"; transfer-syntax=*'
 
 
 @dataclass
@@ -445,3 +447,16 @@ async def test_fragments_without_a_table_cannot_be_told_apart(service: RetrieveS
     (scope,) = await index.keep("one.zip", saved(dataset))
     with pytest.raises(UndecodableError, match="no offset table"):
         await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept('multipart/related; type="image/jpeg"'), ROOT)
+
+
+async def test_frames_that_are_only_claimed_take_no_memory(service: RetrieveService, index: Index) -> None:
+    dataset = read(bundled("examples_ybr_color.dcm"))
+    dataset.NumberOfFrames = 20_000_000
+    (scope,) = await index.keep("one.zip", saved(dataset))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UndecodableError):
+            await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept(AS_STORED_PIXELS), ROOT)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

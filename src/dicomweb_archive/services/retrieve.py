@@ -1,8 +1,9 @@
 """Retrieve: choose a representation, locate, and stream it (PS3.18 10.4)."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 
 from dicomweb_archive.dicom.instance import BulkValue
 from dicomweb_archive.errors import NotFoundError
@@ -176,7 +177,8 @@ class RetrieveService:
         offer = accepted.select(frame_offers(location.transfer_syntax_uid, can_decode=can_decode, single=is_single))
         if offer.as_stored:
             frames = range(1, pixels.number_of_frames + 1)
-            parts = _codestream_parts(location, frames, offer, [url] * len(frames))
+            # Number of Frames may claim anything: nothing of that length is made before the fragments are asked.
+            parts = _codestream_parts(location, frames, offer, repeat(url))
         else:
             parts = [self._bytes.decoded_pixels_part(location, offer.content_type, url)]
         return await self._answer(offer, parts, f'{etag}/{offer.transfer_syntax}"')
@@ -221,10 +223,10 @@ def _instance_part(
 
 
 def _codestream_parts(
-    location: InstanceLocation, frames: Sequence[int], offer: Offer, urls: Sequence[str]
+    location: InstanceLocation, frames: Sequence[int], offer: Offer, urls: Iterable[str]
 ) -> list[Part]:
     """Describe compressed frames: bare codestreams, without the items around their fragments (PS3.18 8.7.3.3.2)."""
     return [
         Part(offer.content_type, url, tuple(span_of(location, offset, length) for offset, length in ranges))
-        for ranges, url in zip(frame_ranges(location, frames), urls, strict=True)
+        for ranges, url in zip(frame_ranges(location, frames), urls, strict=False)
     ]
