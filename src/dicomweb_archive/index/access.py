@@ -71,13 +71,13 @@ def _form(ids: tuple[int, ...]) -> tuple[int, ...]:
     return (0,) if len(ids) == 1 else ()
 
 
-def visible(alias: str, first: int = 1) -> str:
-    """Return the predicate as text for a fixed statement, with three parameters from `$first` on.
+def visible(alias: str) -> str:
+    """Return the predicate as text for a fixed statement, whose first three parameters it takes.
 
     The text never varies, so that a statement is prepared once; the values are `Visibility.parameters()`.
     """
     return (
-        f"{alias}.space_id = any(${first}::int4[])"
-        f" and (${first + 1}::int4[] is null or {alias}.collection_id = any(${first + 1}))"
-        f" and (${first + 2}::bool or {alias}.embargo_until is null or {alias}.embargo_until <= current_date)"
+        f"{alias}.space_id = any($1::int4[])"
+        f" and ($2::int4[] is null or {alias}.collection_id = any($2))"
+        f" and ($3::bool or {alias}.embargo_until is null or {alias}.embargo_until <= current_date)"
     )

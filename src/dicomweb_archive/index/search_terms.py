@@ -1,7 +1,7 @@
 """What the dictionary knows of the keys of a search, and how common terms are."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -82,9 +82,8 @@ class _Path:
 class TermFinder:
     """Looks keys up in the dictionary, with what it needs to know for that kept in memory."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
         self._secret: bytes | None = None
         self._paths: dict[str, _Path] = {}
         self._statistics = TermStatistics()
@@ -97,8 +96,8 @@ class TermFinder:
 
     async def statistics(self, connection: Connection) -> TermStatistics:
         """Return what ANALYZE has seen, at most a minute old."""
-        if self._clock() >= self._statistics_until:
-            self._statistics_until = self._clock() + STATISTICS_SECONDS
+        if time.monotonic() >= self._statistics_until:
+            self._statistics_until = time.monotonic() + STATISTICS_SECONDS
             self._statistics = _statistics(await connection.fetchrow(READ_STATISTICS))
         return self._statistics
 

@@ -33,7 +33,7 @@ def accept_parameter(request: Request) -> str | None:
     return dict(split_query(query)).get("accept") if query else None
 
 
-def negotiate(request: Request, offers: Sequence[Offer], *, parameter: str | None = None) -> Offer:
+def negotiate(request: Request, offers: Sequence[Offer], *, parameter: str | None) -> Offer:
     """Choose the representation that the client likes best.
 
     Raises:

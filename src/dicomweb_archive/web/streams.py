@@ -100,13 +100,12 @@ class ByteStreamResponse(Response):
         source: AsyncIterator[Buffer],
         *,
         content_length: int | None,
-        status_code: int = 200,
         media_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.source = source
         self._is_long = content_length is None or content_length > YIELD_BYTES
-        self.status_code = status_code
+        self.status_code = 200
         self.media_type = None
         self.background = None
         self.body = b""

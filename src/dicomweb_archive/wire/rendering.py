@@ -55,18 +55,18 @@ class RenderingParameters:
     quality: int | None = None
 
 
-def parse_rendering_parameters(parameters: Mapping[str, str], *, thumbnail: bool = False) -> RenderingParameters:
-    """Read window, viewport and quality; a thumbnail takes a viewport of two numbers only.
+def parse_rendering_parameters(parameters: Mapping[str, str]) -> RenderingParameters:
+    """Read window, viewport and quality (PS3.18 8.3.5.1).
 
     Raises:
         InvalidParameterError: a value breaks its grammar or bounds.
     """
-    window = None if thumbnail else parameters.get("window")
+    window = parameters.get("window")
     viewport = parameters.get("viewport")
     quality = parameters.get("quality")
     return RenderingParameters(
         window=None if window is None else parse_window(window),
-        viewport=None if viewport is None else parse_viewport(viewport, region_allowed=not thumbnail),
+        viewport=None if viewport is None else parse_viewport(viewport),
         quality=None if quality is None else parse_quality(quality),
     )
 
@@ -85,11 +85,11 @@ def parse_window(text: str) -> Window:
     return Window(center, width, function)
 
 
-def parse_viewport(text: str, *, region_allowed: bool = True) -> Viewport:
+def parse_viewport(text: str) -> Viewport:
     """Read `vw,vh[,[sx],[sy],[sw],[sh]]` (PS3.18 8.3.5.1.3)."""
     accepted = f"vw,vh or vw,vh,sx,sy,sw,sh with vw and vh from 1 to {MAXIMUM_VIEWPORT}"
     parts = text.split(",")
-    if len(parts) not in ((2, 6) if region_allowed else (2,)):
+    if len(parts) not in (2, 6):
         raise InvalidParameterError("viewport", accepted=accepted)
     width, height = (_size(part, accepted) for part in parts[:2])
     if len(parts) == 2:

@@ -8,7 +8,6 @@ from dicomweb_archive.wire.rendering import (
     Window,
     WindowFunction,
     parse_quality,
-    parse_rendering_parameters,
     parse_viewport,
     parse_window,
 )
@@ -41,12 +40,6 @@ def test_viewport_takes_a_size_and_a_region_with_elided_values():
 def test_a_viewport_that_breaks_its_grammar_is_refused(text):
     with pytest.raises(InvalidParameterError):
         parse_viewport(text)
-
-
-def test_a_thumbnail_takes_no_region():
-    assert parse_rendering_parameters({"viewport": "64,64"}, thumbnail=True).viewport == Viewport(64, 64)
-    with pytest.raises(InvalidParameterError):
-        parse_rendering_parameters({"viewport": "64,64,0,0,8,8"}, thumbnail=True)
 
 
 @pytest.mark.parametrize("text", ["0", "101", "", "1.5", "abc", "-5"])

@@ -27,7 +27,7 @@ class _FilesColumn(ProgressColumn):
 class RunProgress:
     """The progress of one run, written to standard error so that standard output stays for results."""
 
-    def __init__(self, title: str, *, enabled: bool = True) -> None:
+    def __init__(self, title: str) -> None:
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -37,7 +37,7 @@ class RunProgress:
             TransferSpeedColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
-            disable=not (enabled and console.is_terminal),
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task(title, total=None, files=0, files_total=0)
         self._files = 0
