@@ -237,6 +237,23 @@ async def test_a_failure_leaves_nothing_visible(database: Database, register: Re
     assert set(outcome.values()) == {Registration.STORED}
 
 
+async def test_a_server_that_crashes_before_the_commit_costs_no_value_its_row(database: Database, register: Register):
+    """The rows of the dictionary are written without waiting for the disk: a crash can take them along."""
+    segment = segment_of(ct_series(1))
+    broken = [replace(segment[0], byte_length=2**70)]
+    with pytest.raises(Exception, match=r"int8|out of|range|integer|value"):
+        await register.register([pack_of(broken)], actor="tester")
+    async with database.connection() as connection:
+        await connection.execute("truncate term, path restart identity")
+        await connection.execute("insert into path (path, vr) values ('00104000', 'LT')")
+    await register.register([pack_of(segment)], actor="tester")
+    async with database.connection() as connection:
+        missing = "select count(*) from (select unnest(terms) from segment except select hash from term) lost"
+        strays = "select count(*) from term t left join path p on p.id = t.path_id where p.id is null"
+        misled = "select count(*) from term t join path p on p.id = t.path_id where p.path = '00104000'"
+        assert [await connection.fetchval(query) for query in (missing, strays, misled)] == [0, 0, 0]
+
+
 async def test_instances_without_any_optional_attribute_register(database: Database, register: Register):
     bare = identified()
     for keyword in ("StudyDate", "StudyTime", "PatientName", "PatientID", "Modality", "SeriesNumber", "StudyID"):

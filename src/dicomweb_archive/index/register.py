@@ -122,12 +122,13 @@ class Register:
             prepared = await self._prepare(waiting)
             if not prepared:
                 return outcome
-            path_ids = await self._dictionary.add([c.terms for pack in prepared for c in pack.contents])
+            vocabulary = await self._dictionary.add([c.terms for pack in prepared for c in pack.contents])
             try:
                 async with self._database.transaction() as connection:
-                    await _write(connection, prepared, path_ids, actor, space_id, collection_id)
+                    await _write(connection, prepared, vocabulary.path_ids, actor, space_id, collection_id)
             except _TRY_AGAIN:
                 continue
+            self._dictionary.remember(vocabulary)
             outcome.update((uid, Registration.STORED) for uid in _uids(waiting))
             return outcome
         message = "Too many stores and deletes of the same instances at once; try again later"
