@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check bench docs openapi lock clean
+.PHONY: help setup serve check test bench openapi lock clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -50,7 +50,7 @@ test: check ## make check, then all other tests on a real PostgreSQL and a real 
 	@$(BIN)/python -m pytest tests/component tests/http tests/interop -q -n $(JOBS) --dist loadfile --durations=15
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m real_data || test $$? -eq 5
 
-bench: setup ## Run the benchmarks (see benchmarks/README.md)
+bench: setup ## Run the benchmarks, about two minutes (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks
 
 openapi: setup ## Write openapi/openapi.json anew

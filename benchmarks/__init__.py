@@ -1,1 +1,1 @@
-"""Benchmarks: run with `python -m benchmarks.<name>`."""
+"""Benchmarks: `python -m benchmarks` runs all of them, `python -m benchmarks.NAME` one; see README.md beside this."""
