@@ -111,6 +111,10 @@ class DatabaseUnavailableError(ArchiveError):
     """The database cannot be reached or refused a connection; trying again later may help."""
 
 
+class OverloadedError(ArchiveError):
+    """More is being asked than can be done at once (PS3.18 8.5: Service Unavailable); trying again later may help."""
+
+
 class QueryTooExpensiveError(ArchiveError):
     """The statement ran into its time limit (PS3.18 10.6.3: the search was too broad)."""
 

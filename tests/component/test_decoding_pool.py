@@ -14,11 +14,11 @@ import pytest
 from tests.pydicom_files import bundled
 
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.errors import UndecodableError
+from dicomweb_archive.errors import OverloadedError, UndecodableError
 from dicomweb_archive.imaging.decode import decode_frame
 from dicomweb_archive.imaging.pixel_format import PixelFormat, pixel_format_of
 from dicomweb_archive.imaging.transcode import to_explicit_little_endian
-from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
 
 MEMORY = 1024**3
 RLE = "1.2.840.10008.1.2.5"
@@ -83,6 +83,40 @@ async def test_a_job_that_takes_too_long_is_killed_and_the_next_one_served() -> 
     assert await gone(worker)
     assert await pool.transcode([bundled("MR_small.dcm")])
     await pool.close()
+
+
+async def test_what_waits_for_its_turn_is_not_read_and_gives_up_in_time() -> None:
+    pool = DecodingPool(workers=1, timeout_seconds=1.5, memory_bytes=MEMORY)
+    data = bundled("MR_small.dcm")
+    reading = asyncio.Event()
+    others_read = 0
+
+    async def read_for_ever() -> list[bytes]:
+        reading.set()
+        await asyncio.sleep(60)
+        return [data]
+
+    async def read() -> list[bytes]:
+        nonlocal others_read
+        others_read += 1
+        return [data]
+
+    first = asyncio.create_task(pool.transcode(StoredPayload(len(data), read_for_ever)))
+    await reading.wait()
+    with pytest.raises(OverloadedError, match="try again later"):
+        await pool.transcode(StoredPayload(len(data), read))
+    assert others_read == 0
+    first.cancel()
+    assert await pool.transcode(StoredPayload(len(data), read)) == to_explicit_little_endian(data)
+    await pool.close()
+
+
+async def test_what_is_too_large_is_not_read(pool: DecodingPool) -> None:
+    async def read() -> list[bytes]:
+        raise AssertionError
+
+    with pytest.raises(UndecodableError, match="larger than a decoding process"):
+        await pool.transcode(StoredPayload(MEMORY, read))
 
 
 async def test_a_worker_that_dies_is_replaced(pool: DecodingPool) -> None:

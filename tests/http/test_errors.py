@@ -36,6 +36,7 @@ EXPECTED = {
     errors.StorageUnavailableError("away"): (503, "storage-unavailable"),
     errors.StorageFullError("full"): (507, "storage-full"),
     errors.DatabaseUnavailableError("away"): (503, "database-unavailable"),
+    errors.OverloadedError("busy"): (503, "overloaded"),
     errors.QueryTooExpensiveError("broad"): (413, "query-too-expensive"),
     errors.SetupError("set up"): (500, "setup"),
     errors.ArchiveError("other"): (500, "failed"),
@@ -97,8 +98,9 @@ async def test_what_would_help_is_said(failing: tuple[httpx.AsyncClient, dict[st
     assert (await client.get("/fails")).json()["available"] == ["application/dicom"]
     raised["error"] = errors.UnsupportedMediaTypeError("text", supported=("application/dicom",))
     assert (await client.get("/fails")).json()["supported"] == ["application/dicom"]
-    raised["error"] = errors.DatabaseUnavailableError("away")
-    assert (await client.get("/fails")).headers["retry-after"]
+    for later in (errors.DatabaseUnavailableError("away"), errors.OverloadedError("busy")):
+        raised["error"] = later
+        assert (await client.get("/fails")).headers["retry-after"]
     raised["error"] = errors.RequestTimeoutError("slow")
     assert (await client.get("/fails")).headers["connection"] == "close"
 

@@ -25,6 +25,9 @@ from dicomweb_archive.imaging.transcode import to_explicit_little_endian
 HEAD = struct.Struct(">IQ")
 """Lengths of the JSON object and of the payload that follow."""
 
+PICTURE_HEAD = struct.Struct(">Q")
+"""What the payload of a picture begins with: the length of the attributes, behind which the frame follows."""
+
 _PR_SET_PDEATHSIG = 1
 _Answer = tuple[dict[str, Any], bytes]
 
@@ -40,7 +43,8 @@ def _transcode(arguments: dict[str, Any], payload: bytes) -> _Answer:
 
 
 def _render(arguments: dict[str, Any], payload: bytes) -> _Answer:
-    head, data = payload[: arguments["head_bytes"]], payload[arguments["head_bytes"] :]
+    end = PICTURE_HEAD.size + PICTURE_HEAD.unpack_from(payload)[0]
+    head, data = payload[PICTURE_HEAD.size : end], payload[end:]
     frame = StoredFrame(
         data,
         arguments["transfer_syntax"],

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from dicomweb_archive.errors import UndecodableError
+from dicomweb_archive.errors import OverloadedError, UndecodableError
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
 from dicomweb_archive.services.decode_worker import HEAD
 from dicomweb_archive.storage.base import Buffer
@@ -24,12 +25,27 @@ class _BrokenWorkerError(Exception):
     """A worker process died, or said what cannot be understood."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPayload:
+    """What a job works on, read only when its turn has come: many may wait, and each may be large.
+
+    Attributes:
+        length: in bytes, or a little less.
+    """
+
+    length: int
+    read: Callable[[], Awaitable[Sequence[Buffer]]]
+
+
+Payload = Sequence[Buffer] | StoredPayload
+
+
 class DecodingPool:
     """Worker processes, started when first needed and replaced when they die, hang or run out of memory.
 
     Args:
         workers: number of processes; further jobs wait for one to be free.
-        timeout_seconds: longest time of one job; then its process is killed.
+        timeout_seconds: longest time of one job, then its process is killed; and longest time that one waits.
         memory_bytes: address space of a process, which bounds what hostile pixels can claim.
     """
 
@@ -45,11 +61,12 @@ class DecodingPool:
         """Most bytes of a payload or an answer: a worker needs several copies of them within its memory."""
         return self._memory_bytes // 4
 
-    async def decode_frame(self, frame: Sequence[Buffer], transfer_syntax_uid: str, pixels: PixelFormat) -> bytes:
+    async def decode_frame(self, frame: Payload, transfer_syntax_uid: str, pixels: PixelFormat) -> bytes:
         """Decode one compressed frame, given as its fragments: see `imaging.decode.decode_frame`.
 
         Raises:
             UndecodableError: it cannot be decoded within the bounds.
+            OverloadedError: see `run`.
         """
         if check_pixel_format(pixels).decoded_frame_bytes > self.largest_payload_bytes:
             message = "a decoded frame would be larger than a decoding process may handle"
@@ -58,37 +75,30 @@ class DecodingPool:
         _, decoded = await self.run("decode_frame", arguments, frame)
         return decoded
 
-    async def transcode(self, instance: Sequence[Buffer]) -> bytes:
+    async def transcode(self, instance: Payload) -> bytes:
         """Write a whole instance in Explicit VR Little Endian: see `imaging.transcode`.
 
         Raises:
             UndecodableError: it cannot be transcoded within the bounds.
+            OverloadedError: see `run`.
         """
         _, transcoded = await self.run("transcode", {}, instance)
         return transcoded
 
-    async def run(
-        self, job: str, arguments: Mapping[str, Any], payload: Sequence[Buffer]
-    ) -> tuple[dict[str, Any], bytes]:
+    async def run(self, job: str, arguments: Mapping[str, Any], payload: Payload) -> tuple[dict[str, Any], bytes]:
         """Run a job of `decode_worker.JOBS` and return its results and its payload.
 
         Raises:
             UndecodableError: the job failed, ran into its time or memory limit, or its process died.
+            OverloadedError: no process was free for too long.
         """
-        if sum(map(len, payload)) > self.largest_payload_bytes:
+        length = payload.length if isinstance(payload, StoredPayload) else sum(map(len, payload))
+        if length > self.largest_payload_bytes:
             message = "the stored pixel data are larger than a decoding process may handle"
             raise UndecodableError(message)
-        async with self._worker() as worker:
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    answer, data = await worker.ask({"job": job, "arguments": arguments}, payload)
-            except TimeoutError:
-                message = f"decoding took longer than {self._timeout_seconds:g} s"
-                raise UndecodableError(message) from None
-            except _BrokenWorkerError:
-                message = "the decoding process died of the stored pixel data"
-                raise UndecodableError(message) from None
-            worker.usable = not answer.get("spent", False)
+        async with self._turn():
+            pieces = await payload.read() if isinstance(payload, StoredPayload) else payload
+            answer, data = await self._ask({"job": job, "arguments": arguments}, pieces)
         if "error" in answer:
             raise UndecodableError(answer["error"])
         return answer["results"], data
@@ -100,18 +110,45 @@ class DecodingPool:
             await self._idle.pop().kill()
 
     @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until a process is free."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._slots.acquire()
+        except TimeoutError:
+            message = f"no decoding process was free for {self._timeout_seconds:g} s; try again later"
+            raise OverloadedError(message) from None
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _ask(self, described: Mapping[str, Any], payload: Sequence[Buffer]) -> tuple[dict[str, Any], bytes]:
+        async with self._worker() as worker:
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    answer, data = await worker.ask(described, payload)
+            except TimeoutError:
+                message = f"decoding took longer than {self._timeout_seconds:g} s"
+                raise UndecodableError(message) from None
+            except _BrokenWorkerError:
+                message = "the decoding process died of the stored pixel data"
+                raise UndecodableError(message) from None
+            worker.usable = not answer.get("spent", False)
+        return answer, data
+
+    @asynccontextmanager
     async def _worker(self) -> AsyncIterator["_Worker"]:
         """Lend a worker; it comes back only after an answer, anything else ends its process."""
-        async with self._slots:
-            worker = await self._take()
-            worker.usable = False
-            try:
-                yield worker
-            finally:
-                if worker.usable and not self._closed:
-                    self._idle.append(worker)
-                else:
-                    await worker.kill()
+        worker = await self._take()
+        worker.usable = False
+        try:
+            yield worker
+        finally:
+            if worker.usable and not self._closed:
+                self._idle.append(worker)
+            else:
+                await worker.kill()
 
     async def _take(self) -> "_Worker":
         while self._idle:

@@ -21,7 +21,8 @@ from dicomweb_archive.imaging.native import (
 )
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
 from dicomweb_archive.index.instances import InstanceLocation
-from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.services.decode_worker import PICTURE_HEAD
+from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
 from dicomweb_archive.services.representation import Made, Part, slices
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.spans import MIB, Span, check_spans, stream_spans
@@ -128,7 +129,7 @@ class InstanceBytes:
         if location.byte_length > self.decoding.largest_payload_bytes:
             message = "the instance is too large to be converted; retrieve it with transfer-syntax=*"
             raise UndecodableError(message)
-        data = await self.decoding.transcode([piece async for piece in stream_spans(self.store, [span_of(location)])])
+        data = await self.decoding.transcode(self._unread([span_of(location)]))
         return Made(Offer(DICOM, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN).content_type, len(data), slices(data))
 
     async def transcode_or_keep(self, location: InstanceLocation) -> Made:
@@ -139,30 +140,43 @@ class InstanceBytes:
             content_type = Offer(DICOM, transfer_syntax=location.transfer_syntax_uid).content_type
             return Made(content_type, location.byte_length, stream_spans(self.store, [span_of(location)]))
 
-    async def stored_frame(self, location: InstanceLocation, number: int) -> list[Buffer]:
-        """Read one frame: the fragments of a compressed one, a native one as little endian pixels.
+    def picture_payload(self, location: InstanceLocation, number: int) -> StoredPayload:
+        """Describe what a picture is made from, see `decode_worker`: the file up to its pixel data, and a frame.
 
         Raises:
-            UndecodableError: it is not there, or larger than a decoding process may handle.
+            UndecodableError: the frame is not there.
         """
+        stored, pixels = pixels_of(location)
+        if stored.encapsulated:
+            (ranges,) = frame_ranges(location, [number])
+            length = sum(length for _, length in ranges)
+        else:
+            _, length = native_frame_range(stored, pixels, number)
+        return StoredPayload(stored.offset + length, partial(self._head_and_frame, location, number))
+
+    async def _head_and_frame(self, location: InstanceLocation, number: int) -> list[Buffer]:
+        head = await self._before_pixels(location)
         stored, _ = pixels_of(location)
-        if not stored.encapsulated:
-            return [await self._frame_bytes(location, number)]
-        (ranges,) = frame_ranges(location, [number])
-        if sum(length for _, length in ranges) > self.decoding.largest_payload_bytes:
-            message = "the frame is too large to be decoded"
-            raise UndecodableError(message)
-        spans = [span_of(location, offset, length) for offset, length in ranges]
+        if stored.encapsulated:
+            frame = await self._read(_frame_spans(location, number))
+        else:
+            frame = [await self._frame_bytes(location, number)]
+        return [PICTURE_HEAD.pack(len(head)), head, *frame]
+
+    def _unread(self, spans: Sequence[Span]) -> StoredPayload:
+        return StoredPayload(sum(span.length for span in spans), partial(self._read, spans))
+
+    async def _read(self, spans: Sequence[Span]) -> list[Buffer]:
         return [piece async for piece in stream_spans(self.store, spans)]
 
-    async def before_pixels(self, location: InstanceLocation) -> bytes:
-        """Read the file up to its pixel data: the attributes that describe them, never deflated."""
+    async def _before_pixels(self, location: InstanceLocation) -> bytes:
+        # The attributes that describe the pixels; never deflated.
         stored, _ = pixels_of(location)
         if not _is_deflated(location):
             spans = [span_of(location, 0, stored.offset)]
-            return b"".join([piece async for piece in stream_spans(self.store, spans)])
+            return b"".join(await self._read(spans))
         end = await self._end_of_meta(location)
-        meta = b"".join([piece async for piece in stream_spans(self.store, [span_of(location, 0, end)])])
+        meta = b"".join(await self._read([span_of(location, 0, end)]))
         inflated = [piece async for piece in self._inflated(location, end, stored.offset - end)]
         # What follows is not deflated any more, and the meta information says so; trailing NULs are padding.
         plain = EXPLICIT_VR_LITTLE_ENDIAN.ljust(len(_DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN), "\0").encode()
@@ -200,9 +214,7 @@ class InstanceBytes:
     async def _frame_bytes(self, location: InstanceLocation, number: int) -> bytes:
         stored, pixels = pixels_of(location)
         if stored.encapsulated:
-            (ranges,) = frame_ranges(location, [number])
-            spans = [span_of(location, offset, length) for offset, length in ranges]
-            fragments = [piece async for piece in stream_spans(self.store, spans)]
+            fragments = self._unread(_frame_spans(location, number))
             return await self.decoding.decode_frame(fragments, location.transfer_syntax_uid, pixels)
         offset, length = native_frame_range(stored, pixels, number)
         if length > self.decoding.largest_payload_bytes:
@@ -236,8 +248,13 @@ class InstanceBytes:
 
     async def _end_of_meta(self, location: InstanceLocation) -> int:
         spans = [span_of(location, 0, _META_HEAD_BYTES)]
-        head = b"".join([piece async for piece in stream_spans(self.store, spans)])
+        head = b"".join(await self._read(spans))
         return _META_HEAD_BYTES + int.from_bytes(head[-4:], "little")
+
+
+def _frame_spans(location: InstanceLocation, number: int) -> list[Span]:
+    (ranges,) = frame_ranges(location, [number])
+    return [span_of(location, offset, length) for offset, length in ranges]
 
 
 def _word_bytes(location: InstanceLocation, value: BulkValue) -> int:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from dicomweb_archive.errors import InvalidParameterError, NotFoundError, UndecodableError
+from dicomweb_archive.errors import InvalidParameterError, NotFoundError
 from dicomweb_archive.imaging.pixel_format import PixelFormat
-from dicomweb_archive.index.instances import InstanceIndex, InstanceLocation
+from dicomweb_archive.index.instances import InstanceIndex
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.decoding import DecodingPool
@@ -44,6 +44,7 @@ class RenderService:
             NotAcceptableError: the client accepts none of the picture formats.
             InvalidParameterError: the viewport's region lies outside of the image.
             UndecodableError: the frame cannot be decoded, or makes no picture.
+            OverloadedError: no decoding process was free for too long.
         """
         require(principal, Role.READER)
         study, series, instance = scope.parameters()
@@ -57,25 +58,15 @@ class RenderService:
         _check_region(parameters, pixels)
         media_type = accepted.select(RENDERED_OFFERS).type
         content = InstanceBytes(self.objects, self.decoding)
-        head = await self._head(content, location)
-        data = await content.stored_frame(location, frame)
         arguments = {
-            "head_bytes": len(head),
             "transfer_syntax": location.transfer_syntax_uid if stored.encapsulated else None,
             "pixels": tuple(pixels),
             "tag": stored.tag,
             "number": frame,
             "picture": _picture(media_type, parameters),
         }
-        _, picture = await self.decoding.run("render", arguments, [head, *data])
+        _, picture = await self.decoding.run("render", arguments, content.picture_payload(location, frame))
         return RenderedImage(media_type, picture)
-
-    async def _head(self, content: InstanceBytes, location: InstanceLocation) -> bytes:
-        stored, _ = pixels_of(location)
-        if stored.offset > self.decoding.largest_payload_bytes:
-            message = "the attributes are larger than a decoding process may handle"
-            raise UndecodableError(message)
-        return await content.before_pixels(location)
 
 
 def _check_region(parameters: RenderingParameters, pixels: PixelFormat) -> None:

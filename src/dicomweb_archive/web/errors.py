@@ -50,6 +50,7 @@ PROBLEMS: Mapping[type[errors.ArchiveError], Problem] = {
     errors.StorageUnavailableError: Problem(503, "storage-unavailable", "The object store cannot be reached"),
     errors.StorageFullError: Problem(507, "storage-full", "No room is left"),
     errors.DatabaseUnavailableError: Problem(503, "database-unavailable", "The database cannot be reached"),
+    errors.OverloadedError: Problem(503, "overloaded", "Too much is being asked at once"),
     # PS3.18 Table 10.6.3-1 gives a search that is too broad this status.
     errors.QueryTooExpensiveError: Problem(413, "query-too-expensive", "The search is too broad"),
     errors.SetupError: Problem(500, "setup", "The archive is not set up"),
@@ -99,7 +100,7 @@ def problem_response(
 def _headers_of(error: errors.ArchiveError) -> dict[str, str]:
     if isinstance(error, errors.UnauthenticatedError):
         return {"www-authenticate": 'Bearer realm="dicomweb-archive"'}
-    if isinstance(error, (errors.DatabaseUnavailableError, errors.StorageUnavailableError)):
+    if isinstance(error, (errors.DatabaseUnavailableError, errors.StorageUnavailableError, errors.OverloadedError)):
         return {"retry-after": "5"}
     if isinstance(error, errors.RequestTimeoutError):
         # The rest of the body would be taken for the next request.
