@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from dicomweb_archive.cli.configuration import read_settings
 from dicomweb_archive.cli.main import program_name
-from dicomweb_archive.cli.supervisor import Supervisor, bind
+from dicomweb_archive.cli.supervisor import Supervisor, bind, reachable_host
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.embedded import EmbeddedPostgres
 from dicomweb_archive.index.migrate import upgrade
@@ -76,7 +76,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
             settings = settings.model_copy(update={"database_url": SecretStr(url)})
             supervisor = Supervisor(settings, listening, metrics_folder=metrics)
             ready: asyncio.Future[None] = loop.create_future()
-            ready.add_done_callback(lambda _: click.echo(_next_steps(settings)))
+            ready.add_done_callback(lambda _: click.echo(next_steps(settings)))
             try:
                 await supervisor.run(ready)
             except* SetupError as group:
@@ -131,18 +131,26 @@ def _metrics_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _next_steps(settings: Settings) -> str:
+def next_steps(settings: Settings) -> str:
+    """Return what an operator reads when the archive is ready: where it is, and commands to type."""
     program = program_name()
-    root = f"http://{settings.host}:{settings.port}/dicom-web"
+    host = reachable_host(settings.host)
+    root = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/dicom-web"
     usual = root == "http://127.0.0.1:8000/dicom-web"
     target, source = ("", "") if usual else (f" --to {root}", f" --from {root}")
+    warning = ""
+    if settings.public_url is None and host != settings.host:
+        warning = f"""
+  URLs in answers begin with {settings.base_url}, which no other machine can follow:
+  set DICOMWEB_ARCHIVE_PUBLIC_URL to the address that clients use.
+"""
     return f"""
 The archive is ready.
 
   DICOMweb     {settings.service_root}
   API pages    {settings.base_url}/docs
   Data         {settings.data_dir}
-
+{warning}
 What to do next, in another terminal:
 
   {program} demo{target}

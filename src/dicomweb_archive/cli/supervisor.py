@@ -162,12 +162,16 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
+def reachable_host(host: str) -> str:
+    """Return the address by which this machine reaches what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - only compared, never bound
+
+
 async def _answers(host: str, port: int) -> bool:
     """Ask /health/live over a connection of our own."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     try:
         async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection(reachable, port)
+            reader, writer = await asyncio.open_connection(reachable_host(host), port)
             try:
                 writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return (await reader.readline()).startswith(b"HTTP/1.1 200")

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from dicomweb_archive.cli.client.connection import RetryPolicy
-from dicomweb_archive.cli.client.options import server_of, server_options
+from dicomweb_archive.cli.client.options import DEFAULT_ROOT, server_of, server_options
 from dicomweb_archive.cli.client.sending import SendLimits
 from dicomweb_archive.cli.client.store import StoreRun, finish_store
+from dicomweb_archive.cli.main import program_name
 
 
 @click.command()
@@ -53,7 +54,8 @@ def demo(
             each=lambda _outcome: None,
         )
         finish_store([Path(folder)], run, as_json=False)
-    click.echo("Look at them: dicomweb-archive search PatientName='Phantom*'")
+    source = "" if run.server.root == DEFAULT_ROOT else f" --from {run.server.root}"
+    click.echo(f"Look at them: {program_name()} search PatientName='Phantom*'{source}")
 
 
 def write_demo(folder: Path, seed: str, slices: int) -> int:
