@@ -1,6 +1,8 @@
 """The store service when something breaks: all or nothing, and nothing left behind."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +23,12 @@ LIMITS = StoreLimits(hold_bytes=8 << 20, pack_bytes=512 << 20, pack_instances=10
 
 
 class FullWriter:
-    """A writer whose disk is full after some bytes."""
+    """A writer whose disk is full after some bytes, and slow to flush."""
 
-    def __init__(self, writer: ObjectWriter, room: int) -> None:
+    def __init__(self, writer: ObjectWriter, room: int, commit_seconds: float) -> None:
         self._writer = writer
         self._room = room
+        self._commit_seconds = commit_seconds
 
     async def write(self, pieces: Sequence[Buffer]) -> None:
         self._room -= sum(map(len, pieces))
@@ -34,6 +37,7 @@ class FullWriter:
         await self._writer.write(pieces)
 
     async def commit(self) -> None:
+        await asyncio.sleep(self._commit_seconds)
         await self._writer.commit()
 
     async def abort(self) -> None:
@@ -44,9 +48,10 @@ class FullStore(FolderStore):
     """A folder that gives each object only so much room."""
 
     room = 1 << 40
+    commit_seconds = 0.0
 
     async def create(self, key: str) -> ObjectWriter:  # type: ignore[override]
-        return FullWriter(await super().create(key), self.room)
+        return FullWriter(await super().create(key), self.room, self.commit_seconds)
 
 
 @dataclass
@@ -74,6 +79,10 @@ async def events(*instances: bytes, error: Exception | None = None) -> AsyncIter
 
 def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
 @pytest.fixture
@@ -112,6 +121,24 @@ async def test_a_request_that_breaks_off_leaves_nothing(database: Database, obje
             await service.store_instances(events(*ct_series(3), error=ConnectionError()), KEY_HOLDER)
         assert files(tmp_path) == []
         assert await known(database) == 0
+
+
+async def test_a_request_that_is_cancelled_leaves_nothing_whenever_it_happens(
+    database: Database, objects: FullStore, tmp_path: Path
+) -> None:
+    register = LosingRegister(Register(database), StorageFullError("the disk of the database is full"))
+    limits = StoreLimits(hold_bytes=1 << 20, pack_bytes=1 << 20, pack_instances=1, free_space_watermark_bytes=0)
+    service = StoreService(register, objects, limits)  # type: ignore[arg-type]
+    objects.commit_seconds = 0.02
+    instances, opened = ct_series(14), open_descriptors()
+    for step in range(12):
+        request = asyncio.create_task(service.store_instances(events(*instances), KEY_HOLDER))
+        await asyncio.sleep(0.008 * step)
+        request.cancel()
+        with suppress(asyncio.CancelledError, StorageFullError):
+            await request
+        assert files(tmp_path) == []
+    assert open_descriptors() <= opened
 
 
 async def test_a_failed_transaction_takes_its_objects_along(

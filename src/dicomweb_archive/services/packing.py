@@ -51,7 +51,7 @@ class Packing:
         self._pack_instances = pack_instances
         self._open: OrderedDict[SeriesKey, _OpenPack] = OrderedDict()
         self._alone: list[_OpenPack] = []
-        self._closing: list[asyncio.Task[PackRecord | None]] = []
+        self._closing: list[tuple[str, asyncio.Task[PackRecord | None]]] = []
 
     async def append(self, key: SeriesKey, members: Sequence[tuple[ScannedInstance, bytes]]) -> list[bytes]:
         """Put instances of one series into its pack and return their digests (BLAKE3-256 as received).
@@ -85,19 +85,21 @@ class Packing:
         """Close what is open and return all packs, durable now, in the order of their closing."""
         while self._open:
             await self._close(self._open.popitem(last=False)[1])
-        records = [await task for task in self._closing]
+        await self._closed()
+        records = [task.result() for _, task in self._closing]
         return [record for record in records if record is not None]
 
     async def abort(self) -> None:
         """Drop every pack of the request, closed ones too; for use before the index has heard of them."""
         for pack in (*self._open.values(), *self._alone):
             await pack.writer.abort()
-        for task in self._closing:
+        await self._closed()
+        for key, task in self._closing:
             # Whatever kept a pack from closing has already been raised or is why we are here.
+            if not task.cancelled() and task.exception() is None and task.result() is None:
+                continue
             with suppress(ArchiveError):
-                record = await task
-                if record is not None:
-                    await self._store.delete(record.object_key)
+                await self._store.delete(key)
 
     async def _pack_of(self, key: SeriesKey) -> _OpenPack:
         pack = self._open.get(key)
@@ -109,9 +111,15 @@ class Packing:
         return pack
 
     async def _close(self, pack: _OpenPack) -> None:
-        if len(self._closing) >= _CLOSING_AT_ONCE:
-            await asyncio.wait([self._closing[-_CLOSING_AT_ONCE]])
-        self._closing.append(asyncio.create_task(_close_pack(pack)))
+        # A task before anything is waited for, so that a request that ends here still finds the pack.
+        self._closing.append((pack.writer.key, asyncio.create_task(_close_pack(pack))))
+        if len(self._closing) > _CLOSING_AT_ONCE:
+            await asyncio.wait([self._closing[-_CLOSING_AT_ONCE - 1][1]])
+
+    async def _closed(self) -> None:
+        """Wait for the packs that are being closed; unlike awaiting them, being cancelled here cancels none."""
+        if self._closing:
+            await asyncio.wait([task for _, task in self._closing])
 
     async def settle_alone(self, pack: _OpenPack, *, keep: bool) -> None:
         """Close or drop the pack of a single instance."""

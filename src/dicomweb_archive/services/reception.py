@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -11,7 +10,7 @@ from blake3 import blake3
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.status import StoreOutcome
-from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, InvalidInstanceError, InvalidRequestError
+from dicomweb_archive.errors import DatabaseUnavailableError, InvalidInstanceError, InvalidRequestError
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.register import PackRecord, Register, Registration
 from dicomweb_archive.services.intake import Intake, series_key
@@ -131,9 +130,10 @@ class Reception:
         """Leave nothing of the request behind."""
         if self._settling is not None:
             self._settling.cancel()
-            # Its error, if any, is the one that brought us here, or no longer matters.
-            with suppress(ArchiveError, asyncio.CancelledError):
-                await self._settling
+            await asyncio.wait([self._settling])
+            # Its error, if any, is the one that brought us here, or no longer matters; asyncio wants it looked at.
+            if not self._settling.cancelled():
+                self._settling.exception()
         await self._packing.abort()
 
     def outcomes(self) -> list[StoreOutcome]:
