@@ -14,6 +14,7 @@ from dicomweb_archive.wire.multipart import PartFraming
 
 # After so many parts the loop looks after other requests: describing a part costs some microseconds.
 _PARTS_AT_ONCE = 250
+_SMALL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +133,36 @@ async def _stored_parts(
             described.append(part)
             yield from part.spans
 
+    # Hot path: each piece costs a walk through the server, so what is small goes out together (benchmarks/storage).
+    small = bytearray()
     async with aclosing(stream_spans(store, spans())) as pieces:
         remaining = -1
         async for piece in pieces:
             while remaining <= 0:
                 if remaining == 0:
-                    yield framing.TAIL
+                    small += framing.TAIL
                 part = described.popleft()
                 remaining = part.length or 0
-                yield _head(framing, part)
+                small += _head(framing, part)
             remaining -= len(piece)
-            yield piece
+            if len(piece) < _SMALL_BYTES:
+                small += piece
+                if len(small) < _SMALL_BYTES:
+                    continue
+                yield bytes(small)
+            else:
+                yield bytes(small)
+                yield piece
+            small.clear()
         if remaining > 0:
             message = "an object is shorter than what was stored"
             raise DamagedObjectError(message)
         if remaining == 0:
-            yield framing.TAIL
+            small += framing.TAIL
     for part in described:
-        yield _head(framing, part) + framing.TAIL
+        small += _head(framing, part) + framing.TAIL
+    if small:
+        yield bytes(small)
 
 
 async def _made_parts(_: ObjectStore, framing: PartFraming, parts: Iterable[Part]) -> AsyncGenerator[Buffer, None]:

@@ -37,7 +37,7 @@ class ObjectWriter(Protocol):
 class ObjectReader(Protocol):
     """An open object; close it, or use it as an async context manager."""
 
-    async def read(self, offset: int, length: int) -> bytes:
+    async def read(self, offset: int, length: int) -> Buffer:
         """Return exactly these bytes.
 
         Raises:
@@ -71,7 +71,7 @@ class ObjectStore(Protocol):
             ObjectNotFoundError: there is none.
         """
 
-    async def read(self, key: str, offset: int, length: int) -> bytes:
+    async def read(self, key: str, offset: int, length: int) -> Buffer:
         """Return one range of an object; cheaper than opening it when there is only one to read.
 
         Raises:

@@ -249,9 +249,9 @@ class FolderReader:
     def __init__(self, file: OpenFile) -> None:
         self._file = file
 
-    async def read(self, offset: int, length: int) -> bytes:
+    async def read(self, offset: int, length: int) -> Buffer:
         """Return exactly these bytes."""
-        return await self._file.run(lambda file: read_fully(file, offset, length))
+        return await self._file.read(offset, length)
 
     async def close(self) -> None:
         """Close the file as soon as its reads have ended."""

@@ -74,7 +74,7 @@ async def stream_spans(
         for piece in _cut(read, await store.read(read.key, read.offset, read.end - read.offset)):
             yield piece
         return
-    waiting: deque[tuple[_Read, asyncio.Task[bytes]]] = deque()
+    waiting: deque[tuple[_Read, asyncio.Task[Buffer]]] = deque()
     async with _open_readers(store, read_ahead + 2) as readers:
         try:
             for read in chain(begun, plan):
@@ -126,14 +126,14 @@ async def _open_readers(store: ObjectStore, most: int) -> AsyncIterator[_Readers
         await readers.close()
 
 
-async def _next(waiting: deque[tuple[_Read, asyncio.Task[bytes]]]) -> tuple[_Read, bytes]:
+async def _next(waiting: deque[tuple[_Read, asyncio.Task[Buffer]]]) -> tuple[_Read, Buffer]:
     """Await the first read; it stays in the queue until then, so that a cancelled stream finds and ends it."""
     data = await waiting[0][1]
     read, _ = waiting.popleft()
     return read, data
 
 
-def _cut(read: _Read, data: bytes) -> Iterator[Buffer]:
+def _cut(read: _Read, data: Buffer) -> Iterator[Buffer]:
     if len(read.cuts) == 1:
         yield data
         return
@@ -148,7 +148,9 @@ def _plan(spans: Iterable[Span], span_bytes: int) -> Iterator[_Read]:
     for key, offset, length in spans:
         position, end = offset, offset + length
         while position < end:
-            if current is not None and not _continues(current, key, position, span_bytes):
+            # A span that would be cut begins a read of its own: fewer pieces, and the reads are large either way.
+            fits = position > offset or length > span_bytes or current is None or end <= current.offset + span_bytes
+            if current is not None and not (fits and _continues(current, key, position, span_bytes)):
                 yield current
                 current = None
             if current is None:

@@ -18,7 +18,7 @@ YIELD_BYTES = 1024 * 1024
 """After so many bytes a stream lets others run: a server's `send` need not suspend while the client keeps up."""
 
 SEND_TIMEOUT_SECONDS = 600.0
-"""Longest wait for a client to take a piece of at most some MiB; one that stopped reading holds no file for ever."""
+"""Longest wait for a client to take a MiB; one that stopped reading holds no file for ever."""
 
 RATE_GRACE_SECONDS = 30.0
 
@@ -146,9 +146,11 @@ class ByteStreamResponse(Response):
         gone = asyncio.create_task(_until_disconnect(receive)) if self._is_long else None
         try:
             await send(self._head())
-            for piece in first:
-                await _send_piece(send, piece)
-            await self._send_rest(ended, send, gone)
+            # One deadline that moves on with each MiB: a timeout around each piece costs as much as sending it.
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS) as deadline:
+                for piece in first:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await self._send_rest(ended, send, gone, deadline)
         except Exception as error:
             # Returning without a last piece makes the server close it, so a short answer never looks whole.
             logger.error("answer cut short", exc_info=error)
@@ -156,25 +158,23 @@ class ByteStreamResponse(Response):
             if gone is not None:
                 gone.cancel()
 
-    async def _send_rest(self, ended: bool, send: Send, gone: "asyncio.Task[None] | None") -> None:
+    async def _send_rest(
+        self, ended: bool, send: Send, gone: "asyncio.Task[None] | None", deadline: asyncio.Timeout
+    ) -> None:
         unyielded = 0
         while not ended and not (gone is not None and gone.done()):
             piece = await anext(self.source, None)
             if piece is None:
                 ended = True
                 break
-            await _send_piece(send, piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
             unyielded += len(piece)
             if unyielded >= YIELD_BYTES:
                 unyielded = 0
+                deadline.reschedule(asyncio.get_running_loop().time() + SEND_TIMEOUT_SECONDS)
                 await asyncio.sleep(0)
         if ended:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _send_piece(send: Send, piece: Buffer) -> None:
-    async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
 async def _close(source: AsyncIterator[Buffer]) -> None:
