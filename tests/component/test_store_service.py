@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from tests.factories import ct_series
 
-from dicomweb_archive.errors import DatabaseUnavailableError, StorageFullError
+from dicomweb_archive.dicom.status import INSTANCE_CONFLICT
+from dicomweb_archive.errors import DatabaseUnavailableError, StorageFullError, StorageUnavailableError
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.register import PackRecord, Register, Registration
@@ -66,6 +67,22 @@ class LosingRegister:
 
     async def register(self, packs: Sequence[PackRecord], *, actor: str) -> dict[str, Registration]:
         raise self.error
+
+
+@dataclass
+class OvertakenRegister:
+    """A register that another request reaches first."""
+
+    register_really: Register
+    rival: StoreService
+    rival_instances: Sequence[bytes]
+
+    async def find_digests(self, space_id: int, uids: Sequence[str]) -> object:
+        return await self.register_really.find_digests(space_id, uids)
+
+    async def register(self, packs: Sequence[PackRecord], *, actor: str) -> dict[str, Registration]:
+        await self.rival.store_instances(events(*self.rival_instances), KEY_HOLDER)
+        return await self.register_really.register(packs, actor=actor)
 
 
 async def events(*instances: bytes, error: Exception | None = None) -> AsyncIterator[Event]:
@@ -160,3 +177,47 @@ async def test_objects_of_a_transaction_with_unknown_outcome_stay(
     with pytest.raises(DatabaseUnavailableError):
         await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
     assert len(files(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("hold_bytes", [8 << 20, 100], ids=["held", "large"])
+async def test_all_parts_with_a_uid_lose_when_another_request_wins_it(
+    database: Database, objects: FullStore, tmp_path: Path, hold_bytes: int
+) -> None:
+    mine, other = ct_series(1)[0], ct_series(1, PatientWeight="70")[0]
+    register = Register(database)
+    rival = StoreService(register, objects, LIMITS)
+    limits = replace(LIMITS, hold_bytes=hold_bytes)
+    service = StoreService(OvertakenRegister(register, rival, [other]), objects, limits)  # type: ignore[arg-type]
+    outcomes = await service.store_instances(events(mine, mine, other), KEY_HOLDER)
+    assert [outcome.failure for outcome in outcomes] == [INSTANCE_CONFLICT] * 3
+    assert len(files(tmp_path)) == 1
+
+
+async def test_all_parts_with_a_uid_are_known_when_another_request_stored_the_same(
+    database: Database, objects: FullStore, tmp_path: Path
+) -> None:
+    mine, other = ct_series(1)[0], ct_series(1, PatientWeight="70")[0]
+    register = Register(database)
+    rival = StoreService(register, objects, LIMITS)
+    service = StoreService(OvertakenRegister(register, rival, [mine]), objects, LIMITS)  # type: ignore[arg-type]
+    outcomes = await service.store_instances(events(mine, other, mine), KEY_HOLDER)
+    assert [outcome.already_stored for outcome in outcomes] == [True, False, True]
+    assert [outcome.failure for outcome in outcomes] == [None, INSTANCE_CONFLICT, None]
+    assert len(files(tmp_path)) == 1
+
+
+async def test_an_object_that_cannot_be_deleted_does_not_spoil_the_answer(
+    database: Database, objects: FullStore, tmp_path: Path
+) -> None:
+    class Stubborn(FullStore):
+        async def delete(self, key: str) -> None:
+            raise StorageUnavailableError("the folder of the object store fails")
+
+    mine = ct_series(1)
+    register = Register(database)
+    rival = StoreService(register, objects, LIMITS)
+    stubborn = await Stubborn.open_folder(tmp_path)
+    service = StoreService(OvertakenRegister(register, rival, mine), stubborn, LIMITS)  # type: ignore[arg-type]
+    (outcome,) = await service.store_instances(events(*mine), KEY_HOLDER)
+    await stubborn.close()
+    assert outcome.already_stored

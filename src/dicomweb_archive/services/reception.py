@@ -10,7 +10,7 @@ from blake3 import blake3
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.status import StoreOutcome
-from dicomweb_archive.errors import DatabaseUnavailableError, InvalidInstanceError, InvalidRequestError
+from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, InvalidInstanceError, InvalidRequestError
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.register import PackRecord, Register, Registration
 from dicomweb_archive.services.intake import Intake, series_key
@@ -74,6 +74,8 @@ class Reception:
         self._outcomes: list[StoreOutcome | None] = []
         # What this request keeps: SOP Instance UID -> digest and the part it came with.
         self._kept: dict[str, tuple[bytes, int]] = {}
+        # Further parts with a UID that this request keeps; what becomes of the first decides on them too.
+        self._repeats: dict[str, list[int]] = {}
         self._batch: list[_Held] = []
         self._batch_bytes = 0
         self._settling: asyncio.Task[None] | None = None
@@ -113,18 +115,14 @@ class Reception:
         except Exception:
             await self._packing.abort()
             raise
-        for sop_instance_uid, (_, position) in self._kept.items():
-            registration = registrations[sop_instance_uid]
-            outcome = self._outcomes[position]
-            assert outcome is not None
+        for sop_instance_uid, registration in registrations.items():
             # Another request may have stored the same UID since we looked.
             if registration is not Registration.STORED:
-                same = registration is Registration.SAME
-                self._outcomes[position] = _repeated(outcome, same=same)
+                self._judge_again(sop_instance_uid, same=registration is Registration.SAME)
         for pack in packs:
             uids = [stored.scanned.sop_instance_uid for segment in pack.segments for stored in segment]
             if not any(registrations[uid] is Registration.STORED for uid in uids):
-                await self._objects.delete(pack.object_key)
+                await self._delete_unused(pack.object_key)
 
     async def abort(self) -> None:
         """Leave nothing of the request behind."""
@@ -182,11 +180,30 @@ class Reception:
             self._fail(position, error.failure, comment=error.reason)
             return
         outcome = _stored(received.scanned)
+        self._note_repeat(received.scanned.sop_instance_uid, position)
         if received.known_digest is None:
             self._kept[received.scanned.sop_instance_uid] = (received.digest, position)
         else:
             outcome = _repeated(outcome, same=received.digest == received.known_digest)
         self._outcomes[position] = outcome
+
+    def _note_repeat(self, sop_instance_uid: str, position: int) -> None:
+        if sop_instance_uid in self._kept:
+            self._repeats.setdefault(sop_instance_uid, []).append(position)
+
+    def _judge_again(self, sop_instance_uid: str, *, same: bool) -> None:
+        """Correct what was said of the parts that this request alone would have kept."""
+        for position in (self._kept[sop_instance_uid][1], *self._repeats.get(sop_instance_uid, ())):
+            outcome = self._outcomes[position]
+            if outcome is not None and outcome.is_stored:
+                self._outcomes[position] = _repeated(outcome, same=same)
+
+    async def _delete_unused(self, object_key: str) -> None:
+        try:
+            await self._objects.delete(object_key)
+        except ArchiveError:
+            # The instances are where another request has put them, and that is the answer.
+            logger.warning("an object without rows could not be deleted", extra={"object_key": object_key})
 
     def _belongs(self, study_instance_uid: str) -> bool:
         return self._study_instance_uid in (None, study_instance_uid)
@@ -233,6 +250,7 @@ class Reception:
                 self._outcomes[held.position] = _stored(held.scanned)
         for held in repeats:
             uid = held.scanned.sop_instance_uid
+            self._note_repeat(uid, held.position)
             expected = known.get(uid) or self._kept[uid][0]
             digest = await asyncio.to_thread(lambda data: blake3(data).digest(), held.data)
             self._outcomes[held.position] = _repeated(_stored(held.scanned), same=digest == expected)
