@@ -34,7 +34,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DICOMWEB_ARCHIVE_", extra="forbid", frozen=True)
 
     # Where things lie
-    data_dir: Path = Field(Path(".data"), description="Folder of the embedded database and the folder store.")
+    data_dir: Path = Field(
+        Path(".data"),
+        description="Folder of the private database and the folder store; a relative one begins at the working folder.",
+    )
     database_url: SecretStr | None = Field(
         None,
         description="postgresql://… of an own server (15 or newer); unset: a private one in the data folder.",
