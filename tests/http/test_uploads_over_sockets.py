@@ -16,6 +16,9 @@ from tests.factories import ct_series, identified, image, part10
 from tests.http.archive import RELATED, Archive, related
 from tests.http.conftest import StartArchive
 
+from dicomweb_archive.cli import http_protocol
+from dicomweb_archive.cli.http_protocol import BoundedProtocol
+
 HEAD = f"POST /dicom-web/studies HTTP/1.1\r\nHost: archive\r\nContent-Type: {RELATED}\r\n"
 
 
@@ -53,7 +56,7 @@ class Served:
 async def serving(start_archive: StartArchive, **overrides: float) -> AsyncIterator[Served]:
     async with start_archive(**overrides) as archive:
         listening = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(archive.app, lifespan="off", log_config=None, access_log=False, http="httptools")
+        config = uvicorn.Config(archive.app, lifespan="off", log_config=None, access_log=False, http=BoundedProtocol)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started:  # noqa: ASYNC110 - the server has no event for it
@@ -172,6 +175,49 @@ async def test_lies_about_the_length_are_refused(start_archive: StartArchive) ->
             assert (await served.send(garbage, half_close=True))[:12] in (b"", b"HTTP/1.1 400")
         assert await served.is_well()
         assert process.memory_info().rss - before < 150 * 1024 * 1024
+
+
+ENDLESS_HEADS = {
+    "header lines": (b"GET /health/live HTTP/1.1\r\n", b"X-Line: " + b"y" * 50 + b"\r\n"),
+    "one header": (b"GET /health/live HTTP/1.1\r\nX: ", b"y" * 1000),
+    "target": (b"GET /", b"y" * 1000),
+    "trailers": (b"GET /health/live HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n" * 100),
+    "one trailer": (b"GET /health/live HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"y" * 1000),
+    "chunk extension": (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"y" * 1000),
+    "empty lines": (b"", b"\r\n" * 500),
+}
+
+
+async def test_heads_and_trailers_without_end_are_cut_off(start_archive: StartArchive) -> None:
+    async with serving(start_archive) as served:
+        for name, (begin, more) in ENDLESS_HEADS.items():
+            answer = await served.send(begin, *[more * (4000 // len(more) + 1)] * 2000)
+            assert answer[:12] in (b"", b"HTTP/1.1 200", b"HTTP/1.1 400", b"HTTP/1.1 404", b"HTTP/1.1 431"), name
+            assert await served.is_well()
+
+
+async def test_a_head_may_take_only_so_long(start_archive: StartArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.5)
+    request = b"GET /health/live HTTP/1.1\r\nHost: a\r\n"
+    async with serving(start_archive) as served:
+        for begin in (b"", request[:10], request, request + b"Content-Length: 9\r\n\r\n1", request + b"\r\nGET /"):
+            answer = await served.send(begin)
+            assert answer[:12] in (b"", b"HTTP/1.1 408", b"HTTP/1.1 200"), begin
+
+
+async def test_an_answer_may_take_longer_than_a_head(
+    start_archive: StartArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
+    body = related(ct_series(2))
+    head = f"{HEAD}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+    async with serving(start_archive) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for piece in (head, body[:1000], body[1000:]):
+            writer.write(piece)
+            await asyncio.sleep(0.6)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
 
 
 async def test_a_reader_that_leaves_ends_the_work(start_archive: StartArchive) -> None:

@@ -16,6 +16,7 @@ import uvicorn
 from dicomweb_archive.app import create_app
 from dicomweb_archive.cli.acceptor import SharingServer
 from dicomweb_archive.cli.configuration import decode_settings
+from dicomweb_archive.cli.http_protocol import BoundedProtocol
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.settings import Settings
 
@@ -27,7 +28,7 @@ def run(listening_socket: socket.socket, settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     config = uvicorn.Config(
         create_app(settings),
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
