@@ -14,6 +14,7 @@ from tests.http.archive import BOUNDARY, RELATED, Archive, related, values_of
 from tests.http.conftest import StartArchive
 
 RETRIEVE_URL, FAILED, STORED, OTHER = "00081190", "00081198", "00081199", "0008119A"
+COMMENT = "00000902"
 FAILURE_REASON, SOP_INSTANCE = "00081197", "00081155"
 
 
@@ -129,6 +130,10 @@ async def test_instances_of_another_study_than_the_path_names_are_refused(archiv
     answer = await archive.store(here, there, study=f"{UID}.1")
     assert answer.status_code == 202
     assert reasons(answer) == [0xA901]
+    # The UID says which instance it was; the comment has room for the whole reason.
+    (item,) = answer.json()[FAILED]["Value"]
+    assert item["00081155"]["Value"] == [f"{UID}.2.1.1"]
+    assert item[COMMENT]["Value"] == ["Instance belongs to another study than the URL names"]
     answer = await archive.store(there, study=f"{UID}.3")
     assert answer.status_code == 409
     assert await archive.stored_instances() == 1
@@ -332,6 +337,10 @@ async def test_a_large_bad_instance_is_refused_and_the_rest_goes_on(start_archiv
         answer = await archive.store(large[:-1000], b"x" * 50_000, good)
         assert answer.status_code == 202
         assert len(reasons(answer)) == 2
+        (named,) = answer.json()[FAILED]["Value"]
+        assert named["00081155"]["Value"] == [f"{UID}.1.1.2"]
+        (unnamed,) = answer.json()[OTHER]["Value"]
+        assert unnamed[COMMENT]["Value"][0].startswith("part 2: ")
         assert len(archive.files()) == 1
         mismatch = await archive.store(large, study=f"{UID}.9")
         assert reasons(mismatch) == [0xA901]

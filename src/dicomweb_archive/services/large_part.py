@@ -37,7 +37,11 @@ class ReceivedInstance:
 
 
 class LargePart:
-    """One large part being received; memory is bounded whatever its size."""
+    """One large part being received; memory is bounded whatever its size.
+
+    Attributes:
+        identity: the identifiers, once they are read.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class LargePart:
         self._find_digest = known_digest
         self._belongs = belongs
         self._scanner = Part10Scanner()
+        self.identity: Identity | ScannedInstance | None = None
         self._member: LargeMember | None = None
         self._known_digest: bytes | None = None
         self._hash = blake3()
@@ -119,6 +124,7 @@ class LargePart:
 
     async def _decide(self, identity: Identity | ScannedInstance) -> None:
         """Decide by the identifiers where the bytes go."""
+        self.identity = identity
         if not self._belongs(identity.study_instance_uid):
             raise InvalidInstanceError(status.meaning_of(status.STUDY_UID_MISMATCH), failure=status.STUDY_UID_MISMATCH)
         self._known_digest = await self._find_digest(identity.sop_instance_uid)

@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
+from dicomweb_archive.dicom.part10 import Identity
 from dicomweb_archive.dicom.status import StoreOutcome
 from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, InvalidInstanceError, InvalidRequestError
 from dicomweb_archive.index.access import ARCHIVE_SPACE
@@ -177,7 +178,7 @@ class Reception:
         try:
             received = await part.receive(pieces, parts)
         except InvalidInstanceError as error:
-            self._fail(position, error.failure, comment=error.reason)
+            self._fail(position, error.failure, part.identity, comment=error.reason)
             return
         outcome = _stored(received.scanned)
         self._note_repeat(received.scanned.sop_instance_uid, position)
@@ -255,14 +256,19 @@ class Reception:
             digest = await asyncio.to_thread(lambda data: blake3(data).digest(), held.data)
             self._outcomes[held.position] = _repeated(_stored(held.scanned), same=digest == expected)
 
-    def _fail(self, position: int, failure: int, scanned: ScannedInstance | None = None, *, comment: str = "") -> None:
-        # Which file it was is told by the part's number when no UID could be read.
-        text = f"part {position + 1}: {comment or status.meaning_of(failure)}"
+    def _fail(
+        self, position: int, failure: int, identity: ScannedInstance | Identity | None = None, *, comment: str = ""
+    ) -> None:
+        text = comment or status.meaning_of(failure)
+        if identity is None:
+            # No UID says which file it was, so the part's number does.
+            self._outcomes[position] = StoreOutcome(failure=failure, comment=f"part {position + 1}: {text}")
+            return
         self._outcomes[position] = StoreOutcome(
-            sop_class_uid=scanned.sop_class_uid if scanned else None,
-            sop_instance_uid=scanned.sop_instance_uid if scanned else None,
-            study_instance_uid=scanned.study_instance_uid if scanned else None,
-            series_instance_uid=scanned.series_instance_uid if scanned else None,
+            sop_class_uid=identity.sop_class_uid,
+            sop_instance_uid=identity.sop_instance_uid,
+            study_instance_uid=identity.study_instance_uid,
+            series_instance_uid=identity.series_instance_uid,
             failure=failure,
             comment=text,
         )
