@@ -15,6 +15,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "scanner": ("--rounds", "5"),
     "multipart": ("--parts", "100"),
     "storage": ("--rounds", "3"),
+    "transactions": ("--rounds", "3"),
     "index": ("--seconds", "2"),
     "search": ("--instances", "8000", "--repeat", "9"),
 }
