@@ -177,7 +177,7 @@ async def test_the_loop_goes_on_while_a_worker_works(pool: DecodingPool) -> None
     watching = asyncio.create_task(watch())
     await pool.transcode([bundled("examples_ybr_color.dcm")])
     watching.cancel()
-    assert longest < 0.5
+    assert 0 < longest < 0.5
 
 
 async def test_workers_know_no_secret_of_the_environment(pool: DecodingPool, monkeypatch: pytest.MonkeyPatch) -> None:
