@@ -171,7 +171,7 @@ def _run_program(name: str, *arguments: str) -> int:
     except SetupError:
         program = shutil.which(name) or name
     try:
-        return subprocess.run([program, *arguments], check=False, env=dict(os.environ)).returncode  # noqa: S603
+        return subprocess.run([program, *arguments], check=False, env=dict(os.environ)).returncode  # noqa: S603 - a program of PostgreSQL
     except FileNotFoundError:
         message = f"{name} is not installed here"
         raise SetupError(message) from None

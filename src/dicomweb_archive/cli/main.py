@@ -65,5 +65,5 @@ def program_name() -> str:
     called = sys.argv[0]
     if os.path.basename(called) in ("__main__.py", "-m"):  # noqa: PTH119 (text, not a file)
         return "python -m dicomweb_archive"
-    relative = os.path.relpath(called) if os.path.isabs(called) else called  # noqa: PTH117
+    relative = os.path.relpath(called) if os.path.isabs(called) else called  # noqa: PTH117 (likewise)
     return "dicomweb-archive" if relative.startswith("..") else relative

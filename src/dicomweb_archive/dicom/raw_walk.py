@@ -183,7 +183,7 @@ class SeriesTemplate:
 
     # -- walking ----------------------------------------------------------------------------------------
 
-    def _walk_steps(self, data: bytes) -> Walk | None:  # noqa: C901
+    def _walk_steps(self, data: bytes) -> Walk | None:  # noqa: C901 - hot path
         """Hot path: one comparison a block, one decoding an element that differs (benchmarks/scanner).
 
         `None` when the layout is another, or an element differs that never did.

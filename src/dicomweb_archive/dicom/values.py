@@ -3,7 +3,7 @@
 import re
 
 SHORT_VRS = frozenset(
-    "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()  # noqa: SIM905
+    "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()  # noqa: SIM905 - a list in quotes reads worse
 )
 """Explicit VR with a length of 16 bits (PS3.5 Table 7.1-2); every other one has 32."""
 

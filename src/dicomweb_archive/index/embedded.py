@@ -172,7 +172,7 @@ class EmbeddedPostgres:
             # for as long as the server runs.
             try:
                 with _open_log(self.log_file) as log:
-                    process = subprocess.Popen(  # noqa: S603
+                    process = subprocess.Popen(  # noqa: S603 - our own command lines
                         command,
                         stdout=log,
                         stderr=subprocess.STDOUT,

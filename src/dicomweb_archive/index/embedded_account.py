@@ -51,7 +51,7 @@ class Account:
     def can_run(self, *words: str | Path) -> bool:
         """Say whether this account can run the command, by running it."""
         try:
-            done = subprocess.run(  # noqa: S603 (our own command lines)
+            done = subprocess.run(  # noqa: S603 - our own command lines
                 self.command(*words), capture_output=True, check=False, timeout=60, **self.process_options()
             )
         except OSError:

@@ -68,7 +68,7 @@ def copy_installation(installation: Path, data_dir: Path) -> Path:
 
 def program_version(installation: Path, account: Account) -> str:
     """Return the version of the programs, e.g. `18.6`."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - our own command lines
         account.command(installation / "bin" / "postgres", "--version"),
         capture_output=True,
         text=True,
@@ -118,7 +118,7 @@ def create_cluster(installation: Path, cluster: Path, account: Account, *, durab
     # Nobody but the owner reaches the socket, whose folder is private; there is no other way in.
     words += ["--auth-local=trust", "--auth-host=scram-sha-256", "--locale=C.UTF-8", "--no-instructions"]
     words += ["--data-checksums"] + ([] if durable else ["--no-sync"])
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - our own command lines
         account.command(*words),
         capture_output=True,
         text=True,
@@ -202,7 +202,7 @@ def _any_server_hidden_from_us() -> bool:
 
 def _program_name(process: int) -> str:
     ps = shutil.which("ps") or "/bin/ps"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - our own command lines
         [ps, "-o", "comm=", "-p", str(process)], capture_output=True, text=True, check=False, timeout=10
     )
     return done.stdout
