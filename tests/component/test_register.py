@@ -1,12 +1,14 @@
 """Register: everything of a request becomes visible together, once, and in agreement with the counters."""
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
 from tests.factories import ROOT, ct_series, identified, image, part10
 from tests.stored import digest_of, in_pack, pack_of, segment_of, sharing_base
 
+from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.index import counts, study_rows
 from dicomweb_archive.index import register as statements
@@ -266,6 +268,26 @@ async def test_instances_without_any_optional_attribute_register(database: Datab
         series = await connection.fetchrow("select modality, series_number from series")
     assert tuple(study) == ("", "", -1.0, -1.0, [])
     assert tuple(series) == ("", None)
+
+
+class WatchedAttributes(dict[int, Element]):
+    """Attributes that note in which thread they are read one by one."""
+
+    threads: set[threading.Thread]
+
+    def __getitem__(self, tag: int) -> Element:
+        self.threads.add(threading.current_thread())
+        return super().__getitem__(tag)
+
+
+@pytest.mark.parametrize(("characters", "at_once"), [(10, True), (9000, False)])
+async def test_a_lone_large_instance_is_prepared_in_a_thread(register: Register, characters: int, at_once: bool):
+    (scanned,) = sharing_base([scan(part10(image(ImageComments="z" * characters, TextComments="z" * characters)))])
+    watched = WatchedAttributes(scanned.base)
+    watched.threads = set()
+    await register.register([pack_of(in_pack([replace(scanned, base=watched)]))], actor="tester")
+    assert watched.threads
+    assert (watched.threads == {threading.main_thread()}) is at_once
 
 
 async def test_odd_values_register(database: Database, register: Register):

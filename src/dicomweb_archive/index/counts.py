@@ -4,6 +4,7 @@ A row's attributes are those of most of its instances, of equals the oldest (arc
 carry the hash of theirs, so a vote is one grouping over the segments, needed only when hashes differ.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -190,6 +191,11 @@ async def vote_on_series(connection: Connection, series_id: int, facts: int) -> 
 async def _elected_attributes(connection: Connection, segment_id: int, facts: int, tags: frozenset[int]) -> bytes:
     """Read the attributes with this hash from a segment, most of whose instances have them."""
     document, instance_count = await connection.fetchrow(FIND_DOCUMENT, segment_id)
+    # Documents of nested data hold megabytes, and an instance deep in a segment may be the first to say so.
+    return await asyncio.to_thread(_find_attributes, document, instance_count, facts, tags)
+
+
+def _find_attributes(document: bytes, instance_count: int, facts: int, tags: frozenset[int]) -> bytes:
     lines = decode_document(document)
     found = b"{}"
     for position in range(instance_count):

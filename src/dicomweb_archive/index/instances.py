@@ -24,6 +24,10 @@ __all__ = ["InstanceIndex", "InstanceLocation", "Scope", "SegmentLocations"]
 
 CACHE_BYTES = 64 * 1024 * 1024
 
+# Layouts of so few and so little (compressed) are decoded in a millisecond.
+_INLINE_INSTANCES = 100
+_INLINE_BYTES = 8 * 1024
+
 _SEGMENT_COLUMNS = """
 st.study_instance_uid, se.series_instance_uid, sg.id as segment_id, d.locations,
   i.positions, i.uids, i.keys, i.offsets, i.lengths, i.digests
@@ -202,7 +206,9 @@ class InstanceIndex:
         if row is None:
             raise await missing(connection, scope, visibility)
         found = _segment(row)
-        locations = {location.sop_instance_uid: location for location in found}
+        # 14 ms for a thousand instances.
+        is_small = len(found) <= _INLINE_INSTANCES and len(found.locations) <= _INLINE_BYTES
+        locations = _by_uid(found) if is_small else await asyncio.to_thread(_by_uid, found)
         segment = CachedSegment(found.segment_id, visibility, locations, asked_at)
         if deletes == self._deletes:
             # Otherwise a delete came between, and what was read may be what it took away.
@@ -224,6 +230,10 @@ def _segment(row: Any) -> SegmentLocations:
         digests=digests,
         locations=locations,
     )
+
+
+def _by_uid(segment: SegmentLocations) -> dict[str, InstanceLocation]:
+    return {location.sop_instance_uid: location for location in segment}
 
 
 def _shared(keys: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from asyncpg import exceptions
 
@@ -33,7 +34,9 @@ where i.space_id = $1 and i.sop_instance_uid = any($2::text[])
 """
 
 _ATTEMPTS = 8
+# Terms, JSON and deflate take about 1 ms for so much; a segment of many or large instances takes up to a second.
 _INLINE_INSTANCES = 2
+_INLINE_JSON_BYTES = 16 * 1024
 
 # Another store won an instance, a delete took the study away, or PostgreSQL broke a circle of waits. After the
 # roll-back nothing is left of the attempt and the next one sees what the others have committed.
@@ -117,7 +120,7 @@ class Register:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 # Whoever we collided with gets the time to finish.
-                await asyncio.sleep(random.uniform(0.2, 1) * 0.01 * 2**attempt)  # noqa: S311
+                await asyncio.sleep(random.uniform(0.2, 1) * 0.01 * 2**attempt)  # noqa: S311 - no secret hangs on it
                 waiting = await self._leave_out_known(waiting, space_id, outcome)
             prepared = await self._prepare(waiting)
             if not prepared:
@@ -149,10 +152,17 @@ class Register:
     async def _prepare(self, packs: Sequence[PackRecord]) -> list[_PreparedPack]:
         if self._secret is None:
             self._secret = await self._database.term_secret()
-        if sum(1 for _ in _instances(packs)) <= _INLINE_INSTANCES:
+        if _are_few_and_small(packs):
             return _build(packs, self._secret)
-        # Terms, JSON and deflate of a big segment take milliseconds.
         return await asyncio.to_thread(_build, packs, self._secret)
+
+
+def _are_few_and_small(packs: Sequence[PackRecord]) -> bool:
+    first = list(islice(_instances(packs), _INLINE_INSTANCES + 1))
+    if len(first) > _INLINE_INSTANCES:
+        return False
+    json_bytes = sum(len(element.json) for stored in first for element in stored.scanned.base.values())
+    return json_bytes <= _INLINE_JSON_BYTES
 
 
 def _build(packs: Sequence[PackRecord], secret: bytes) -> list[_PreparedPack]:

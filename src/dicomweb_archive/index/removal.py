@@ -259,7 +259,7 @@ async def _subtract(connection: Connection, target: _Target, counted: Mapping[st
         int("series" in levels),
         counted["instances"],
         counted["size_bytes"],
-        sorted({layout.sop_class_uid for row in locations for layout in decode_locations(row["locations"])}),
+        await asyncio.to_thread(_sop_classes, [row["locations"] for row in locations]),
     )
     if left:
         await vote_on_study(connection, target.study_id, facts)
@@ -267,6 +267,10 @@ async def _subtract(connection: Connection, target: _Target, counted: Mapping[st
         return levels
     await connection.execute(DELETE_STUDY, target.study_id)
     return ["study", *levels]
+
+
+def _sop_classes(locations: Sequence[bytes]) -> list[str]:
+    return sorted({layout.sop_class_uid for blob in locations for layout in decode_locations(blob)})
 
 
 async def _bury(connection: Connection, target: _Target, levels: Sequence[str], counted: Mapping[str, Any]) -> None:
