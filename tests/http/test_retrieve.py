@@ -6,9 +6,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian
+from starlette.requests import Request
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, image, part10, pixels
 from tests.http.archive import ROOT, Archive, parts_of
+
+from dicomweb_archive.web.conditional import accepts_gzip
 
 STUDY = f"/studies/{UID}.1"
 SERIES = f"{STUDY}/series/{UID}.1.1"
@@ -114,6 +117,54 @@ async def test_a_client_that_has_it_is_told_so(archive: Archive, instances: list
     before = (await archive.get(f"{SERIES}/metadata")).headers["etag"]
     await archive.store(*ct_series(5))
     assert (await archive.get(f"{SERIES}/metadata", headers={"if-none-match": before})).status_code == 200
+
+
+CODINGS = {
+    "gzip": True,
+    "x-gzip": True,
+    "*": True,
+    "gzip, *;q=0": True,
+    "*;q=0, gzip": True,
+    "identity;q=0.5, gzip;q=1.0": True,
+    "GZIP ; Q=0.001": True,
+    "": False,
+    "br": False,
+    "gzip;q=0": False,
+    "gzip;q=0.000, br": False,
+    "*, gzip;q=0": False,
+    "gzip;q=0, *": False,
+    "*;q=0": False,
+}
+
+
+@pytest.mark.parametrize(("accepted", "expected"), CODINGS.items())
+def test_the_coding_that_is_named_counts_before_the_wild_card(accepted: str, expected: bool) -> None:
+    request = Request({"type": "http", "headers": [(b"accept-encoding", accepted.encode())]})
+    assert accepts_gzip(request) is expected
+
+
+async def test_a_condition_may_come_in_several_lines(archive: Archive, instances: list[bytes]) -> None:
+    first = await archive.get(f"{SERIES}/metadata")
+    lines = [("if-none-match", '"other"'), ("if-none-match", first.headers["etag"])]
+    again = await archive.get(f"{SERIES}/metadata", headers=lines)
+    assert again.status_code == 304
+    for name in ("cache-control", "content-location", "etag", "vary"):
+        assert again.headers[name] == first.headers[name]
+    assert "content-length" not in again.headers
+    assert "content-type" not in again.headers
+
+
+async def test_each_representation_has_a_tag_of_its_own(archive: Archive, instances: list[bytes]) -> None:
+    answers = {
+        INSTANCE: ("application/dicom", 'multipart/related; type="application/dicom"'),
+        f"{INSTANCE}/frames/1": ("application/octet-stream", 'multipart/related; type="application/octet-stream"'),
+        f"{INSTANCE}/metadata": ("application/dicom+json", 'multipart/related; type="application/dicom+xml"'),
+    }
+    for path, accepted in answers.items():
+        one, other = [(await archive.get(path, headers={"accept": accept})).headers["etag"] for accept in accepted]
+        assert one.removeprefix("W/") != other.removeprefix("W/")
+        again = await archive.get(path, headers={"accept": accepted[1], "if-none-match": one})
+        assert again.status_code == 200
 
 
 async def test_frames_are_the_pixels(archive: Archive, instances: list[bytes]) -> None:

@@ -56,7 +56,9 @@ class Served:
 async def serving(start_archive: StartArchive, **overrides: float) -> AsyncIterator[Served]:
     async with start_archive(**overrides) as archive:
         listening = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(archive.app, lifespan="off", log_config=None, access_log=False, http=BoundedProtocol)
+        config = uvicorn.Config(
+            archive.app, lifespan="off", log_config=None, access_log=False, http=BoundedProtocol, timeout_keep_alive=1
+        )
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started:  # noqa: ASYNC110 - the server has no event for it

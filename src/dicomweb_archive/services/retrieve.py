@@ -187,7 +187,8 @@ class RetrieveService:
         if offer.multipart:
             # Each answer has its own boundary, so the tag names what is in it and not its bytes.
             answer = await multipart(self.objects, offer.type, lambda: parts)
-            return Representation(answer.content_type, answer.chunks, answer.content_length, {"ETag": f"W/{etag}"})
+            headers = {"ETag": f'W/{etag[:-1]}/multipart"'}
+            return Representation(answer.content_type, answer.chunks, answer.content_length, headers)
         return await single(self.objects, parts[0], {"ETag": etag})
 
 

@@ -8,11 +8,8 @@ from starlette.responses import Response
 
 def is_unchanged(request: Request, etag: str) -> bool:
     """Tell whether the client has this representation already; tags are compared weakly."""
-    header = request.headers.get("if-none-match")
-    if header is None:
-        return False
     # Our tags hold no comma, so a plain split reads every list that could name one of them.
-    known = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    known = {tag.strip().removeprefix("W/") for tag in ",".join(request.headers.getlist("if-none-match")).split(",")}
     return "*" in known or etag.removeprefix("W/") in known
 
 
@@ -23,11 +20,13 @@ def unchanged(headers: Mapping[str, str]) -> Response:
 
 def accepts_gzip(request: Request) -> bool:
     """Tell whether the client takes gzip; a client that says nothing gets the plain bytes."""
+    accepted: dict[str, bool] = {}
     for member in ",".join(request.headers.getlist("accept-encoding")).lower().split(","):
         coding, _, parameters = member.partition(";")
-        if coding.strip() in ("gzip", "x-gzip", "*"):
-            return not _is_zero(parameters)
-    return False
+        accepted[coding.strip()] = not _is_zero(parameters)
+    # What is named counts, whatever is said of the rest.
+    named = next((name for name in ("gzip", "x-gzip", "*") if name in accepted), None)
+    return named is not None and accepted[named]
 
 
 def _is_zero(parameters: str) -> bool:

@@ -65,10 +65,12 @@ async def retrieve_metadata(request: Request) -> Response:
     services = get_services(request)
     offer = negotiate(request, METADATA_OFFERS, parameter=accept_parameter(request))
     answer = await services.retrieve.retrieve_metadata(scope_of(request), get_principal(request), services.root)
-    headers = {"etag": answer.etag, "cache-control": _CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
-    if is_unchanged(request, answer.etag):
-        return unchanged(headers)
+    # Documents in XML are another representation, so they have another tag.
+    etag = f'{answer.etag[:-1]}/xml"' if offer.multipart else answer.etag
+    headers = {"etag": etag, "cache-control": _CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
     headers["content-location"] = _location(request)
+    if is_unchanged(request, etag):
+        return unchanged(headers)
     if offer.multipart:
         framing = PartFraming(offer.type)
         parts = xml_parts(split_array(answer.json()), framing)
@@ -95,11 +97,10 @@ def _location(request: Request) -> str:
 
 async def _respond(request: Request, answer: Representation) -> Response:
     headers = {name.lower(): value for name, value in answer.headers.items()}
-    headers |= {"cache-control": _CACHE_CONTROL, "vary": "Accept"}
+    headers |= {"cache-control": _CACHE_CONTROL, "vary": "Accept", "content-location": _location(request)}
     if "etag" in headers and is_unchanged(request, headers["etag"]):
         await answer.chunks.aclose()
         return unchanged(headers)
-    headers["content-location"] = _location(request)
     return ByteStreamResponse(
         answer.chunks,
         content_length=answer.content_length,
