@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
+CACHE_CONTROL = "private, no-cache"
+"""Answers may be kept, but only for the one who asked, and used only after asking whether they still hold."""
+
 
 def is_unchanged(request: Request, etag: str) -> bool:
     """Tell whether the client has this representation already; tags are compared weakly."""

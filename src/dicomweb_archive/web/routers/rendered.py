@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.errors import InvalidRequestError
+from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, scope_of
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
@@ -34,7 +35,8 @@ async def _render(request: Request, frame: int) -> Response:
     image = await services.rendered.render(
         scope_of(request), frame, get_principal(request), accepted, parse_rendering_parameters(parameters)
     )
-    return Response(image.data, media_type=image.media_type, headers={"cache-control": "private, no-cache"})
+    headers = {"cache-control": CACHE_CONTROL, "vary": "Accept"}
+    return Response(image.data, media_type=image.media_type, headers=headers)
 
 
 _INSTANCE = f"{DICOMWEB}/studies/{{study}}/series/{{series}}/instances/{{instance}}"

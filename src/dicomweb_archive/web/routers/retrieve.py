@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from dicomweb_archive.index.documents import MetadataAnswer
 from dicomweb_archive.services.representation import Representation
-from dicomweb_archive.web.conditional import accepts_gzip, is_unchanged, unchanged
+from dicomweb_archive.web.conditional import CACHE_CONTROL, accepts_gzip, is_unchanged, unchanged
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, scope_of
 from dicomweb_archive.web.representations import (
     accept_header,
@@ -20,9 +20,6 @@ from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import METADATA_OFFERS, Acceptable, parse_accept
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_bulk_path, parse_frames
-
-# Answers may be kept, but only for the one who asked, and used only after asking whether they still hold.
-_CACHE_CONTROL = "private, no-cache"
 
 
 async def retrieve_instances(request: Request) -> Response:
@@ -67,7 +64,7 @@ async def retrieve_metadata(request: Request) -> Response:
     answer = await services.retrieve.retrieve_metadata(scope_of(request), get_principal(request), services.root)
     # Documents in XML are another representation, so they have another tag.
     etag = f'{answer.etag[:-1]}/xml"' if offer.multipart else answer.etag
-    headers = {"etag": etag, "cache-control": _CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
+    headers = {"etag": etag, "cache-control": CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
     headers["content-location"] = _location(request)
     if is_unchanged(request, etag):
         return unchanged(headers)
@@ -97,7 +94,7 @@ def _location(request: Request) -> str:
 
 async def _respond(request: Request, answer: Representation) -> Response:
     headers = {name.lower(): value for name, value in answer.headers.items()}
-    headers |= {"cache-control": _CACHE_CONTROL, "vary": "Accept", "content-location": _location(request)}
+    headers |= {"cache-control": CACHE_CONTROL, "vary": "Accept", "content-location": _location(request)}
     if "etag" in headers and is_unchanged(request, headers["etag"]):
         await answer.chunks.aclose()
         return unchanged(headers)

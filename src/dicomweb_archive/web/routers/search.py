@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.dicom.query import Level
+from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services
 from dicomweb_archive.web.representations import collected_or_streamed, json_array, negotiate, xml_parts
 from dicomweb_archive.web.routing import ResourceRoute
@@ -40,6 +41,8 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
             if offer.multipart
             else collected_or_streamed(json_array(page.rows), media_type=offer.type)
         )
+        response.headers["cache-control"] = CACHE_CONTROL
+        response.headers["vary"] = "Accept"
         for warning in warnings:
             response.headers.append("warning", services.root.warning(warning))
         return response

@@ -1,0 +1,118 @@
+"""Reads that are hostile, or of what is: every route behind the key, absurd images, absurd headers."""
+
+import struct
+from typing import Any
+
+import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+from starlette.routing import Route
+from tests.factories import ROOT as UID
+from tests.factories import ct_series, image, part10
+from tests.http.archive import Archive
+from tests.http.conftest import StartArchive
+
+INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
+OPEN_TO_ALL = {"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/redoc"}
+
+
+async def test_every_route_asks_for_the_key_when_reading_needs_it(start_archive: StartArchive) -> None:
+    async with start_archive(api_key="secret", anonymous_read=False) as archive:
+        stored = await archive.store(*ct_series(1), headers={"authorization": "Bearer secret"})
+        assert stored.status_code == 200
+        names = {"study": f"{UID}.1", "series": f"{UID}.1.1", "instance": f"{UID}.1.1.1", "path": "7FE00010"}
+        asked = 0
+        for route in archive.app.router.routes:
+            if not isinstance(route, Route) or route.path in OPEN_TO_ALL or "offline" in route.path:
+                continue
+            path = route.path.replace(":path", "").format(**names, frame=1, frames=1)
+            if path.startswith("/docs"):
+                continue
+            for method in route.methods or ():
+                answer = await archive.client.request(method, path, headers={"content-type": "application/dicom"})
+                assert answer.status_code == 401, (method, path)
+                assert answer.headers["www-authenticate"].startswith("Bearer")
+                asked += 1
+        assert asked > 30
+        metrics = (await archive.client.get("/metrics")).text
+        assert UID not in metrics
+
+
+ABSURD: dict[str, tuple[str, dict[str, Any]]] = {
+    "huge, native": ("", {"Rows": 65535, "Columns": 65535}),
+    "no rows": ("", {"Rows": 0}),
+    "no bits": ("", {"BitsAllocated": 0, "BitsStored": 0}),
+    "odd bits": ("", {"BitsAllocated": 13}),
+    "samples": ("", {"SamplesPerPixel": 65535}),
+    "frames": ("", {"NumberOfFrames": str(2**31 - 1)}),
+    "huge, random JPEG": (JPEGBaseline8Bit, {"Rows": 65500, "Columns": 65500, "data": b"\xff\xd8" + bytes(range(256))}),
+    "small JPEG that is none": (JPEGBaseline8Bit, {"data": b"\xff\xd8\xff\xc0" + bytes(100)}),
+    "JPEG 2000 of 2^31": (
+        JPEG2000Lossless,
+        {
+            "data": b"\xff\x4f\xff\x51"
+            + struct.pack(">HHIIIIIIIIH", 41, 0, 2**31 - 1, 2**31 - 1, *[0] * 2, 1, 1, 0, 0, 1)
+        },
+    ),
+    "RLE offsets": (RLELossless, {"data": struct.pack("<16I", 15, *[0xFFFFFFF0] * 15) + bytes(64)}),
+    "frames that are not there": (RLELossless, {"NumberOfFrames": str(2**31 - 1), "data": bytes(128)}),
+    "many fragments": (JPEGBaseline8Bit, {"data": b"\xff\xd8" + bytes(40_000), "fragments": 10_000}),
+}
+
+
+@pytest.mark.parametrize("name", ABSURD)
+async def test_absurd_images_can_be_had_as_stored_and_in_no_other_way(archive: Archive, name: str) -> None:
+    syntax, attributes = ABSURD[name]
+    data, fragments = attributes.get("data"), attributes.get("fragments", 1)
+    dataset = image(**{key: value for key, value in attributes.items() if key not in ("data", "fragments")})
+    if data is not None:
+        dataset.PixelData = encapsulate([data], fragments_per_frame=fragments, has_bot=False)
+        dataset["PixelData"].VR = "OB"
+    instance = part10(dataset, syntax) if syntax else part10(dataset)
+    assert (await archive.store(instance)).status_code == 200
+    for path in ("/frames/1", "/rendered", "/frames/1/rendered", "/bulkdata/7FE00010", ""):
+        answer = await archive.get(INSTANCE + path, headers={"accept": "*/*"})
+        if name == "frames" and path != "/bulkdata/7FE00010":
+            continue  # its first frame is there
+        if data is None and path in ("", "/bulkdata/7FE00010"):
+            assert answer.status_code == 200, path
+        else:
+            assert 400 <= answer.status_code < 500, path
+            assert answer.headers["content-type"] == "application/problem+json"
+    stored = await archive.get(INSTANCE, headers={"accept": "application/dicom; transfer-syntax=*"})
+    assert stored.content == instance
+
+
+async def test_ranges_cookies_and_hosts_change_nothing(archive: Archive) -> None:
+    (instance,) = ct_series(1)
+    await archive.store(instance)
+    accept = {"accept": "application/dicom; transfer-syntax=*"}
+    for header in (
+        {"range": "bytes=0-0"},
+        {"range": "bytes=99999999999999999999-"},
+        {"range": "bytes=" + ",".join(["0-1"] * 500)},
+        {"cookie": "a=" + "b" * 60_000},
+        {"if-none-match": '"' + "x" * 60_000},
+        {"accept-encoding": "gzip;" * 5000},
+        {"if-match": '"never"'},
+    ):
+        answer = await archive.get(INSTANCE, headers={**accept, **header})
+        assert answer.status_code == 200
+        assert answer.content == instance
+        assert "content-range" not in answer.headers
+
+
+async def test_answers_with_patients_in_them_are_kept_by_no_shared_cache(archive: Archive) -> None:
+    await archive.store(*ct_series(1))
+    for path in (
+        "/studies",
+        "/instances",
+        INSTANCE,
+        f"{INSTANCE}/metadata",
+        f"{INSTANCE}/rendered",
+        f"{INSTANCE}/frames/1",
+    ):
+        answer = await archive.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "private, no-cache"
+        assert "Accept" in answer.headers["vary"]
