@@ -259,6 +259,18 @@ async def test_too_large_an_instance_is_413(start_archive: StartArchive) -> None
         assert archive.files() == []
 
 
+async def test_an_instance_announced_as_too_large_is_413_before_a_byte_is_read(start_archive: StartArchive) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        raise AssertionError
+        yield b""
+
+    async with start_archive(max_instance_bytes=1000) as archive:
+        for length in ("1001", "4294967296", "99999999999999999999"):
+            answer = await archive.post(never(), content_type="application/dicom", headers={"content-length": length})
+            assert answer.status_code == 413
+            assert answer.json()["type"].endswith(":too-large")
+
+
 OTHER_TYPES = {
     "json": "application/dicom+json",
     "plain json": "application/json",

@@ -67,6 +67,7 @@ def _open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
     Raises:
         UnsupportedMediaTypeError: the payload is not Part 10 (PS3.18 10.5.1.4).
         InvalidRequestError: the head is malformed.
+        RequestTooLargeError: the one instance is announced as larger than allowed.
     """
     if request.headers.get("content-encoding", "identity") != "identity":
         # A compressed payload could be of any size, and images gain nothing by it.
@@ -81,6 +82,8 @@ def _open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
         minimum_bytes_per_second=limits.minimum_bytes_per_second,
     )
     if content_type.partition(";")[0].strip().lower() == _PART10:
+        if _announced_bytes(request) > limits.instance_bytes:
+            raise _too_large(limits.instance_bytes)
         parts = _single_part(chunks)
     else:
         parts = _several_parts(chunks, content_type, limits.multipart)
@@ -107,10 +110,14 @@ async def _bounded(parts: AsyncIterator[Event], instance_bytes: int) -> AsyncIte
         if isinstance(event, PartData):
             size += len(event.data)
             if size > instance_bytes:
-                raise RequestTooLargeError(f"an instance may have at most {instance_bytes} bytes")
+                raise _too_large(instance_bytes)
         else:
             size = 0
         yield event
+
+
+def _too_large(instance_bytes: int) -> RequestTooLargeError:
+    return RequestTooLargeError(f"an instance may have at most {instance_bytes} bytes")
 
 
 async def _single_part(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
@@ -127,7 +134,7 @@ async def _single_part(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
 
 def _announced_bytes(request: Request) -> int:
     text = request.headers.get("content-length", "")
-    return int(text) if text.isdecimal() and len(text) < 20 else 0
+    return int(text) if text.isdecimal() and len(text) <= 20 else 0
 
 
 def _count(services: Services, outcomes: Sequence[StoreOutcome]) -> None:
