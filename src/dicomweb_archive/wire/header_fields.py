@@ -34,12 +34,14 @@ def parse_media_type(text: str) -> MediaTypeValue | None:
         return None
     parameters: dict[str, str] = {}
     position = found.end()
+    steps = 0
     while position < len(text):
         step = _parameter(text, position)
-        if step is None:
+        steps += 1
+        if step is None or steps > _MOST_PARAMETERS:
             return None
         name, value, position = step
-        if name in parameters or len(parameters) == _MOST_PARAMETERS:
+        if name in parameters:
             return None
         if name:
             parameters[name] = value
