@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import threading
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,8 @@ from tests.factories import ROOT as UID
 from tests.factories import ct_series, identified, image, part10
 from tests.http.archive import BOUNDARY, RELATED, Archive, related, values_of
 from tests.http.conftest import StartArchive
+
+from dicomweb_archive.wire import store_response
 
 RETRIEVE_URL, FAILED, STORED, OTHER = "00081190", "00081198", "00081199", "0008119A"
 COMMENT = "00000902"
@@ -250,6 +253,23 @@ async def test_too_many_parts_are_413(start_archive: StartArchive) -> None:
         answer = await archive.post(related([b""] * 51))
         assert answer.status_code == 413
         assert archive.files() == []
+
+
+@pytest.mark.parametrize("accept", ["application/dicom+json", "application/dicom+xml"])
+async def test_an_answer_of_many_outcomes_keeps_nobody_waiting(
+    archive: Archive, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set()
+    build = store_response.build
+
+    def watched(*arguments: Any) -> Any:
+        threads.add(threading.current_thread())
+        return build(*arguments)
+
+    monkeypatch.setattr(store_response, "build", watched)
+    answer = await archive.post(related([b"no instance"] * 500), headers={"accept": accept})
+    assert answer.status_code == 409
+    assert threading.main_thread() not in threads
 
 
 async def test_too_large_an_instance_is_413(start_archive: StartArchive) -> None:

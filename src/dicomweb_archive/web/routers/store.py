@@ -1,7 +1,7 @@
 """STOW-RS: store instances (PS3.18 10.5)."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import orjson
 from starlette.requests import Request
@@ -30,6 +30,8 @@ from dicomweb_archive.wire.multipart import (
 from dicomweb_archive.wire.resources import parse_uid
 
 _PART10 = "application/dicom"
+# Outcomes of so many instances are written in a millisecond.
+_FEW = 64
 _SUPPORTED = (f'multipart/related; type="{_PART10}"', _PART10)
 
 
@@ -45,20 +47,27 @@ async def store(request: Request) -> Response:
     await services.store.ensure_room(principal, _announced_bytes(request))
     outcomes = await services.store.store_instances(parts, principal, study_instance_uid=study)
     _count(services, outcomes)
-    status_code, document = store_response.build(outcomes, services.root)
     headers = _headers(outcomes, services, study)
-    body, media_type = _represent(document, offer)
+    # Thousands of outcomes take a second, which nobody else should wait.
+    status_code, body, media_type = (
+        await asyncio.to_thread(_represent, outcomes, services, offer)
+        if len(outcomes) > _FEW
+        else _represent(outcomes, services, offer)
+    )
     return Response(body, status_code=status_code, headers=headers, media_type=media_type)
 
 
-def _represent(document: Mapping[str, Any], offer: Offer) -> tuple[bytes, str]:
+def _represent(outcomes: Sequence[StoreOutcome], services: Services, offer: Offer) -> tuple[int, bytes, str]:
+    """Write the answer: its status, its bytes and their type."""
+    status_code, document = store_response.build(outcomes, services.root)
     if offer.type != DICOM_XML:
-        return orjson.dumps(document), offer.type
+        return status_code, orjson.dumps(document), offer.type
     text = encode_native_xml(document)
     if not offer.multipart:
-        return text, offer.type
+        return status_code, text, offer.type
     framing = PartFraming(offer.type)
-    return framing.head(offer.type, length=len(text)) + text + framing.TAIL + framing.closing(), framing.content_type
+    body = framing.head(offer.type, length=len(text)) + text + framing.TAIL + framing.closing()
+    return status_code, body, framing.content_type
 
 
 def _open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
