@@ -53,7 +53,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(start_archive: StartArchive, **overrides: float) -> AsyncIterator[Served]:
+async def serving(start_archive: StartArchive, **overrides: float | str) -> AsyncIterator[Served]:
     async with start_archive(**overrides) as archive:
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
@@ -147,6 +147,17 @@ async def test_a_chunked_upload_is_stored(start_archive: StartArchive) -> None:
     async with serving(start_archive) as served:
         answer = await served.send(head, *chunks, b"0\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_body_is_asked_for_only_when_it_may_come(start_archive: StartArchive) -> None:
+    body = related(ct_series(1))
+    head = f"{HEAD}Content-Length: {len(body)}\r\nExpect: 100-continue\r\nConnection: close\r\n"
+    async with serving(start_archive, api_key="secret") as served:
+        refused = await served.send(f"{head}\r\n".encode())
+        assert refused.startswith(b"HTTP/1.1 401")
+        assert b"100 Continue" not in refused
+        answer = await served.send(f"{head}Authorization: Bearer secret\r\n\r\n".encode(), body)
+        assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
 
 
 LYING_HEADS = {

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -63,24 +62,6 @@ async def request_chunks(
             raise RequestTimeoutError(text)
         if chunk:
             yield chunk
-
-
-async def drain(receive: Receive, *, at_most_bytes: int, seconds: float) -> bool:
-    """Read the rest of a small request body and say whether its end was reached.
-
-    A client that is still sending when the connection closes may never see the answer.
-    """
-    taken = 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while taken <= at_most_bytes:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return False
-                taken += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return True
-    return False
 
 
 async def _until_disconnect(receive: Receive) -> None:
