@@ -34,7 +34,7 @@ class RunningArchive:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def workers(self) -> list[psutil.Process]:
-        return [child for child in self.children() if "dicomweb_archive.cli.worker" in " ".join(child.cmdline())]
+        return [child for child in self.children() if is_worker(child)]
 
     def postgres(self) -> psutil.Process:
         direct = psutil.Process(self.process.pid).children()
@@ -63,8 +63,23 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECON
         time.sleep(0.05)
 
 
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "dicomweb_archive.cli.worker" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        # It ended, or is a zombie, since it was listed.
+        return False
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def are_gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    return all(map(is_gone, processes))
 
 
 @pytest.fixture
