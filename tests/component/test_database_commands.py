@@ -62,6 +62,25 @@ def test_nothing_is_created_by_a_check(folder: Path) -> None:
     assert not (folder / "data" / "postgres").exists()
 
 
+def test_orphans_are_counted_and_deleted_only_when_asked(folder: Path) -> None:
+    assert run(folder, "upgrade").returncode == 0
+    assert "There is no object store" in run(folder, "orphans").stderr
+    used, lost = (folder / "data" / "objects" / "packs" / name for name in ("used", "lost"))
+    used.parent.mkdir(parents=True)
+    for path in (used, lost):
+        path.write_bytes(b"old")
+        os.utime(path, (1, 1))
+    assert (
+        run(folder, "shell", "-c", "insert into pack (object_key, size_bytes) values ('packs/used', 3)").returncode == 0
+    )
+    counted = run(folder, "orphans")
+    assert "1 objects without a row (3 bytes), 1 in use." in counted.stdout
+    assert lost.exists()
+    assert "have been deleted" in run(folder, "orphans", "--delete").stdout
+    assert not lost.exists()
+    assert used.exists()
+
+
 def test_the_url_of_a_database_that_does_not_run_is_not_made_up(folder: Path) -> None:
     done = run(folder, "url")
     assert done.returncode == 1

@@ -10,11 +10,17 @@ import pytest
 from tests.factories import ct_series
 
 from dicomweb_archive.dicom.status import INSTANCE_CONFLICT
-from dicomweb_archive.errors import DatabaseUnavailableError, StorageFullError, StorageUnavailableError
+from dicomweb_archive.errors import (
+    DatabaseUnavailableError,
+    RequestTimeoutError,
+    StorageFullError,
+    StorageUnavailableError,
+)
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.register import PackRecord, Register, Registration
 from dicomweb_archive.services.access import KEY_HOLDER
+from dicomweb_archive.services.maintenance import GRACE_SECONDS
 from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.storage.base import Buffer, ObjectWriter
 from dicomweb_archive.storage.filesystem import FolderStore
@@ -156,6 +162,17 @@ async def test_a_request_that_is_cancelled_leaves_nothing_whenever_it_happens(
             await request
         assert files(tmp_path) == []
     assert open_descriptors() <= opened
+
+
+async def test_a_request_that_took_too_long_is_refused_before_its_packs_can_pass_for_orphans(
+    database: Database, objects: FullStore, tmp_path: Path
+) -> None:
+    service = StoreService(Register(database), objects, replace(LIMITS, request_seconds=0))
+    with pytest.raises(RequestTimeoutError, match="fewer instances"):
+        await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
+    assert files(tmp_path) == []
+    assert await known(database) == 0
+    assert 2 * LIMITS.request_seconds <= GRACE_SECONDS
 
 
 async def test_a_failed_transaction_takes_its_objects_along(

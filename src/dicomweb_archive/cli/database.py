@@ -15,10 +15,13 @@ import click
 from dicomweb_archive.cli.configuration import read_settings
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import asyncpg_url
+from dicomweb_archive.index.engine import Database, asyncpg_url
 from dicomweb_archive.index.migrate import check_schema, newest_revision, upgrade
+from dicomweb_archive.index.packs import PackIndex
 from dicomweb_archive.observability import configure_logging
+from dicomweb_archive.services.maintenance import MaintenanceService, Orphans
 from dicomweb_archive.settings import Settings
+from dicomweb_archive.storage.filesystem import FolderStore
 
 
 @click.group()
@@ -137,6 +140,39 @@ def restore(settings: Settings, file: Path) -> None:
             raise SetupError(message)
         asyncio.run(upgrade(url))
     click.echo("The database is restored and its schema up to date.")
+
+
+@database.command()
+@click.option("--delete", is_flag=True, help="Delete them; without it they are only counted.")
+@click.pass_obj
+def orphans(settings: Settings, delete: bool) -> None:
+    """Find objects older than a day that no row refers to, also while the archive runs.
+
+    Crashes and broken connections leave them behind. After an older backup was restored, what was stored since
+    is among them: then do not delete.
+    """
+    with _running_database(settings, create=False) as url:
+        found = asyncio.run(_find_orphans(url, settings.object_folder, delete=delete))
+    click.echo(f"{len(found.found):,} objects without a row ({found.size_bytes:,} bytes), {found.known:,} in use.")
+    if found.found:
+        click.echo("They have been deleted." if delete else "`--delete` deletes them.")
+
+
+async def _find_orphans(url: str, folder: Path, *, delete: bool) -> Orphans:
+    await check_schema(url)
+    if not await asyncio.to_thread(folder.is_dir):
+        message = f"There is no object store in {folder}"
+        raise SetupError(message)
+    async with await Database.open(url, point_connections=1, search_connections=1) as index:
+        store = await FolderStore.open_folder(folder)
+        try:
+            service = MaintenanceService(PackIndex(index), store)
+            found = await service.find_orphans()
+            if delete:
+                await service.delete_orphans(found)
+        finally:
+            await store.close()
+    return found
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,13 @@ from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.part10 import Identity
 from dicomweb_archive.dicom.status import StoreOutcome
-from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, InvalidInstanceError, InvalidRequestError
+from dicomweb_archive.errors import (
+    ArchiveError,
+    DatabaseUnavailableError,
+    InvalidInstanceError,
+    InvalidRequestError,
+    RequestTimeoutError,
+)
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.register import PackRecord, Register, Registration
 from dicomweb_archive.services.intake import Intake, series_key
@@ -31,12 +38,18 @@ _ACCEPTED_PART_TYPES = frozenset({"", "application/dicom", "application/octet-st
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """Bounds of a store request, see `settings.py`."""
+    """Bounds of a store request, see `settings.py`.
+
+    Attributes:
+        request_seconds: a request that took longer is refused at its end: objects without a row may be swept
+            when they are twice as old (`services/maintenance.py`).
+    """
 
     hold_bytes: int
     pack_bytes: int
     pack_instances: int
     free_space_watermark_bytes: int
+    request_seconds: float = 12 * 3600.0
 
 
 @dataclass(slots=True)
@@ -69,6 +82,8 @@ class Reception:
         self._objects = objects
         self._limits = limits
         self._actor = actor
+        # Not the monotonic clock, which may stand still while the machine sleeps: objects age by this one.
+        self._begun_at = time.time()
         self._study_instance_uid = study_instance_uid
         self._intake = Intake()
         self._packing = Packing(objects, pack_bytes=limits.pack_bytes, pack_instances=limits.pack_instances)
@@ -99,8 +114,16 @@ class Reception:
         await self._settled()
 
     async def finish_packs(self) -> list[PackRecord]:
-        """Make every pack durable."""
-        return await self._packing.finish()
+        """Make every pack durable.
+
+        Raises:
+            RequestTimeoutError: the request took so long that its first packs may soon be taken for orphans.
+        """
+        packs = await self._packing.finish()
+        if time.time() - self._begun_at > self._limits.request_seconds:
+            message = f"a request may take at most {self._limits.request_seconds:g} s; send fewer instances at once"
+            raise RequestTimeoutError(message)
+        return packs
 
     async def register_packs(self, packs: Sequence[PackRecord]) -> None:
         """Make the instances visible, all in one transaction."""

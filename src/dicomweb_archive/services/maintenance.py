@@ -1,0 +1,75 @@
+"""Maintenance: what an operator starts by hand to tidy up."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from dicomweb_archive.errors import ConflictError
+from dicomweb_archive.index.packs import PackIndex
+from dicomweb_archive.storage.base import ObjectStat, ObjectStore
+
+GRACE_SECONDS = 24 * 3600.0
+"""An object without a row is an orphan when it is older than this; a younger one may belong to a request that
+is still coming in, which is given half as long (`services/reception.py`)."""
+
+_BATCH = 500
+_PREFIX = "packs/"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """Packs that no row refers to, and how many of the others were seen."""
+
+    found: tuple[ObjectStat, ...]
+    known: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Room that they take."""
+        return sum(orphan.size_bytes for orphan in self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceService:
+    """Finds and deletes the packs that a crash, a lost connection or an interrupted delete left behind.
+
+    Args:
+        clock: POSIX time, the one of the object store.
+    """
+
+    packs: PackIndex
+    objects: ObjectStore
+    clock: Callable[[], float] = time.time
+
+    async def find_orphans(self) -> Orphans:
+        """List all packs and ask the index for each; costs one statement for 500 packs."""
+        oldest = self.clock() - GRACE_SECONDS
+        found: list[ObjectStat] = []
+        known = 0
+        async for batch in self._batches():
+            in_use = await self.packs.find_known([item.key for item in batch])
+            known += len(in_use)
+            found += [item for item in batch if item.key not in in_use and item.created_at < oldest]
+        return Orphans(tuple(found), known)
+
+    async def delete_orphans(self, orphans: Orphans) -> None:
+        """Delete what `find_orphans` found.
+
+        Raises:
+            ConflictError: the index knows no pack at all; it is more likely the wrong one than all are orphans.
+        """
+        if orphans.found and not orphans.known:
+            message = "the database knows none of these objects, so it may be another archive's; nothing was deleted"
+            raise ConflictError(message)
+        for orphan in orphans.found:
+            await self.objects.delete(orphan.key)
+
+    async def _batches(self) -> AsyncIterator[list[ObjectStat]]:
+        batch: list[ObjectStat] = []
+        async for item in self.objects.list(_PREFIX):
+            batch.append(item)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
