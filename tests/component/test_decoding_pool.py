@@ -36,9 +36,16 @@ def workers() -> list[psutil.Process]:
     return [child for child in children if any("decode_worker" in argument for argument in child.cmdline())]
 
 
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 async def gone(process: psutil.Process) -> bool:
     for _ in range(300):
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+        if is_gone(process):
             return True
         await asyncio.sleep(0.01)
     return False
@@ -215,7 +222,7 @@ async def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     done = await asyncio.to_thread(subprocess.run, [sys.executable, str(script)], capture_output=True, check=False)
     pid = int(done.stdout)
     for _ in range(300):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        if not psutil.pid_exists(pid) or is_gone(psutil.Process(pid)):
             return
         await asyncio.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
