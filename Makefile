@@ -22,14 +22,14 @@ $(VENV)/bin/python:
 
 # The archive alone: what serving needs.
 $(VENV)/.serve: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@echo "Installing the archive"
+	@echo "Installing the archive (a minute or two the first time)"
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # With the tools that tests and checks need.
 $(VENV)/.setup: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
-	@echo "Installing the archive with its development tools"
+	@echo "Installing the archive with its development tools (some minutes the first time)"
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.serve
