@@ -190,6 +190,62 @@ async def test_lies_about_the_length_are_refused(start_archive: StartArchive) ->
         assert process.memory_info().rss - before < 150 * 1024 * 1024
 
 
+STRANGE_REQUESTS = {
+    "all options": (b"OPTIONS * HTTP/1.1\r\nHost: a", (b"400", b"404")),
+    "a tunnel": (b"CONNECT evil.example:443 HTTP/1.1\r\nHost: a", (b"400", b"404", b"405")),
+    "a whole URL": (b"GET http://evil.example/dicom-web/studies HTTP/1.1\r\nHost: a", (b"200",)),
+    "bytes in the path": (b"GET /dicom-web/studies/\xff\xfe HTTP/1.1\r\nHost: a", (b"400",)),
+    "bytes in the query": (b"GET /dicom-web/studies?PatientID=\xff HTTP/1.1\r\nHost: a", (b"400",)),
+    "bytes in a header": (b"GET /dicom-web/studies HTTP/1.1\r\nHost: a\r\nAccept: \xff", (b"200", b"406")),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM", (b"400",)),
+    "HTTP/2 by upgrade": (
+        b"GET /health/live HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade, close", (b"200", b"400"),
+    ),
+    "a web socket": (
+        b"GET /health/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade, close", (b"200", b"400"),
+    ),
+    "HTTP/1.0": (b"GET /dicom-web/studies HTTP/1.0", (b"200",)),
+    "HTTP/0.9": (b"GET /dicom-web/studies", (b"200", b"400")),
+    "a small method": (b"get /dicom-web/studies HTTP/1.1\r\nHost: a", (b"400", b"405")),
+    "a folded header": (b"GET /health/live HTTP/1.1\r\nHost: a\r\nX: a\r\n b", (b"200", b"400")),
+    "a blank in a name": (b"GET /health/live HTTP/1.1\r\nHost: a\r\nContent-Length : 5", (b"400",)),
+    "a body with GET": (b"GET /dicom-web/studies HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", (b"200",)),
+}  # fmt: skip
+
+
+async def test_strange_requests_are_answered_and_never_an_error_of_ours(
+    start_archive: StartArchive, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(start_archive) as served:
+        for name, (request, statuses) in STRANGE_REQUESTS.items():
+            answer = await served.send(request + b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 "), name
+            assert answer[9:12] in statuses, name
+            assert b"evil" not in answer
+        assert await served.is_well()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_answers_without_a_body_keep_the_connection_in_step(start_archive: StartArchive) -> None:
+    async with serving(start_archive) as served:
+        assert (await served.archive.store(*ct_series(1))).status_code == 200
+        instance = f"/dicom-web/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
+        limits = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}", limits=limits) as client:
+            for path in (instance, f"{instance}/metadata", f"{instance}/frames/1", "/dicom-web/studies", "/nothing"):
+                get = await client.get(path)
+                head = await client.head(path)
+                assert head.status_code == get.status_code
+                assert head.content == b""
+                etag = get.headers.get("etag", "none")
+                again = await client.get(path, headers={"if-none-match": etag})
+                assert again.status_code == (304 if etag != "none" else get.status_code)
+                assert (await client.get(path)).status_code == get.status_code
+            assert (await client.delete(instance)).status_code == 204
+            assert (await client.get(instance)).status_code == 410
+            assert (await client.head(instance)).status_code == 410
+
+
 ENDLESS_HEADS = {
     "header lines": (b"GET /health/live HTTP/1.1\r\n", b"X-Line: " + b"y" * 50 + b"\r\n"),
     "one header": (b"GET /health/live HTTP/1.1\r\nX: ", b"y" * 1000),
