@@ -113,6 +113,13 @@ def test_an_open_archive_listens_on_this_machine_only() -> None:
     assert Settings(host="0.0.0.0", api_key="k").host == "0.0.0.0"
 
 
+def test_what_concerns_several_settings_is_put_under_no_name() -> None:
+    with pytest.raises(SetupError) as caught:
+        read_settings(host="0.0.0.0")
+    (_, line, _) = str(caught.value).splitlines()
+    assert line.startswith("  listening on other addresses than loopback needs api_key")
+
+
 def test_secrets_are_not_shown() -> None:
     settings = Settings(api_key="secret", database_url="postgresql://u:secret@h/d")
     assert "secret" not in repr(settings)

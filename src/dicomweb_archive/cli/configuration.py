@@ -39,6 +39,7 @@ def _explain(error: ValidationError) -> str:
     """Say what is wrong without the values, which may be secret."""
     lines = []
     for problem in error.errors(include_input=False, include_url=False, include_context=False):
-        name = ".".join(map(str, problem["loc"])) or "settings"
-        lines.append(f"  DICOMWEB_ARCHIVE_{name.upper()}: {problem['msg']}")
+        # What concerns several settings at once has no place.
+        name = "".join(f"DICOMWEB_ARCHIVE_{place}: ".upper() for place in problem["loc"][:1])
+        lines.append(f"  {name}{problem['msg'].removeprefix('Value error, ')}")
     return "The settings cannot be used:\n" + "\n".join(lines) + "\nSee docs/settings.md"
