@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.factories import ct_series
 
-from dicomweb_archive.dicom.status import INSTANCE_CONFLICT
+from dicomweb_archive.dicom.status import INSTANCE_CONFLICT, OUT_OF_RESOURCES
 from dicomweb_archive.errors import (
     DatabaseUnavailableError,
     RequestTimeoutError,
@@ -173,6 +173,23 @@ async def test_a_request_that_took_too_long_is_refused_before_its_packs_can_pass
     assert files(tmp_path) == []
     assert await known(database) == 0
     assert 2 * LIMITS.request_seconds <= GRACE_SECONDS
+
+
+@pytest.mark.parametrize("hold_bytes", [8 << 20, 100], ids=["held", "large"])
+async def test_a_request_brings_only_so_many_attributes(
+    database: Database, objects: FullStore, hold_bytes: int
+) -> None:
+    """They are registered together, so they are all in memory; a hostile request could bring any number."""
+    limits = replace(LIMITS, hold_bytes=hold_bytes, attribute_bytes=300_000)
+    service = StoreService(Register(database), objects, limits)
+    lone = [ct_series(1, study=study, ImageComments="x" * 9000)[0] for study in range(1, 101)]
+    outcomes = await service.store_instances(events(*lone), KEY_HOLDER)
+    assert 20 <= sum(outcome.is_stored for outcome in outcomes) < 100
+    assert {outcome.failure for outcome in outcomes} == {None, OUT_OF_RESOURCES}
+    # What a series shares counts once.
+    series = ct_series(200, series=2, ImageComments="x" * 9000)
+    if hold_bytes > 100:
+        assert all(outcome.is_stored for outcome in await service.store_instances(events(*series), KEY_HOLDER))
 
 
 async def test_a_failed_transaction_takes_its_objects_along(

@@ -23,6 +23,7 @@ from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.register import PackRecord, Register, Registration
 from dicomweb_archive.services.intake import Intake, series_key
 from dicomweb_archive.services.large_part import LargePart, skip_part
+from dicomweb_archive.services.outcomes import refused, repeated, stored
 from dicomweb_archive.services.packing import Packing
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd
@@ -43,6 +44,8 @@ class StoreLimits:
     Attributes:
         request_seconds: a request that took longer is refused at its end: objects without a row may be swept
             when they are twice as old (`services/maintenance.py`).
+        attribute_bytes: JSON of attributes that one request may bring, since all of it is registered together:
+            some thousand series, or some dozen structure sets. Parts beyond it are refused.
     """
 
     hold_bytes: int
@@ -50,6 +53,7 @@ class StoreLimits:
     pack_instances: int
     free_space_watermark_bytes: int
     request_seconds: float = 12 * 3600.0
+    attribute_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -102,11 +106,15 @@ class Reception:
             assert isinstance(event, PartBegin)
             position = len(self._outcomes)
             self._outcomes.append(None)
-            if event.head.content_type.partition(";")[0].strip().lower() in _ACCEPTED_PART_TYPES:
-                await self._receive_instance(position, parts)
-            else:
+            if event.head.content_type.partition(";")[0].strip().lower() not in _ACCEPTED_PART_TYPES:
                 await skip_part(parts)
                 self._fail(position, status.PART_NOT_SUPPORTED)
+            elif self._packing.attribute_bytes > self._limits.attribute_bytes:
+                await skip_part(parts)
+                comment = "too many attributes in one request, send fewer"
+                self._fail(position, status.OUT_OF_RESOURCES, comment=comment)
+            else:
+                await self._receive_instance(position, parts)
         if not self._outcomes:
             message = "the request holds no part"
             raise InvalidRequestError(message)
@@ -144,7 +152,7 @@ class Reception:
             if registration is not Registration.STORED:
                 self._judge_again(sop_instance_uid, same=registration is Registration.SAME)
         for pack in packs:
-            uids = [stored.scanned.sop_instance_uid for segment in pack.segments for stored in segment]
+            uids = [each.scanned.sop_instance_uid for segment in pack.segments for each in segment]
             if not any(registrations[uid] is Registration.STORED for uid in uids):
                 await self._delete_unused(pack.object_key)
 
@@ -203,12 +211,12 @@ class Reception:
         except InvalidInstanceError as error:
             self._fail(position, error.failure, part.identity, comment=error.reason)
             return
-        outcome = _stored(received.scanned)
+        outcome = stored(received.scanned)
         self._note_repeat(received.scanned.sop_instance_uid, position)
         if received.known_digest is None:
             self._kept[received.scanned.sop_instance_uid] = (received.digest, position)
         else:
-            outcome = _repeated(outcome, same=received.digest == received.known_digest)
+            outcome = repeated(outcome, same=received.digest == received.known_digest)
         self._outcomes[position] = outcome
 
     def _note_repeat(self, sop_instance_uid: str, position: int) -> None:
@@ -220,7 +228,7 @@ class Reception:
         for position in (self._kept[sop_instance_uid][1], *self._repeats.get(sop_instance_uid, ())):
             outcome = self._outcomes[position]
             if outcome is not None and outcome.is_stored:
-                self._outcomes[position] = _repeated(outcome, same=same)
+                self._outcomes[position] = repeated(outcome, same=same)
 
     async def _delete_unused(self, object_key: str) -> None:
         try:
@@ -271,52 +279,15 @@ class Reception:
             digests = await self._packing.append(key, [(held.scanned, held.data) for held in instances])
             for held, digest in zip(instances, digests, strict=True):
                 self._kept[held.scanned.sop_instance_uid] = (digest, held.position)
-                self._outcomes[held.position] = _stored(held.scanned)
+                self._outcomes[held.position] = stored(held.scanned)
         for held in repeats:
             uid = held.scanned.sop_instance_uid
             self._note_repeat(uid, held.position)
             expected = known.get(uid) or self._kept[uid][0]
             digest = await asyncio.to_thread(lambda data: blake3(data).digest(), held.data)
-            self._outcomes[held.position] = _repeated(_stored(held.scanned), same=digest == expected)
+            self._outcomes[held.position] = repeated(stored(held.scanned), same=digest == expected)
 
     def _fail(
         self, position: int, failure: int, identity: ScannedInstance | Identity | None = None, *, comment: str = ""
     ) -> None:
-        text = comment or status.meaning_of(failure)
-        if identity is None:
-            # No UID says which file it was, so the part's number does.
-            self._outcomes[position] = StoreOutcome(failure=failure, comment=f"part {position + 1}: {text}")
-            return
-        self._outcomes[position] = StoreOutcome(
-            sop_class_uid=identity.sop_class_uid,
-            sop_instance_uid=identity.sop_instance_uid,
-            study_instance_uid=identity.study_instance_uid,
-            series_instance_uid=identity.series_instance_uid,
-            failure=failure,
-            comment=text,
-        )
-
-
-def _stored(scanned: ScannedInstance) -> StoreOutcome:
-    return StoreOutcome(
-        sop_class_uid=scanned.sop_class_uid,
-        sop_instance_uid=scanned.sop_instance_uid,
-        study_instance_uid=scanned.study_instance_uid,
-        series_instance_uid=scanned.series_instance_uid,
-        warnings=(status.COERCED,) if scanned.preamble_neutralised else (),
-        comment="the preamble was set to zeros" if scanned.preamble_neutralised else "",
-    )
-
-
-def _repeated(outcome: StoreOutcome, *, same: bool) -> StoreOutcome:
-    """Judge an instance whose UID the archive knows: the same bytes are success, others a conflict."""
-    identity = (
-        outcome.sop_class_uid,
-        outcome.sop_instance_uid,
-        outcome.study_instance_uid,
-        outcome.series_instance_uid,
-    )
-    if same:
-        return StoreOutcome(*identity, warnings=outcome.warnings, comment=outcome.comment, already_stored=True)
-    comment = status.meaning_of(status.INSTANCE_CONFLICT)
-    return StoreOutcome(*identity, failure=status.INSTANCE_CONFLICT, comment=comment)
+        self._outcomes[position] = refused(position, failure, identity, comment=comment)
