@@ -1,5 +1,6 @@
 """Dictionary: the paths and distinct values of the whole archive, one row each."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,9 @@ on conflict (hash) do nothing
 _KNOWN_TERMS = 200_000
 _KNOWN_PATHS = 50_000
 
+# So many rows are merged in a millisecond.
+_INLINE_ROWS = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -61,8 +65,8 @@ class Dictionary:
 
     async def add(self, segments: Sequence[SegmentTerms]) -> Vocabulary:
         """Write the rows that are missing, visible at once and durable with whatever is committed next."""
-        vrs = {path: vr for terms in segments for path, vr in terms.paths.items()}
-        rows = {row.hash: row for terms in segments for row in terms.dictionary}
+        is_small = sum(len(terms.dictionary) for terms in segments) <= _INLINE_ROWS
+        vrs, rows = _merge(segments) if is_small else await asyncio.to_thread(_merge, segments)
         ids = {path: self._known_paths[path] for path in vrs if path in self._known_paths}
         new_vrs = {path: vr for path, vr in vrs.items() if path not in ids}
         new_rows = [row for value, row in rows.items() if value not in self._known_terms]
@@ -88,10 +92,15 @@ class Dictionary:
 async def add_to_dictionary(connection: Connection, segments: Sequence[SegmentTerms]) -> dict[str, int]:
     """Write the rows that are missing within the caller's transaction; for rare work with few new values."""
     ids: dict[str, int] = {}
-    vrs = {path: vr for terms in segments for path, vr in terms.paths.items()}
-    rows = {row.hash: row for terms in segments for row in terms.dictionary}
+    vrs, rows = _merge(segments)
     await _insert_missing(connection, ids, vrs, list(rows.values()), lazily=False)
     return ids
+
+
+def _merge(segments: Sequence[SegmentTerms]) -> tuple[dict[str, str], dict[int, TermRow]]:
+    """Return the VR of each path and the row of each hash."""
+    vrs = {path: vr for terms in segments for path, vr in terms.paths.items()}
+    return vrs, {row.hash: row for terms in segments for row in terms.dictionary}
 
 
 async def _insert_missing(
