@@ -63,3 +63,28 @@ async def test_deleting_needs_the_key_when_there_is_one(start_archive: StartArch
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert (await archive.client.delete(ROOT + STUDY, headers=key)).status_code == 204
+
+
+async def test_what_another_process_has_just_deleted_is_gone_and_not_damaged(start_archive: StartArchive) -> None:
+    rests = ["", "/frames/1", "/bulkdata/7FE00010", "/rendered"]
+    async with start_archive() as archive, start_archive() as other:
+        for number, rest in enumerate(rests, 1):
+            await archive.store(*ct_series(1, study=number))
+            instance = f"/studies/{UID}.{number}/series/{UID}.{number}.1/instances/{UID}.{number}.1.1"
+            # Viewers ask again and again; where the instance lies is remembered for a moment.
+            assert (await other.get(instance + rest)).status_code == 200
+            assert await delete(archive, instance) == 204
+            assert (await other.get(instance + rest)).status_code == 410, rest
+
+
+async def test_what_another_process_has_just_replaced_is_found_at_the_second_try(start_archive: StartArchive) -> None:
+    async with start_archive() as archive, start_archive() as other:
+        await archive.store(*ct_series(1))
+        assert (await other.get(f"{INSTANCE}/frames/1")).status_code == 200
+        assert await delete(archive, INSTANCE) == 204
+        await archive.store(*ct_series(1))
+        first = await other.get(f"{INSTANCE}/frames/1")
+        if first.status_code != 200:
+            assert first.status_code == 503
+            assert first.headers["retry-after"]
+        assert (await other.get(f"{INSTANCE}/frames/1")).status_code == 200

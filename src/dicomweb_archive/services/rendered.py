@@ -10,6 +10,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of
+from dicomweb_archive.services.recheck import gone_if_deleted
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.wire.media_types import Acceptable, Offer
 from dicomweb_archive.wire.rendering import RenderingParameters
@@ -50,7 +51,8 @@ class RenderService:
         study, series, instance = scope.parameters()
         assert series is not None
         assert instance is not None
-        location = await self.instances.locate_instance(study, series, instance, visibility_of(principal))
+        visibility = visibility_of(principal)
+        location = await self.instances.locate_instance(study, series, instance, visibility)
         stored, pixels = pixels_of(location)
         if frame > pixels.number_of_frames:
             message = f"frames of this instance are numbered from 1 to {pixels.number_of_frames}"
@@ -65,7 +67,8 @@ class RenderService:
             "number": frame,
             "picture": _picture(media_type, parameters),
         }
-        _, picture = await self.decoding.run("render", arguments, content.picture_payload(location, frame))
+        async with gone_if_deleted(self.instances, location, visibility):
+            _, picture = await self.decoding.run("render", arguments, content.picture_payload(location, frame))
         return RenderedImage(media_type, picture)
 
 

@@ -1,7 +1,7 @@
 """Retrieve: choose a representation, locate, and stream it (PS3.18 10.4)."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 
@@ -13,6 +13,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_bytes import InstanceBytes, can_convert, frame_ranges, pixels_of, span_of
+from dicomweb_archive.services.recheck import chunks_or_gone, gone_if_deleted
 from dicomweb_archive.services.representation import Made, Part, Representation, multipart, single
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.wire.media_types import (
@@ -57,7 +58,8 @@ class RetrieveService:
         """
         require(principal, Role.READER)
         if scope.sop_instance_uid is not None:
-            return await self._retrieve_instance(await self._locate(scope, principal), accepted, root)
+            location = await self._locate(scope, principal)
+            return await self._of_one(location, principal, self._retrieve_instance(location, accepted, root))
         segments = await self.instances.locate(scope, visibility_of(principal))
         choose = _Choice(accepted)
         return await multipart(self.objects, DICOM, lambda: self._instance_parts(segments, choose, root))
@@ -83,7 +85,8 @@ class RetrieveService:
         syntax = location.transfer_syntax_uid if stored.encapsulated else EXPLICIT_VR_LITTLE_ENDIAN
         offer = accepted.select(frame_offers(syntax, can_decode=can_convert(location), single=len(frames) == 1))
         parts = self._frame_parts(location, frames, offer, root)
-        return await self._answer(offer, parts, f'"{location.digest.hex()}/{offer.transfer_syntax}"')
+        etag = f'"{location.digest.hex()}/{offer.transfer_syntax}"'
+        return await self._of_one(location, principal, self._answer(offer, parts, etag))
 
     async def retrieve_bulkdata(
         self, scope: Scope, path: str, principal: Principal, accepted: Acceptable, root: ServiceRoot
@@ -100,14 +103,15 @@ class RetrieveService:
         location = await self._locate(scope, principal)
         url = root.bulkdata(*_uids(location), path)
         if path in _PIXEL_DATA_PATHS and location.pixel_data and f"{location.pixel_data.tag:08X}" == path:
-            return await self._pixel_data(location, accepted, url)
+            return await self._of_one(location, principal, self._pixel_data(location, accepted, url))
         value = next((value for value in location.bulk if value.path == path), None)
         if value is None:
             message = "this instance has no bulk value of that path"
             raise NotFoundError(message)
         offer = accepted.select(bulkdata_offers(single=True))
         part = self._bytes.value_part(location, value, offer.content_type, url)
-        return await self._answer(offer, [part], f'"{location.digest.hex()}/{path}"')
+        answering = self._answer(offer, [part], f'"{location.digest.hex()}/{path}"')
+        return await self._of_one(location, principal, answering)
 
     async def retrieve_metadata(self, scope: Scope, principal: Principal, root: ServiceRoot) -> MetadataAnswer:
         """Retrieve the metadata of a study, a series or an instance (PS3.18 10.4.1.1.2).
@@ -133,6 +137,15 @@ class RetrieveService:
         assert series is not None
         assert instance is not None
         return await self.instances.locate_instance(study, series, instance, visibility_of(principal))
+
+    async def _of_one(
+        self, location: InstanceLocation, principal: Principal, answering: Awaitable[Representation]
+    ) -> Representation:
+        """Answer from one instance, whose location may be out of date."""
+        visibility = visibility_of(principal)
+        async with gone_if_deleted(self.instances, location, visibility):
+            answer = await answering
+        return replace(answer, chunks=chunks_or_gone(answer.chunks, self.instances, location, visibility))
 
     async def _retrieve_instance(
         self, location: InstanceLocation, accepted: Acceptable, root: ServiceRoot

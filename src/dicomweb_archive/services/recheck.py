@@ -1,0 +1,42 @@
+"""Recheck: an object that is missing may have been deleted since it was located, which is no damage."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from dicomweb_archive.errors import ObjectNotFoundError, StorageUnavailableError
+from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.instances import InstanceIndex, InstanceLocation
+from dicomweb_archive.index.scope import Scope
+from dicomweb_archive.storage.base import Buffer
+
+
+@asynccontextmanager
+async def gone_if_deleted(
+    instances: InstanceIndex, location: InstanceLocation, visibility: Visibility
+) -> AsyncIterator[None]:
+    """Within this block the object of an instance is read; locations are believed for half a second.
+
+    Raises:
+        GoneError: the object is missing because the instance was deleted meanwhile.
+        StorageUnavailableError: it was stored anew meanwhile, elsewhere; the next try will find it.
+        ObjectNotFoundError: the index has it where it was, so it should be there.
+    """
+    try:
+        yield
+    except ObjectNotFoundError as error:
+        uids = location.study_instance_uid, location.series_instance_uid, location.sop_instance_uid
+        segments = await instances.locate(Scope(*uids), visibility)
+        if any(found.object_key == location.object_key for segment in segments for found in segment):
+            raise
+        instances.forget_deleted()
+        message = "this instance has just been stored anew; ask again"
+        raise StorageUnavailableError(message) from error
+
+
+async def chunks_or_gone(
+    chunks: AsyncGenerator[Buffer, None], instances: InstanceIndex, location: InstanceLocation, visibility: Visibility
+) -> AsyncGenerator[Buffer, None]:
+    """Yield the chunks of an instance's answer; see `gone_if_deleted`."""
+    async with gone_if_deleted(instances, location, visibility), aclosing(chunks):
+        async for chunk in chunks:
+            yield chunk
