@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.factories import ct_series
+from tests.factories import ct_series, image, part10
 
 from dicomweb_archive.dicom.status import INSTANCE_CONFLICT, OUT_OF_RESOURCES
 from dicomweb_archive.errors import (
@@ -56,6 +56,10 @@ class FullStore(FolderStore):
 
     room = 1 << 40
     commit_seconds = 0.0
+    free = 1 << 40
+
+    async def free_bytes(self) -> int | None:
+        return self.free
 
     async def create(self, key: str) -> ObjectWriter:  # type: ignore[override]
         return FullWriter(await super().create(key), self.room, self.commit_seconds)
@@ -134,6 +138,28 @@ async def test_a_disk_that_fills_up_ends_the_request_cleanly(
     outcomes = await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
     assert all(outcome.is_stored for outcome in outcomes)
     assert await known(database) == 3
+
+
+async def test_a_long_request_ends_when_room_runs_short_before_the_disk_is_full(
+    database: Database, objects: FullStore, tmp_path: Path
+) -> None:
+    """Nobody may have announced its length."""
+
+    async def endless() -> AsyncIterator[Event]:
+        yield PartBegin(PartHead({}))
+        head = part10(image(PixelData=bytes(1 << 20)))
+        yield PartData(head)
+        for _ in range(200):
+            yield PartData(bytes(1 << 20))
+            objects.free -= 1 << 20
+        pytest.fail("read to its end")
+
+    service = StoreService(Register(database), objects, replace(LIMITS, free_space_watermark_bytes=1 << 30))
+    objects.free = (1 << 30) + (10 << 20)
+    await service.ensure_room(KEY_HOLDER)
+    with pytest.raises(StorageFullError):
+        await service.store_instances(endless(), KEY_HOLDER)
+    assert files(tmp_path) == []
 
 
 async def test_a_request_that_breaks_off_leaves_nothing(database: Database, objects: FullStore, tmp_path: Path) -> None:

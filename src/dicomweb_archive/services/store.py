@@ -9,9 +9,11 @@ from dicomweb_archive.index.register import Register
 from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.reception import Reception, StoreLimits
 from dicomweb_archive.storage.base import ObjectStore
-from dicomweb_archive.wire.multipart import Event
+from dicomweb_archive.wire.multipart import Event, PartData
 
 __all__ = ["StoreLimits", "StoreService"]
+
+_ROOM_ASKED_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class StoreService:
             StorageFullError: free space would fall under the watermark.
         """
         require(principal, Role.WRITER)
+        await self._ensure_room(announced_bytes)
+
+    async def _ensure_room(self, announced_bytes: int = 0) -> None:
         free = await self.objects.free_bytes()
         if free is not None and free - announced_bytes < self.limits.free_space_watermark_bytes:
             message = "no room is left for what was sent; free some, or lower free_space_watermark_bytes"
@@ -52,10 +57,24 @@ class StoreService:
             self.register, self.objects, self.limits, actor=principal.name, study_instance_uid=study_instance_uid
         )
         try:
-            await reception.receive(parts)
+            await reception.receive(self._while_room(parts))
             packs = await reception.finish_packs()
         except BaseException:
             await reception.abort()
             raise
         await reception.register_packs(packs)
         return reception.outcomes()
+
+    async def _while_room(self, parts: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        """Ask for room again and again: a length may not be announced, and others store at the same time.
+
+        The disk must not fill to its end, because the database may lie on it.
+        """
+        unasked_bytes = 0
+        async for event in parts:
+            if isinstance(event, PartData):
+                unasked_bytes += len(event.data)
+                if unasked_bytes >= _ROOM_ASKED_BYTES:
+                    unasked_bytes = 0
+                    await self._ensure_room()
+            yield event
