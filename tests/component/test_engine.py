@@ -64,6 +64,15 @@ async def test_a_search_beyond_its_time_is_too_expensive(database_url: str) -> N
             assert await connection.fetchval("select 1") == 1
 
 
+async def test_another_statement_beyond_its_time_is_to_be_tried_again(database_url: str) -> None:
+    """A store or delete that waited too long for a lock is not told to narrow its search."""
+    async with await Database.open(database_url, statement_timeout_seconds=0.1) as database:
+        with pytest.raises(DatabaseUnavailableError, match="try again"):
+            async with database.transaction() as connection:
+                await connection.execute("select pg_sleep(10)")
+        await database.ping()
+
+
 async def test_an_exhausted_pool_is_unavailable_not_a_wait_without_end(database_url: str) -> None:
     async with await Database.open(database_url, point_connections=1, acquire_timeout_seconds=0.1) as database:
         async with database.connection():

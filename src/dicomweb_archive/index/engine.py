@@ -43,19 +43,24 @@ _SIGNS_OF_LOSS = ("is closed", "is closing", "was closed", "released back to the
 
 
 @contextlib.contextmanager
-def translated_errors() -> Iterator[None]:
+def translated_errors(*, is_search: bool = False) -> Iterator[None]:
     """Turn what asyncpg and the socket raise into `ArchiveError`s; the body must hold database work only.
 
     Raises:
-        QueryTooExpensiveError: a statement ran into its time limit.
+        QueryTooExpensiveError: a search ran into its time limit.
         StorageFullError: the database has no room left.
-        DatabaseUnavailableError: the server is away, restarting, full of connections or refuses us.
+        DatabaseUnavailableError: the server is away, restarting, full of connections or refuses us, or another
+            statement ran into its time limit.
     """
     try:
         yield
     except exceptions.QueryCanceledError as error:
-        message = "The statement took longer than it may; narrow the search"
-        raise QueryTooExpensiveError(message) from error
+        if is_search:
+            message = "The statement took longer than it may; narrow the search"
+            raise QueryTooExpensiveError(message) from error
+        # A point query is never broad: it waited for somebody's lock, or the server is overloaded.
+        message = "A statement took longer than it may; try again later"
+        raise DatabaseUnavailableError(message) from error
     except exceptions.DiskFullError as error:
         message = "The disk of the database is full"
         raise StorageFullError(message) from error
@@ -189,7 +194,7 @@ class Database:
         """Borrow a connection for short statements, each a transaction of its own.
 
         Raises:
-            DatabaseUnavailableError, QueryTooExpensiveError, StorageFullError: see `translated_errors`.
+            DatabaseUnavailableError, StorageFullError: see `translated_errors`.
         """
         with translated_errors():
             async with self._point_pool.acquire(timeout=self._acquire_timeout_seconds) as connection:
@@ -200,7 +205,7 @@ class Database:
         """Borrow a connection in a transaction: committed at the end, rolled back by any exception.
 
         Raises:
-            DatabaseUnavailableError, QueryTooExpensiveError, StorageFullError: see `translated_errors`.
+            DatabaseUnavailableError, StorageFullError: see `translated_errors`.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -213,7 +218,7 @@ class Database:
             QueryTooExpensiveError: the search was too broad.
             DatabaseUnavailableError: see `translated_errors`.
         """
-        with translated_errors():
+        with translated_errors(is_search=True):
             async with self._search_pool.acquire(timeout=self._acquire_timeout_seconds) as connection:
                 yield connection
 
