@@ -98,7 +98,9 @@ class Settings(BaseSettings):
     )
     search_timeout_seconds: float = Field(10, gt=0, description="Longest database statement of a search.")
     decode_workers: PositiveInt = Field(1, description="Processes per server process that decode pixel data.")
-    decode_timeout_seconds: float = Field(60, gt=0, description="Longest decoding of one frame or instance, and longest wait for it.")
+    decode_timeout_seconds: float = Field(
+        60, gt=0, description="Longest decoding of one frame or instance, and longest wait for it."
+    )
     decode_memory_bytes: PositiveInt = Field(2 * GIB, description="Memory limit of a decoding process.")
 
     # Shutdown
