@@ -1,6 +1,7 @@
 """The store service when something breaks: all or nothing, and nothing left behind."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -216,6 +217,30 @@ async def test_a_request_brings_only_so_many_attributes(
     series = ct_series(200, series=2, ImageComments="x" * 9000)
     if hold_bytes > 100:
         assert all(outcome.is_stored for outcome in await service.store_instances(events(*series), KEY_HOLDER))
+
+
+@pytest.mark.parametrize("hold_bytes", [8 << 20, 100_000], ids=["held", "large"])
+async def test_tiny_pieces_take_little_more_memory_than_their_bytes(
+    database: Database, objects: FullStore, hold_bytes: int
+) -> None:
+    """Every piece is an object of some fifty bytes, and a client may send two bytes at a time."""
+    data = part10(image(PixelData=bytes(400_000)))
+
+    async def pieces() -> AsyncIterator[Event]:
+        yield PartBegin(PartHead({}))
+        for start in range(0, len(data), 2):
+            yield PartData(data[start : start + 2])
+        yield PartEnd()
+
+    service = StoreService(Register(database), objects, replace(LIMITS, hold_bytes=hold_bytes))
+    tracemalloc.start()
+    try:
+        (outcome,) = await service.store_instances(pieces(), KEY_HOLDER)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert outcome.is_stored
+    assert peak < 10 * len(data)
 
 
 async def test_a_failed_transaction_takes_its_objects_along(

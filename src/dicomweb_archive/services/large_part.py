@@ -21,6 +21,8 @@ _JOB_BYTES = 1024 * 1024
 _MOST_BEFORE_IDENTITY = 80 * 1024 * 1024
 """Identifiers stand before pixel data (PS3.5 7.1); what hides them behind more than this is not kept."""
 
+_MOST_PIECES = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedInstance:
@@ -93,6 +95,7 @@ class LargePart:
                 break
             assert isinstance(event, PartData)
             job.append(event.data)
+            job = joined_if_many(job)
             job_bytes += len(event.data)
             if job_bytes >= _JOB_BYTES:
                 await self._take(job)
@@ -146,6 +149,11 @@ class LargePart:
     def _update_hash(self, pieces: Sequence[Buffer]) -> None:
         for piece in pieces:
             self._hash.update(piece)
+
+
+def joined_if_many(pieces: list[Buffer]) -> list[Buffer]:
+    """Return the pieces as one when a client sent them so small that keeping each would cost more than its bytes."""
+    return [b"".join(pieces)] if len(pieces) > _MOST_PIECES else pieces
 
 
 async def skip_part(parts: AsyncIterator[Event]) -> None:

@@ -22,7 +22,7 @@ from dicomweb_archive.errors import (
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.register import PackRecord, Register, Registration
 from dicomweb_archive.services.intake import Intake, series_key
-from dicomweb_archive.services.large_part import LargePart, skip_part
+from dicomweb_archive.services.large_part import LargePart, joined_if_many, skip_part
 from dicomweb_archive.services.outcomes import refused, repeated, stored
 from dicomweb_archive.services.packing import Packing
 from dicomweb_archive.storage.base import Buffer, ObjectStore
@@ -182,6 +182,7 @@ class Reception:
                 return
             assert isinstance(event, PartData)
             pieces.append(event.data)
+            pieces = joined_if_many(pieces)
             size += len(event.data)
             if size > self._limits.hold_bytes:
                 await self._take_large(position, pieces, parts)
