@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tests.interop.conftest import RunningServer, start_server
 
 from dicomweb_archive.cli.main import main
-from dicomweb_archive.dicom.status import HIERARCHY_CONFLICT, INSTANCE_CONFLICT
+from dicomweb_archive.dicom.status import INSTANCE_CONFLICT
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -60,7 +60,7 @@ def stored(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def _outcome(record: dict[str, object]) -> str:
-    conflict = record.get("failure_reason") in (INSTANCE_CONFLICT, HIERARCHY_CONFLICT)
+    conflict = record.get("failure_reason") == INSTANCE_CONFLICT
     return "conflict" if conflict else str(record["outcome"])
 
 

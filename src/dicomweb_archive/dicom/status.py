@@ -30,9 +30,6 @@ STUDY_UID_MISMATCH: Final = 0xA901
 INSTANCE_CONFLICT: Final = 0xA902
 """Ours: the archive, or an earlier part, has this SOP Instance UID with other bytes; those are kept."""
 
-HIERARCHY_CONFLICT: Final = 0xA903
-"""Ours: the UID of the series or instance is known in another study or series."""
-
 HOSTILE_IDENTIFIER: Final = 0xA904
 """Ours: an identifier is not a UID (PS3.5 9.1), e.g. it holds other characters than digits and dots."""
 
@@ -72,7 +69,6 @@ MEANINGS: Final = MappingProxyType(
         DATA_SET_DOES_NOT_MATCH_SOP_CLASS: "Data set does not match SOP class",
         STUDY_UID_MISMATCH: "Instance belongs to another study than the URL names",
         INSTANCE_CONFLICT: "SOP Instance UID is stored with other content",
-        HIERARCHY_CONFLICT: "UID is known in another study or series",
         HOSTILE_IDENTIFIER: "An identifier is not a valid UID",
         CANNOT_UNDERSTAND: "Not a readable DICOM instance",
         TRUNCATED: "Instance is cut short",

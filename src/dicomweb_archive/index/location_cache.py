@@ -19,7 +19,7 @@ class InstanceLocation:
     Attributes:
         byte_offset: of the first byte of its Part 10 file within the object; offsets of pixel data and bulk
             values count from there.
-        digest: BLAKE3-256 of the bytes as received.
+        digest: BLAKE3-256 of the bytes as they are kept.
         neutralised: the preamble was zeroed, so stored and received bytes differ in the first 128.
         pixel_format: layout of the frames, for an instance with pixel data.
     """

@@ -61,7 +61,7 @@ class Registration(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnownInstance:
-    """An instance that a space has: the digest of its bytes as received, and where it belongs."""
+    """An instance that a space has: the digest of its bytes as kept, and where it belongs."""
 
     digest: bytes
     study_instance_uid: str

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from blake3 import blake3
-
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.file_meta import must_neutralise
 from dicomweb_archive.dicom.instance import ScannedInstance
@@ -13,6 +11,7 @@ from dicomweb_archive.dicom.part10 import Identity, Part10Scanner
 from dicomweb_archive.errors import InvalidInstanceError
 from dicomweb_archive.services.packing import LargeMember, Packing
 from dicomweb_archive.storage.base import Buffer
+from dicomweb_archive.storage.content import Content
 from dicomweb_archive.wire.multipart import Event, PartData, PartEnd
 
 _JOB_BYTES = 1024 * 1024
@@ -29,7 +28,7 @@ class ReceivedInstance:
     """A large instance that was received whole.
 
     Attributes:
-        digest: BLAKE3-256 of its bytes.
+        digest: of its bytes as they are kept.
         known_digest: digest of the instance that has the same UID already; then nothing was written.
     """
 
@@ -58,7 +57,8 @@ class LargePart:
         self.identity: Identity | ScannedInstance | None = None
         self._member: LargeMember | None = None
         self._known_digest: bytes | None = None
-        self._hash = blake3()
+        # What is not written again, because the archive has the UID already.
+        self._repeat: Content | None = None
         # Received, scanned, and waiting for the identifiers that decide where to put them.
         self._waiting: list[Buffer] = []
         self._waiting_bytes = 0
@@ -80,7 +80,8 @@ class LargePart:
             raise
         if self._member is None:
             assert self._known_digest is not None
-            return ReceivedInstance(scanned, self._hash.digest(), self._known_digest)
+            assert self._repeat is not None
+            return ReceivedInstance(scanned, self._repeat.digest(), self._known_digest)
         placed = await self._member.finish()
         await self._member.keep(scanned, placed)
         return ReceivedInstance(scanned, placed.digest, None)
@@ -131,24 +132,20 @@ class LargePart:
         if not self._belongs(identity.study_instance_uid):
             raise InvalidInstanceError(status.meaning_of(status.STUDY_UID_MISMATCH), failure=status.STUDY_UID_MISMATCH)
         self._known_digest = await self._find_digest(identity.sop_instance_uid)
+        # Nothing has been written yet, so what waits begins with the first byte of the instance.
+        neutralise = must_neutralise(b"".join(piece[:128] for piece in self._waiting[:128])[:128])
         if self._known_digest is None:
-            # Nothing has been written yet, so what waits begins with the first byte of the instance.
-            preamble = b"".join(piece[:128] for piece in self._waiting[:128])[:128]
-            self._member = await self._packing.open_member(
-                identity.sop_instance_uid, neutralise_preamble=must_neutralise(preamble)
-            )
+            self._member = await self._packing.open_member(identity.sop_instance_uid, neutralise_preamble=neutralise)
+        else:
+            self._repeat = Content(neutralise_preamble=neutralise)
 
     async def _put(self) -> None:
         """Write what was received, or only hash it when the archive has the UID already."""
         pieces, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if self._member is not None:
             await self._member.write(pieces)
-        else:
-            await asyncio.to_thread(self._update_hash, pieces)
-
-    def _update_hash(self, pieces: Sequence[Buffer]) -> None:
-        for piece in pieces:
-            self._hash.update(piece)
+        elif self._repeat is not None:
+            await asyncio.to_thread(self._repeat.keep, pieces)
 
 
 def joined_if_many(pieces: list[Buffer]) -> list[Buffer]:

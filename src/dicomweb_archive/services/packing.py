@@ -65,7 +65,7 @@ class Packing:
         self._closing: list[tuple[str, asyncio.Task[PackRecord | None]]] = []
 
     async def append(self, key: SeriesKey, members: Sequence[tuple[ScannedInstance, bytes]]) -> list[bytes]:
-        """Put instances of one series into its pack and return their digests (BLAKE3-256 as received).
+        """Put instances of one series into its pack and return their digests (BLAKE3-256 as kept).
 
         Raises:
             StorageFullError: the store has no room.

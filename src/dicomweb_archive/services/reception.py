@@ -6,8 +6,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from blake3 import blake3
-
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.part10 import Identity
@@ -26,6 +24,7 @@ from dicomweb_archive.services.large_part import LargePart, joined_if_many, skip
 from dicomweb_archive.services.outcomes import refused, repeated, stored
 from dicomweb_archive.services.packing import Packing
 from dicomweb_archive.storage.base import Buffer, ObjectStore
+from dicomweb_archive.storage.content import digest_of
 from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd
 
 logger = logging.getLogger(__name__)
@@ -285,7 +284,8 @@ class Reception:
             uid = held.scanned.sop_instance_uid
             self._note_repeat(uid, held.position)
             expected = known.get(uid) or self._kept[uid][0]
-            digest = await asyncio.to_thread(lambda data: blake3(data).digest(), held.data)
+            neutralise = held.scanned.preamble_neutralised
+            digest = await asyncio.to_thread(digest_of, held.data, neutralise_preamble=neutralise)
             self._outcomes[held.position] = repeated(stored(held.scanned), same=digest == expected)
 
     def _fail(

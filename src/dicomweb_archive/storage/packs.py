@@ -7,9 +7,8 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-from blake3 import blake3
-
 from dicomweb_archive.storage.base import Buffer, ObjectStore, ObjectWriter
+from dicomweb_archive.storage.content import Content
 from dicomweb_archive.storage.zip_format import (
     Entry,
     central_header,
@@ -22,8 +21,6 @@ from dicomweb_archive.storage.zip_format import (
 PACK_COMMENT = b"dicomweb-archive pack 1"
 """The archive comment of every pack: the version of its format, and nothing about its content or state."""
 
-PREAMBLE_BYTES = 128
-_NEUTRAL_PREAMBLE = bytes(PREAMBLE_BYTES)
 _NAME = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -38,7 +35,7 @@ class Member(NamedTuple):
 class Placed(NamedTuple):
     """Where a member lies: its first data byte in the pack, its length, both in bytes.
 
-    `digest` is the BLAKE3-256 of the bytes as received, whether or not the preamble was neutralised.
+    `digest` is the BLAKE3-256 of the bytes as they are kept, see `Content`.
     """
 
     offset: int
@@ -211,8 +208,7 @@ class StreamedMember:
         self._name = name
         self._header_offset = offset
         self._data_offset = pack.size_bytes
-        self._to_neutralise = PREAMBLE_BYTES if neutralise_preamble else 0
-        self._digest = blake3()
+        self._content = Content(neutralise_preamble=neutralise_preamble)
         self._crc = 0
         self._length = 0
 
@@ -226,17 +222,10 @@ class StreamedMember:
         """End the member."""
         await self._pack.write_through([data_descriptor(self._crc, self._length)])
         self._pack.finish_member(Entry(self._name, self._crc, self._length, self._header_offset, streamed=True))
-        return Placed(self._data_offset, self._length, self._digest.digest())
+        return Placed(self._data_offset, self._length, self._content.digest())
 
     def _digest_pieces(self, pieces: Sequence[Buffer]) -> list[Buffer]:
-        written: list[Buffer] = []
-        for piece in pieces:
-            self._digest.update(piece)
-            zeros = min(self._to_neutralise, len(piece))
-            if zeros:
-                self._to_neutralise -= zeros
-                written.append(_NEUTRAL_PREAMBLE[:zeros])
-            written.append(memoryview(piece)[zeros:])
+        written = self._content.keep(pieces)
         for piece in written:
             self._crc = zlib.crc32(piece, self._crc)
         return written
@@ -247,10 +236,9 @@ def _hash_members(names: Sequence[bytes], members: Sequence[Member]) -> list[_Ha
 
 
 def _hash_member(name: bytes, member: Member) -> _Hashed:
-    pieces: tuple[Buffer, ...] = (member.data,)
-    if member.neutralise_preamble:
-        pieces = (_NEUTRAL_PREAMBLE[: len(member.data)], memoryview(member.data)[PREAMBLE_BYTES:])
+    content = Content(neutralise_preamble=member.neutralise_preamble)
+    pieces = tuple(content.keep([member.data]))
     crc = 0
     for piece in pieces:
         crc = zlib.crc32(piece, crc)
-    return _Hashed(name, pieces, len(member.data), crc, blake3(member.data).digest())
+    return _Hashed(name, pieces, len(member.data), crc, content.digest())
