@@ -119,9 +119,11 @@ def measure(ours: Client, theirs: Client, folder: Path, *, instances: int, round
     rates: dict[str, list[float]] = {}
     random = os.urandom(512 * 512 * 2)
 
-    def take(name: str, client: Client, method: str, path: str, size: int, **request: str | bytes) -> None:
+    def take(
+        name: str, client: Client, method: str, path: str, size: int, *, body: bytes = b"", **headers: str
+    ) -> None:
         begin = time.perf_counter()
-        client.ask(method, path, **request)  # type: ignore[arg-type]
+        client.ask(method, path, body=body, **headers)
         rates.setdefault(name, []).append(size / (time.perf_counter() - begin) / 1e6)
 
     for number in range(1, rounds + 1):
