@@ -84,3 +84,15 @@ async def test_what_has_no_pixels_has_no_picture(archive):
 async def test_a_media_type_that_is_no_picture_is_not_acceptable(archive):
     path = await store_file(archive, "CT_small.dcm")
     assert (await archive.get(path + "/rendered", headers={"accept": "text/html"})).status_code == 406
+
+
+async def test_what_is_asked_for_and_not_done_is_said(archive):
+    path = await store_file(archive, "CT_small.dcm")
+    answer = await archive.get(path + "/rendered?annotation=patient,technique&iccprofile=srgb")
+    assert answer.status_code == 200
+    annotation, profile = answer.headers.get_list("warning")
+    assert "The following annotation values are not supported: patient,technique" in annotation
+    assert "The parameter iccprofile is not supported and has been ignored." in profile
+    assert "warning" not in (await archive.get(path + "/rendered?quality=50")).headers
+    for query in ("annotation=doctor", "quality=50&quality=60"):
+        assert (await archive.get(f"{path}/rendered?{query}")).status_code == 400

@@ -2,15 +2,19 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from dicomweb_archive.errors import InvalidParameterError
+from dicomweb_archive.wire.attribute_paths import harmless
 
 MAXIMUM_VIEWPORT = 4096
 """Widest and highest picture that is rendered, in pixels: nobody may make us build a larger one."""
 
+_KNOWN = frozenset({"accept", "annotation", "quality", "viewport", "window"})
+_ANNOTATIONS = frozenset({"patient", "technique"})
+_MOST_WARNINGS = 10
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,3})?|[+-]?\.\d+([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -55,20 +59,56 @@ class RenderingParameters:
     quality: int | None = None
 
 
-def parse_rendering_parameters(parameters: Mapping[str, str]) -> RenderingParameters:
-    """Read window, viewport and quality (PS3.18 8.3.5.1).
+@dataclass(frozen=True, slots=True)
+class RenderingRequest:
+    """What the query string of a rendered resource asks for.
+
+    `warnings` are texts for Warning headers: what is asked for and not done is never left unsaid, because a picture
+    without its annotation looks like any other.
+    """
+
+    parameters: RenderingParameters
+    accept: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def parse_rendering(pairs: Sequence[tuple[str, str]]) -> RenderingRequest:
+    """Read the decoded parameters of a rendered resource (PS3.18 8.3.5.1).
 
     Raises:
-        InvalidParameterError: a value breaks its grammar or bounds.
+        InvalidParameterError: a value breaks its grammar or bounds, or a parameter stands twice.
     """
-    window = parameters.get("window")
-    viewport = parameters.get("viewport")
-    quality = parameters.get("quality")
-    return RenderingParameters(
-        window=None if window is None else parse_window(window),
-        viewport=None if viewport is None else parse_viewport(viewport),
-        quality=None if quality is None else parse_quality(quality),
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if name in parameters:
+            raise InvalidParameterError(harmless(name) or "a parameter", accepted="each parameter once")
+        parameters[name] = value
+    window, viewport, quality = (parameters.get(name) for name in ("window", "viewport", "quality"))
+    return RenderingRequest(
+        RenderingParameters(
+            window=None if window is None else parse_window(window),
+            viewport=None if viewport is None else parse_viewport(viewport),
+            quality=None if quality is None else parse_quality(quality),
+        ),
+        parameters.get("accept"),
+        tuple(_warnings(parameters)),
     )
+
+
+def _warnings(parameters: Mapping[str, str]) -> Iterator[str]:
+    if "annotation" in parameters:
+        # PS3.18 8.3.5.1.1 words it so; only the standard's own keywords get here.
+        values = _parse_annotation(parameters["annotation"])
+        yield f"The following annotation values are not supported: {','.join(values)}"
+    for name in sorted(parameters.keys() - _KNOWN)[:_MOST_WARNINGS]:
+        yield f"{f'The parameter {name}' if harmless(name) else 'A parameter'} is not supported and has been ignored."
+
+
+def _parse_annotation(text: str) -> list[str]:
+    values = text.split(",")
+    if not set(values) <= _ANNOTATIONS:
+        raise InvalidParameterError("annotation", accepted="patient, technique or both, separated by a comma")
+    return values
 
 
 def parse_window(text: str) -> Window:

@@ -9,7 +9,7 @@ from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_servi
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.media_types import parse_accept
-from dicomweb_archive.wire.rendering import parse_rendering_parameters
+from dicomweb_archive.wire.rendering import parse_rendering
 from dicomweb_archive.wire.resources import parse_frames
 from dicomweb_archive.wire.search_parameters import split_query
 
@@ -30,13 +30,14 @@ async def retrieve_rendered_frame(request: Request) -> Response:
 
 async def _render(request: Request, frame: int) -> Response:
     services = get_services(request)
-    parameters = dict(split_query(request.scope["query_string"]))
-    accepted = parse_accept(accept_header(request), parameters.get("accept"))
-    image = await services.rendered.render(
-        scope_of(request), frame, get_principal(request), accepted, parse_rendering_parameters(parameters)
-    )
+    asked = parse_rendering(split_query(request.scope["query_string"]))
+    accepted = parse_accept(accept_header(request), asked.accept)
+    image = await services.rendered.render(scope_of(request), frame, get_principal(request), accepted, asked.parameters)
     headers = {"cache-control": CACHE_CONTROL, "vary": "Accept"}
-    return Response(image.data, media_type=image.media_type, headers=headers)
+    response = Response(image.data, media_type=image.media_type, headers=headers)
+    for warning in asked.warnings:
+        response.headers.append("warning", services.root.warning(warning))
+    return response
 
 
 _INSTANCE = f"{DICOMWEB}/studies/{{study}}/series/{{series}}/instances/{{instance}}"
