@@ -124,7 +124,7 @@ async def _keep_session(connection: Connection) -> None:
     """Leave the session as it is: nobody changes it outside of a transaction.
 
     asyncpg has already rolled back what was open. Its own reset is one more round trip for every statement
-    (about 60 µs), to undo a `SET` that the index never makes.
+    (an estimated 60 µs), to undo a `SET` that the index never makes.
     """
 
 
