@@ -61,6 +61,8 @@ lock: setup ## Resolve the lock files anew from pyproject.toml
 		--no-emit-find-links pyproject.toml --group build -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--no-emit-find-links pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links --group viewer -o requirements-viewer.lock
 
 clean: ## Remove the virtual environment and caches (not the data)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
