@@ -4,12 +4,12 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicomweb_archive.observability import Metrics, request_id
 from dicomweb_archive.web.errors import URI_TOO_LONG, answer_unexpected, problem_response
+from dicomweb_archive.web.security_headers import Headers, SecurityHeaders
 from dicomweb_archive.web.streams import ClientVanishedError
 
 logger = logging.getLogger(__name__)
@@ -39,20 +39,6 @@ EXPOSED_HEADERS = (
 ALLOWED_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "X-Request-ID")
 ALLOWED_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 
-_DATA_HEADERS: Sequence[tuple[bytes, bytes]] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    # Whatever a data set holds, a browser that opens it directly runs none of it.
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
-)
-_PAGE_HEADERS: Sequence[tuple[bytes, bytes]] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    # The API pages carry inline scripts of their generator, and nothing from other hosts.
-    (b"content-security-policy", b"default-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"),
-)
-_PAGES = ("/docs", "/redoc", "/static-offline-docs")
-
 
 class RequestRecorder:
     """Gives each request an id, and writes it down by route template, status, duration and bytes.
@@ -64,8 +50,7 @@ class RequestRecorder:
         self.app = app
         self.metrics = metrics
         self.root_path = root_path
-        policy = b"cross-origin" if cross_origin else b"same-origin"
-        self._data_headers = (*_DATA_HEADERS, (b"cross-origin-resource-policy", policy))
+        self.security = SecurityHeaders(root_path=root_path, cross_origin=cross_origin)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP passes unseen."""
@@ -76,7 +61,8 @@ class RequestRecorder:
             scope = _below(self.root_path, scope)
         identifier = _request_id_of(scope)
         token = request_id.set(identifier)
-        exchange = _Exchange(scope, receive, send, self._headers_for(scope, identifier))
+        headers = ((b"x-request-id", identifier.encode()), *self.security.of(scope["path"]))
+        exchange = _Exchange(scope, receive, send, headers)
         self.metrics.running.inc()
         try:
             await self._serve(scope, exchange)
@@ -99,10 +85,6 @@ class RequestRecorder:
             # Once the head is out the server cuts the connection, because the answer never ends.
             if exchange.status is None:
                 await answer(scope, exchange.receive, exchange.send)
-
-    def _headers_for(self, scope: Scope, identifier: str) -> list[tuple[bytes, bytes]]:
-        page = scope["path"].removeprefix(self.root_path).startswith(_PAGES)
-        return [(b"x-request-id", identifier.encode()), *(_PAGE_HEADERS if page else self._data_headers)]
 
 
 def _below(root_path: str, scope: Scope) -> Scope:
@@ -127,7 +109,7 @@ class _Exchange:
         "bytes_in", "bytes_out", "complete", "status", "vanished",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
         self._scope, self._receive, self._send, self._headers = scope, receive, send, headers
         self._begun = time.perf_counter()
         self.bytes_in = 0
