@@ -20,9 +20,9 @@ _OWN_PAGE_POLICY = (
 # The viewer compiles WebAssembly, starts workers, styles elements inline and shows documents from blobs.
 _VIEWER_POLICY = (
     b"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
-    b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; media-src 'self' blob:; "
-    b"object-src 'self' blob:; frame-src 'self' blob:; manifest-src 'self'; form-action 'self'; "
-    b"frame-ancestors 'self'; base-uri 'self'"
+    b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    b"connect-src 'self' data: blob:; media-src 'self' blob:; object-src 'self' blob:; frame-src 'self' blob:; "
+    b"manifest-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'self'"
 )
 
 _SAME_ORIGIN = (b"cross-origin-resource-policy", b"same-origin")
