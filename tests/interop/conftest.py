@@ -1,88 +1,15 @@
-"""A real server in a process of its own, started as an operator would, and the commands a user types."""
+"""The server that the tests of this room share, and the commands a user types."""
 
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 from click.testing import CliRunner, Result
+from tests.running_server import RunningServer, start_server
 
 from dicomweb_archive.cli.main import main
 
-_START_SECONDS = 90
-_STOP_SECONDS = 40
-_ROOT_LINE = re.compile(r"DICOMweb\s+(http://127\.0\.0\.1:\d+/dicom-web)")
-
-
-@dataclass(frozen=True)
-class RunningServer:
-    """A server to speak to.
-
-    Attributes:
-        root: base URL of its DICOMweb service.
-        pid: process id of its supervisor.
-    """
-
-    root: str
-    pid: int
-
-
 RunCommand = Callable[..., Result]
-
-
-@contextmanager
-def start_server(folder: Path, **environment: str) -> Iterator[RunningServer]:
-    """Run `dicomweb-archive serve` on a free port with its data in `folder`; nothing is left behind."""
-    output = folder / "output.txt"
-    own = {name: value for name, value in os.environ.items() if not name.startswith("DICOMWEB_ARCHIVE_")}
-    own |= {"PYTHONUNBUFFERED": "1", "DICOMWEB_ARCHIVE_FREE_SPACE_WATERMARK_BYTES": "0", **environment}
-    command = [sys.executable, "-m", "dicomweb_archive", "serve", "--port", "0"]
-    command += ["--data-dir", str(folder / "data")]
-    with output.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=own, cwd=folder)
-    try:
-        root = _wait_for_root(process, output)
-        _wait_until_ready(root)
-        yield RunningServer(root, process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            pytest.fail(f"the server did not stop:\n{output.read_text()[-4000:]}")
-
-
-def _wait_for_root(process: "subprocess.Popen[bytes]", output: Path) -> str:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        found = _ROOT_LINE.search(output.read_text(errors="replace"))
-        if found:
-            return found[1]
-        time.sleep(0.1)
-    pytest.fail(f"the server did not start:\n{output.read_text(errors='replace')[-4000:]}")
-
-
-def _wait_until_ready(root: str) -> None:
-    ready = root.removesuffix("/dicom-web") + "/health/ready"
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(ready, trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    pytest.fail("the server is not ready")
 
 
 @pytest.fixture(scope="session")

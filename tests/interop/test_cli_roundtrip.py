@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from tests.factories import identified, part10, pixels
-from tests.interop.conftest import RunCommand, RunningServer
+from tests.interop.conftest import RunCommand
 from tests.pydicom_files import bundled_path
+from tests.running_server import RunningServer
 
 from dicomweb_archive.cli.client.phantom import iter_demo
 

@@ -8,8 +8,8 @@ import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
-from tests.interop.conftest import RunningServer
 from tests.pydicom_files import bundled_path
+from tests.running_server import RunningServer
 
 from dicomweb_archive.cli.client.phantom import iter_demo
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.interop.conftest import RunningServer, start_server
+from tests.running_server import RunningServer, start_server
 
 from dicomweb_archive.cli.main import main
 from dicomweb_archive.dicom.status import INSTANCE_CONFLICT
