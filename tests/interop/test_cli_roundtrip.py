@@ -108,11 +108,13 @@ def test_a_conflict_and_a_broken_file_are_refused_with_their_reasons(
 def test_search_prints_tables_csv_and_json_at_three_levels(
     running_server: RunningServer, run_command: RunCommand, tmp_path: Path
 ) -> None:
-    _write_series(tmp_path / "in", 105, PatientName="Müller^Änne", SpecificCharacterSet="ISO_IR 192")
+    named = {"PatientName": "Müller^Änne", "SpecificCharacterSet": "ISO_IR 192", "StudyDescription": "Knie"}
+    _write_series(tmp_path / "in", 105, **named)
     assert run_command("store", tmp_path / "in", "--to", running_server.root).exit_code == 0
     table = run_command("search", "PatientName=M*ller^*", "StudyID=105", "--from", running_server.root)
     assert table.exit_code == 0, table.output
     assert "Müller^Änne" in table.stdout
+    assert "Knie" in table.stdout
     as_csv = run_command(
         "search", "--level", "series", "PatientID=P00105", "--format", "csv", "--from", running_server.root
     )

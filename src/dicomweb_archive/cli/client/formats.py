@@ -39,6 +39,8 @@ _COLUMNS = {
         "SOPInstanceUID",
     ),
 }
+# Columns that are no required return attributes of their level (PS3.18 Tables 10.6.3-3 to 5).
+_BESIDE_REQUIRED = {SearchLevel.STUDIES: ("StudyDescription",)}
 _TABLE_HEADS = {
     "NumberOfStudyRelatedSeries": "Series",
     "NumberOfStudyRelatedInstances": "Instances",
@@ -56,6 +58,11 @@ def columns_of(level: SearchLevel, include: Sequence[str]) -> list[tuple[str, in
         if tag is not None and tag not in {known for _, known in columns}:
             columns.append((keyword_of(tag) or f"{tag:08X}", tag))
     return columns
+
+
+def asked_for(level: SearchLevel, include: Sequence[str]) -> tuple[str, ...]:
+    """Name the attributes to ask for so that every column is filled, beside those that each match has anyway."""
+    return tuple(dict.fromkeys((*_BESIDE_REQUIRED.get(level, ()), *include)))
 
 
 def text_of(row: Row, tag: int) -> str:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import click
 
 from dicomweb_archive.cli.client.connection import RetryPolicy, Server, ServerUnreachableError, UnexpectedAnswerError
-from dicomweb_archive.cli.client.formats import columns_of, write_csv, write_json, write_table
+from dicomweb_archive.cli.client.formats import asked_for, columns_of, write_csv, write_json, write_table
 from dicomweb_archive.cli.client.options import ExitCode, parse_keys, server_of, server_options
 from dicomweb_archive.cli.client.searching import Row, Search, SearchLevel, iter_matches
 
@@ -65,9 +66,11 @@ def search(
 
 
 async def _run(server: Server, query: Search, limit: int | None, output: str) -> None:
+    columns = columns_of(query.level, query.include)
+    if output != "json":
+        query = replace(query, include=asked_for(query.level, query.include))
     async with server.client(1) as client:
         rows: AsyncIterator[Row] = iter_matches(client, server, query, limit=limit, retry=RetryPolicy(attempts=3))
-        columns = columns_of(query.level, query.include)
         if output == "json":
             count = await write_json(rows)
         elif output == "csv":
