@@ -6,6 +6,7 @@ The environment wins. `docs/settings.md` documents each one; a test holds the tw
 """
 
 import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,6 +29,11 @@ GIB = 1024 * MIB
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
+def default_viewer_folder() -> Path:
+    """Return where the viewer is installed: beside the program, as it is program and not data."""
+    return Path(sys.prefix) / "share" / "dicomweb-archive" / "viewer"
+
+
 class Settings(BaseSettings):
     """Everything an operator may set; constructed only by `app.py`, `cli/` and tests."""
 
@@ -46,6 +52,11 @@ class Settings(BaseSettings):
         None,
         description="Where packs are kept: file:///folder; unset: the folder `objects` in the data folder.",
     )
+    viewer_dir: Path | Literal["none"] | None = Field(
+        None,
+        description="Folder of the viewer served at /ohif/; unset: the one that `dicomweb-archive viewer install` has "
+        "made, if there is one; empty or `none`: no viewer.",
+    )
 
     # The HTTP door
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -53,8 +64,8 @@ class Settings(BaseSettings):
     workers: PositiveInt = Field(2, description="Number of server processes.")
     public_url: str | None = Field(
         None,
-        description="Base URL that clients use, e.g. https://images.example.org; unset: http://HOST:PORT. "
-        "URLs in answers are built from it alone, never from request headers.",
+        description="Base URL that clients use, e.g. https://images.example.org; URLs in answers are then built from "
+        "it alone. Unset: from http:// and the host and port that the client has asked.",
     )
     root_path: str = Field("", description="Path prefix under which a proxy serves the archive, e.g. /archive.")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -129,6 +140,12 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value.rstrip("/") if value else value
 
+    @field_validator("viewer_dir", mode="before")
+    @classmethod
+    def _an_empty_folder_is_none(cls, value: object) -> object:
+        # Path("") would be the working folder.
+        return "none" if value == "" else value
+
     @field_validator("object_store_url")
     @classmethod
     def _object_store_is_known(cls, value: str | None) -> str | None:
@@ -172,14 +189,22 @@ class Settings(BaseSettings):
 
     @property
     def base_url(self) -> str:
-        """Public address of the archive's root, without a trailing slash."""
+        """Address of the archive's root by the settings, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}") + self.root_path
 
     @property
     def service_root(self) -> str:
-        """Public base URI of the DICOMweb service (PS3.18 8.2), without a trailing slash."""
+        """Base URI of the DICOMweb service (PS3.18 8.2) by the settings, without a trailing slash."""
         return self.base_url + "/dicom-web"
+
+    @property
+    def viewer_folder(self) -> Path | None:
+        """Folder of the viewer to serve; None where there is none or none is wanted."""
+        if self.viewer_dir is None:
+            folder = default_viewer_folder()
+            return folder if (folder / "index.html").is_file() else None
+        return None if self.viewer_dir == "none" else Path(self.viewer_dir)
 
     @property
     def object_folder(self) -> Path:
