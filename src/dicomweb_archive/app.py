@@ -29,10 +29,11 @@ from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.web import errors, middleware, openapi
+from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
+from dicomweb_archive.web.pages import assets
 from dicomweb_archive.web.routers import delete, rendered, retrieve, search, store, system
 from dicomweb_archive.wire.multipart import MultipartLimits
-from dicomweb_archive.wire.resources import ServiceRoot
 from dicomweb_archive.wire.search_parameters import SearchLimits
 
 
@@ -43,12 +44,14 @@ def create_app(settings: Settings) -> FastAPI:
         title=openapi.TITLE,
         version=__version__,
         lifespan=_lifespan(settings, metrics),
-        # The redirect would be built from the Host header, which a client can forge.
+        # The redirect would be built from the Host header as it came, checked by nobody (see `web/addresses.py`).
         redirect_slashes=False,
     )
     # Many requests a second first: routes are tried in order.
     for router in (retrieve, rendered, search, store, delete):
         app.router.routes.extend(router.routes)
+    for page in (assets,):
+        app.router.routes.extend(page.routes)
     app.include_router(system.router)
     openapi.install(app)
     errors.install(app)
@@ -126,14 +129,15 @@ def _build_services(
         free_space_watermark_bytes=settings.free_space_watermark_bytes,
     )
     return Services(
-        base_url=settings.base_url,
-        root=ServiceRoot(settings.service_root),
+        addresses=Addresses(settings.base_url, settings.root_path, follow_host=settings.public_url is None),
         access=AccessPolicy(settings.api_key.get_secret_value() if settings.api_key else None, settings.anonymous_read),
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database), objects, store_limits),
         search=SearchService(SearchIndex(database)),
-        retrieve=RetrieveService(instances, MetadataIndex(database), objects, decoding),
+        retrieve=RetrieveService(
+            instances, MetadataIndex(database, kept_root=settings.service_root), objects, decoding
+        ),
         rendered=RenderService(instances, objects, decoding),
         delete=DeleteService(Removal(database, instances), objects),
         body_limits=BodyLimits(
