@@ -2,19 +2,21 @@
 
 Environment variables are the field names in upper case behind `DICOMWEB_ARCHIVE_`; the TOML file named by
 `DICOMWEB_ARCHIVE_CONFIG` (default `dicomweb-archive.toml` in the working folder) uses the names in lower case.
-The environment wins. `docs/settings.md` documents each one; a test holds the two together.
+Secrets may also lie in files of their own, in the folder named by `DICOMWEB_ARCHIVE_SECRETS_DIR`. The environment
+wins. `docs/settings.md` documents each one; a test holds the two together.
 """
 
 import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import unquote
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -47,6 +49,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None,
         description="postgresql://… of an own server (15 or newer); unset: a private one in the data folder.",
+    )
+    database_password: SecretStr | None = Field(
+        None,
+        description="Password that goes with the user in `DATABASE_URL`, for a URL without one.",
     )
     object_store_url: str | None = Field(
         None,
@@ -154,6 +160,16 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _password_goes_into_the_url(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Put the two together, so that everything else deals with one URL."""
+        password = _plain(values.get("database_password"))
+        if not password:
+            return values
+        rest = {name: value for name, value in values.items() if name != "database_password"}
+        return {**rest, "database_url": _with_password(_plain(values.get("database_url")) or "", password)}
+
     @model_validator(mode="after")
     def _open_only_on_loopback(self) -> "Settings":
         if self.api_key is None and self.host not in ("127.0.0.1", "::1", "localhost"):
@@ -173,7 +189,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, the environment over the TOML file."""
+        """Arguments win over the environment, the environment over files of secrets, these over the TOML file."""
         named = os.environ.get("DICOMWEB_ARCHIVE_CONFIG")
         if named is not None and not Path(named).is_file():
             message = "DICOMWEB_ARCHIVE_CONFIG names a file that does not exist"
@@ -185,7 +201,7 @@ class Settings(BaseSettings):
             # Its text may quote a secret of the file.
             message = f"{path} is not valid TOML"
             raise SetupError(message) from error
-        return init_settings, env_settings, file_settings
+        return init_settings, env_settings, _SecretFiles(settings_cls), file_settings
 
     @property
     def base_url(self) -> str:
@@ -212,3 +228,41 @@ class Settings(BaseSettings):
         if self.object_store_url is None:
             return self.data_dir / "objects"
         return Path(unquote(self.object_store_url.removeprefix("file://")))
+
+
+class _SecretFiles(InitSettingsSource):
+    """Secrets as container platforms and systemd hand them over: each in a file named like its setting."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, _read_secrets(settings_cls))
+
+
+def _read_secrets(settings_cls: type[BaseSettings]) -> dict[str, Any]:
+    named = os.environ.get("DICOMWEB_ARCHIVE_SECRETS_DIR")
+    if not named:
+        return {}
+    folder = Path(named)
+    if not folder.is_dir():
+        message = "DICOMWEB_ARCHIVE_SECRETS_DIR names a folder that does not exist"
+        raise SetupError(message)
+    # Only secrets: the folder may hold files of other programs, under any name.
+    secret = [name for name, field in settings_cls.model_fields.items() if SecretStr in get_args(field.annotation)]
+    try:
+        return {name: (folder / name).read_text("utf-8").strip() for name in secret if (folder / name).exists()}
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"A file in {folder} cannot be read as text by this user"
+        raise SetupError(message) from error
+
+
+def _plain(value: object) -> str | None:
+    """Return a secret as it was given, by a source or by a caller."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value) if value is not None else None
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    if not parts.username or parts.password is not None:
+        message = "database_password needs a database_url that names a user and has no password itself"
+        raise ValueError(message)
+    user, _, place = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from dicomweb_archive.cli.configuration import decode_settings, encode_settings, read_settings
@@ -20,6 +20,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     for name in Settings.model_fields:
         monkeypatch.delenv(f"DICOMWEB_ARCHIVE_{name.upper()}", raising=False)
     monkeypatch.delenv("DICOMWEB_ARCHIVE_CONFIG", raising=False)
+    monkeypatch.delenv("DICOMWEB_ARCHIVE_SECRETS_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -44,7 +45,8 @@ def test_each_setting_is_documented_with_its_default(name: str) -> None:
 def test_the_page_documents_no_setting_that_does_not_exist() -> None:
     documented = {line.split("`")[1] for line in PAGE.splitlines() if line.startswith("| `DICOMWEB_ARCHIVE_")}
     assert documented == {f"DICOMWEB_ARCHIVE_{name.upper()}" for name in Settings.model_fields} | {
-        "DICOMWEB_ARCHIVE_CONFIG"
+        "DICOMWEB_ARCHIVE_CONFIG",
+        "DICOMWEB_ARCHIVE_SECRETS_DIR",
     }
 
 
@@ -75,6 +77,71 @@ def test_a_file_that_is_no_toml_is_refused_without_quoting_it(tmp_path: Path) ->
     with pytest.raises(SetupError, match="not valid TOML") as caught:
         Settings()
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def secrets_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_SECRETS_DIR", str(folder))
+    return folder
+
+
+def secret(value: SecretStr | None) -> str:
+    assert value is not None
+    return value.get_secret_value()
+
+
+def test_each_secret_may_lie_in_a_file_of_its_own(secrets_folder: Path) -> None:
+    (secrets_folder / "api_key").write_text("from a file\n")
+    (secrets_folder / "database_url").write_text("postgresql://archive:word@db/archive\n")
+    settings = Settings()
+    assert secret(settings.api_key) == "from a file"
+    assert secret(settings.database_url) == "postgresql://archive:word@db/archive"
+
+
+def test_a_secret_in_the_environment_wins_over_its_file_and_the_file_over_the_toml_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, secrets_folder: Path
+) -> None:
+    (tmp_path / "dicomweb-archive.toml").write_text('api_key = "toml"\n')
+    (secrets_folder / "api_key").write_text("file")
+    assert secret(Settings().api_key) == "file"
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_API_KEY", "environment")
+    assert secret(Settings().api_key) == "environment"
+
+
+def test_only_secrets_are_read_from_the_folder_of_secrets(secrets_folder: Path) -> None:
+    (secrets_folder / "port").write_text("1")
+    (secrets_folder / "something else").write_bytes(b"\xff")
+    assert Settings() == Settings(port=8000)
+
+
+def test_a_folder_of_secrets_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_SECRETS_DIR", "/nowhere/secrets")
+    with pytest.raises(SetupError, match="SECRETS_DIR names a folder that does not exist"):
+        Settings()
+
+
+def test_a_file_of_secrets_that_is_no_text_is_refused_without_quoting_it(secrets_folder: Path) -> None:
+    (secrets_folder / "api_key").write_bytes(b"secret\xff")
+    with pytest.raises(SetupError, match="cannot be read as text") as caught:
+        Settings()
+    assert "secret\\" not in str(caught.value)
+
+
+def test_the_password_of_the_database_goes_into_its_url() -> None:
+    settings = Settings(
+        database_url="postgresql://archive@db:5432/archive?sslmode=require", database_password="p@ss/w:rd"
+    )
+    assert secret(settings.database_url) == "postgresql://archive:p%40ss%2Fw%3Ard@db:5432/archive?sslmode=require"
+    assert decode_settings(encode_settings(settings)) == settings
+
+
+@pytest.mark.parametrize("url", [None, "postgresql://db/archive", "postgresql://archive:other@db/archive"])
+def test_a_password_without_a_user_or_beside_another_one_is_refused(url: str | None) -> None:
+    with pytest.raises(SetupError, match="names a user and has no password itself") as caught:
+        read_settings(database_url=url, database_password="hidden")
+    assert "hidden" not in str(caught.value)
 
 
 def test_a_misspelt_name_in_the_file_is_named(tmp_path: Path) -> None:
