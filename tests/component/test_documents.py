@@ -34,7 +34,7 @@ def register(database: Database) -> Register:
 
 @pytest.fixture
 def index(database: Database) -> MetadataIndex:
-    return MetadataIndex(database)
+    return MetadataIndex(database, kept_root=URL)
 
 
 async def joined(chunks: AsyncIterator[bytes]) -> bytes:
@@ -97,7 +97,7 @@ async def test_finished_metadata_come_from_memory_or_the_table(
         # Proof by removal: whoever answers now has not built it from the documents.
         await connection.execute("update segment_data set document = ''")
     assert await joined((await series_answer(index)).gzip()) == first
-    assert await joined((await series_answer(MetadataIndex(database))).gzip()) == first
+    assert await joined((await series_answer(MetadataIndex(database, kept_root=URL))).gzip()) == first
 
 
 async def test_a_store_changes_metadata_and_etag(index: MetadataIndex, register: Register):
@@ -129,11 +129,40 @@ async def test_a_delete_changes_metadata(database: Database, index: MetadataInde
 
 async def test_each_service_root_has_its_own_urls(database: Database, index: MetadataIndex, register: Register):
     await register.register([pack_of(segment_of(ct_series(2)))], actor="tester")
-    for root in (URL, "https://other.example", URL):
-        text = await joined((await series_answer(index, root)).json())
-        assert text.count(f'"BulkDataURI":"{root}/studies/'.encode()) == 2
-    fresh = await joined((await series_answer(MetadataIndex(database))).json())
-    assert b"other.example" not in fresh
+    own = await joined((await series_answer(index)).json())
+    assert own.count(f'"BulkDataURI":"{URL}/studies/'.encode()) == 2
+    async with database.connection() as connection:
+        # Proof by removal: another root is made from what is kept.
+        await connection.execute("update segment_data set document = ''")
+    tags = set()
+    for which in (index, MetadataIndex(database, kept_root=URL)):
+        for root in ("https://other.example/longer", "http://h", URL):
+            answer = await series_answer(which, root)
+            expected = own.replace(URL.encode(), root.encode())
+            assert gzip.decompress(await joined(answer.gzip())) == expected
+            assert await joined((await series_answer(which, root)).json()) == expected
+            tags.add(answer.etag)
+    assert len(tags) == 3
+    async with database.connection() as connection:
+        assert await connection.fetchval("select array_agg(service_root) from series_metadata") == [URL]
+
+
+async def test_a_value_that_looks_like_a_url_of_ours_stays_as_it_was_stored(index: MetadataIndex, register: Register):
+    comments = f'"BulkDataURI":"{URL}/studies/1'
+    await register.register([pack_of(segment_of([part10(image(ImageComments=comments))]))], actor="tester")
+    (found,) = json.loads(await joined((await series_answer(index, "http://other.example")).json()))
+    assert found["00204000"]["Value"] == [comments]
+    assert found["7FE00010"]["BulkDataURI"].startswith("http://other.example/studies/")
+
+
+async def test_made_up_roots_push_out_nothing_but_each_other(index: MetadataIndex, register: Register):
+    await register.register([pack_of(segment_of(ct_series(2)))], actor="tester")
+    await joined((await series_answer(index)).gzip())
+    index._other_roots.capacity_bytes = 3000
+    for number in range(20):
+        await joined((await series_answer(index, f"http://forged-{number}.example")).gzip())
+    assert 0 < index._other_roots._size <= 3000
+    assert [root for _, _, root in index._cache._kept] == [URL]
 
 
 async def test_what_is_missing_or_hidden_is_not_found(index: MetadataIndex, register: Register):
@@ -159,7 +188,7 @@ async def test_one_of_many_clients_builds(index: MetadataIndex, register: Regist
 
 
 async def test_the_memory_cache_stays_within_its_bound(database: Database, register: Register):
-    small = MetadataIndex(database, cache_bytes=1500)
+    small = MetadataIndex(database, kept_root=URL, cache_bytes=1500)
     for number in range(1, 6):
         await register.register([pack_of(segment_of(ct_series(2, series=number)))], actor="tester")
         answer = await small.series_metadata(STUDY, f"{ROOT}.1.{number}", EVERYTHING, service_root=URL)

@@ -41,7 +41,7 @@ def series_in(folder: Path) -> list[list[ScannedInstance]]:
 @pytest.mark.real_data
 @pytest.mark.slow
 async def test_real_series_come_back_and_survive_the_loss_of_an_instance(database: Database, real_data: Path):
-    register, index = Register(database), MetadataIndex(database)
+    register, index = Register(database), MetadataIndex(database, kept_root=URL)
     removal = Removal(database, InstanceIndex(database))
     for instances in series_in(real_data):
         first = instances[0]

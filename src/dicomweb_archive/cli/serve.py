@@ -138,19 +138,15 @@ def next_steps(settings: Settings) -> str:
     root = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/dicom-web"
     usual = root == "http://127.0.0.1:8000/dicom-web"
     target, source = ("", "") if usual else (f" --to {root}", f" --from {root}")
-    warning = ""
-    if settings.public_url is None and host != settings.host:
-        warning = f"""
-  URLs in answers begin with {settings.base_url}, which no other machine can follow:
-  set DICOMWEB_ARCHIVE_PUBLIC_URL to the address that clients use.
-"""
+    # Nobody can ask for "all addresses".
+    shown = settings.model_copy(update={"host": host})
     return f"""
 The archive is ready.
 
-  DICOMweb     {settings.service_root}
-  API pages    {settings.base_url}/docs
+  DICOMweb     {shown.service_root}
+  API pages    {shown.base_url}/docs
   Data         {settings.data_dir}
-{warning}
+
 What to do next, in another terminal:
 
   {program} demo{target}

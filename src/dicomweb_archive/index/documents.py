@@ -3,13 +3,17 @@
 A series is written once per revision: its segments' documents are joined by template, deflated to one
 fragment, kept in the table `series_metadata` and in a bounded cache of this process. What goes out is one
 gzip member around the fragments, or, for the rare client without gzip, the inflated text.
+
+The URLs in it begin with the service root of the settings. For a client that has used another address they are
+exchanged, which is cheaper than writing the series again, and the result is kept in a cache of its own: so
+addresses that somebody makes up push out nothing but each other, and never reach the table.
 """
 
 import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import chain
 from weakref import WeakValueDictionary
@@ -18,11 +22,19 @@ from asyncpg import exceptions
 
 from dicomweb_archive.index.access import Visibility, visible
 from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.gzip_members import Fragment, FragmentWriter, MemberJoiner, fragment_of, inflate
+from dicomweb_archive.index.gzip_members import (
+    Fragment,
+    FragmentWriter,
+    MemberJoiner,
+    fragment_of,
+    inflate,
+    replaced,
+)
 from dicomweb_archive.index.scope import Scope, missing
 from dicomweb_archive.index.segment_document import decode_document
 
 CACHE_BYTES = 64 * 1024 * 1024
+_OTHER_ROOTS_CACHE_BYTES = CACHE_BYTES // 4
 _KEPT_BYTES = 8 * 1024 * 1024
 _BATCH = 16
 
@@ -142,11 +154,17 @@ class _Fragments:
 
 
 class MetadataIndex:
-    """Answers with metadata. Existence and visibility are asked of the database every time."""
+    """Answers with metadata. Existence and visibility are asked of the database every time.
 
-    def __init__(self, database: Database, *, cache_bytes: int = CACHE_BYTES) -> None:
+    Args:
+        kept_root: service root of the settings; what is kept in the table has it in its URLs.
+    """
+
+    def __init__(self, database: Database, *, kept_root: str, cache_bytes: int = CACHE_BYTES) -> None:
         self._database = database
+        self._kept_root = kept_root
         self._cache = _Fragments(cache_bytes)
+        self._other_roots = _Fragments(_OTHER_ROOTS_CACHE_BYTES)
         # Several clients opening one series at once: the first builds, the others wait for it.
         self._locks: WeakValueDictionary[tuple[int, int, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -212,11 +230,25 @@ class MetadataIndex:
             yield fragment
 
     async def _fragment(self, series: _Series) -> Fragment:
+        is_kept = series.service_root == self._kept_root
+        cache = self._cache if is_kept else self._other_roots
         lock = self._locks.setdefault(series.key, asyncio.Lock())
         async with lock:
-            fragment = self._cache.find(series.key)
+            fragment = cache.find(series.key)
             if fragment is None:
-                fragment = await self._find(series) or await self._build(series)
+                fragment = (
+                    await self._find(series) or await self._build(series)
+                    if is_kept
+                    else await self._with_other_root(series)
+                )
+        return fragment
+
+    async def _with_other_root(self, series: _Series) -> Fragment:
+        kept = replace(series, service_root=self._kept_root)
+        fragment = await self._fragment(kept)
+        # A quote within a text is escaped, so this is found where a URL begins and nowhere else.
+        fragment = await asyncio.to_thread(replaced, fragment, _url_head(kept), _url_head(series))
+        self._other_roots.put(series.key, fragment)
         return fragment
 
     async def _find(self, series: _Series) -> Fragment | None:
@@ -280,6 +312,10 @@ def _instance_text(series: _Series, document: bytes, instance_count: int, positi
     lines = decode_document(document)
     url = series.bulkdata_url(lines.sop_instance_uids(instance_count)[position])
     return next(iter(lines.at(position).instance_texts([url])))
+
+
+def _url_head(series: _Series) -> bytes:
+    return f'"BulkDataURI":"{series.service_root}/studies/'.encode()
 
 
 def _etag(service_root: str, parts: Iterable[int]) -> str:

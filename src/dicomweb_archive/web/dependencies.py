@@ -15,6 +15,7 @@ from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.store import StoreService
+from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.authentication import principal_of
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.resources import ServiceRoot, parse_uid
@@ -38,8 +39,7 @@ class BodyLimits:
 class Services:
     """Everything that routes call, built once in `app.py`."""
 
-    base_url: str
-    root: ServiceRoot
+    addresses: Addresses
     access: AccessPolicy
     metrics: Metrics
     health: HealthService
@@ -56,6 +56,16 @@ def get_services(request: Request) -> Services:
     """Return the services of this process."""
     services: Services = request.app.state.services
     return services
+
+
+def base_url_of(request: Request) -> str:
+    """Return the archive's root as the client addresses it, without a slash at the end; see `Addresses`."""
+    return get_services(request).addresses.base_of(request)
+
+
+def root_of(request: Request) -> ServiceRoot:
+    """Return what builds the URLs of resources in the answer to this request."""
+    return ServiceRoot(base_url_of(request) + DICOMWEB)
 
 
 def get_principal(request: Request) -> Principal:

@@ -67,8 +67,7 @@ class ServiceRoot:
     """Builds the URLs of resources below the base URI of the service (PS3.18 8.2).
 
     Args:
-        url: public address of the service without a trailing slash. It comes from the settings, never from
-            request headers, which a client can forge.
+        url: address of the service as the client knows it, without a trailing slash.
     """
 
     url: str

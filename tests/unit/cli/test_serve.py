@@ -19,8 +19,9 @@ def test_commands_name_the_server_where_they_must(host: str, port: int, expected
     assert expected in next_steps(Settings(host=host, port=port, api_key="key"))
 
 
-def test_an_address_that_nobody_can_follow_is_warned_of() -> None:
+def test_the_addresses_that_are_shown_can_be_opened() -> None:
     everywhere = Settings(host="0.0.0.0", api_key="key")
-    assert "DICOMWEB_ARCHIVE_PUBLIC_URL" in next_steps(everywhere)
+    assert "0.0.0.0" not in next_steps(everywhere)
+    assert "  http://127.0.0.1:8000/dicom-web\n" in next_steps(everywhere)
     named = everywhere.model_copy(update={"public_url": "https://images.example.org"})
-    assert "DICOMWEB_ARCHIVE_PUBLIC_URL" not in next_steps(named)
+    assert "  https://images.example.org/dicom-web\n" in next_steps(named)

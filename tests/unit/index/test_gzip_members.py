@@ -13,6 +13,7 @@ from dicomweb_archive.index.gzip_members import (
     combine_crc32,
     fragment_of,
     inflate,
+    replaced,
 )
 
 texts = st.lists(st.binary(max_size=400) | st.integers(0, 300).map(lambda n: b"repeated " * n), max_size=6)
@@ -52,6 +53,14 @@ def test_a_fragment_survives_as_a_member_of_its_own(text: bytes):
     fragment = fragment_of(text)
     assert gzip.decompress(fragment.to_member()) == text
     assert Fragment.from_member(fragment.to_member()) == fragment
+
+
+@given(st.lists(st.sampled_from([b"root", b"ro", b"ot", b"r", b"o", b"..."])).map(b"".join), st.integers(1, 20))
+def test_a_replacement_is_found_wherever_chunks_end(text: bytes, chunk_bytes: int):
+    fragment = replaced(fragment_of(text), b"root", b"another root", chunk_bytes=chunk_bytes)
+    expected = text.replace(b"root", b"another root")
+    assert fragment == Fragment(fragment.deflated, zlib.crc32(expected), len(expected))
+    assert gzip.decompress(fragment.to_member()) == expected
 
 
 def test_a_large_text_takes_little_memory_to_inflate():

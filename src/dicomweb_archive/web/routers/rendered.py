@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from dicomweb_archive.errors import InvalidRequestError
 from dicomweb_archive.web.conditional import CACHE_CONTROL
-from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, scope_of
+from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of, scope_of
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.media_types import parse_accept
@@ -36,7 +36,7 @@ async def _render(request: Request, frame: int) -> Response:
     headers = {"cache-control": CACHE_CONTROL, "vary": "Accept"}
     response = Response(image.data, media_type=image.media_type, headers=headers)
     for warning in asked.warnings:
-        response.headers.append("warning", services.root.warning(warning))
+        response.headers.append("warning", root_of(request).warning(warning))
     return response
 
 

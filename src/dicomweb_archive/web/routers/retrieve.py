@@ -6,7 +6,7 @@ from starlette.responses import Response
 from dicomweb_archive.index.documents import MetadataAnswer
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.web.conditional import CACHE_CONTROL, accepts_gzip, is_unchanged, unchanged
-from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, scope_of
+from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of, scope_of
 from dicomweb_archive.web.representations import (
     accept_header,
     accept_parameter,
@@ -26,7 +26,7 @@ async def retrieve_instances(request: Request) -> Response:
     """Retrieve the instances of a study or series, or one instance."""
     services = get_services(request)
     answer = await services.retrieve.retrieve_instances(
-        scope_of(request), get_principal(request), _accepted(request), services.root
+        scope_of(request), get_principal(request), _accepted(request), root_of(request)
     )
     return await _respond(request, answer)
 
@@ -39,7 +39,7 @@ async def retrieve_frames(request: Request) -> Response:
         parse_frames(request.path_params["frames"]),
         get_principal(request),
         _accepted(request),
-        services.root,
+        root_of(request),
     )
     return await _respond(request, answer)
 
@@ -52,7 +52,7 @@ async def retrieve_bulkdata(request: Request) -> Response:
         parse_bulk_path(request.path_params["path"]),
         get_principal(request),
         _accepted(request),
-        services.root,
+        root_of(request),
     )
     return await _respond(request, answer)
 
@@ -61,7 +61,7 @@ async def retrieve_metadata(request: Request) -> Response:
     """Retrieve the metadata of a study, a series or an instance."""
     services = get_services(request)
     offer = negotiate(request, METADATA_OFFERS, parameter=accept_parameter(request))
-    answer = await services.retrieve.retrieve_metadata(scope_of(request), get_principal(request), services.root)
+    answer = await services.retrieve.retrieve_metadata(scope_of(request), get_principal(request), root_of(request))
     # Documents in XML are another representation, so they have another tag.
     etag = f'{answer.etag[:-1]}/xml"' if offer.multipart else answer.etag
     headers = {"etag": etag, "cache-control": CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
@@ -89,7 +89,7 @@ def _accepted(request: Request) -> Acceptable:
 def _location(request: Request) -> str:
     """Return the URL of the resource; its path is one that we have read and found sound."""
     path: str = request.scope["path"]
-    return get_services(request).root.url + path.removeprefix(request.scope.get("root_path", "")).removeprefix(DICOMWEB)
+    return root_of(request).url + path.removeprefix(request.scope.get("root_path", "")).removeprefix(DICOMWEB)
 
 
 async def _respond(request: Request, answer: Representation) -> Response:

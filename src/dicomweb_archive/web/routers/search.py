@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.web.conditional import CACHE_CONTROL
-from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services
+from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
 from dicomweb_archive.web.representations import collected_or_streamed, json_array, negotiate, xml_parts
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.media_types import SEARCH_OFFERS
@@ -31,7 +31,7 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
             limits=limits,
         )
         offer = negotiate(request, SEARCH_OFFERS, parameter=asked.accept)
-        page = await services.search.search(asked.query, principal, services.root)
+        page = await services.search.search(asked.query, principal, root_of(request))
         warnings = list(asked.warnings)
         if page.remaining:
             warnings.append(_remaining(page.remaining, capped=page.capped))
@@ -44,7 +44,7 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         response.headers["cache-control"] = CACHE_CONTROL
         response.headers["vary"] = "Accept"
         for warning in warnings:
-            response.headers.append("warning", services.root.warning(warning))
+            response.headers.append("warning", root_of(request).warning(warning))
         return response
 
     return search

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from dicomweb_archive.dicom.status import StoreOutcome
 from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError, UnsupportedMediaTypeError
-from dicomweb_archive.web.dependencies import DICOMWEB, Services, get_principal, get_services
+from dicomweb_archive.web.dependencies import DICOMWEB, Services, get_principal, get_services, root_of
 from dicomweb_archive.web.representations import accept_parameter, negotiate
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.web.streams import request_chunks
@@ -27,7 +27,7 @@ from dicomweb_archive.wire.multipart import (
     PartReader,
     parse_multipart_related,
 )
-from dicomweb_archive.wire.resources import parse_uid
+from dicomweb_archive.wire.resources import ServiceRoot, parse_uid
 
 _PART10 = "application/dicom"
 # Outcomes of so many instances are written in a millisecond.
@@ -47,19 +47,20 @@ async def store(request: Request) -> Response:
     await services.store.ensure_room(principal, _announced_bytes(request))
     outcomes = await services.store.store_instances(parts, principal, study_instance_uid=study)
     _count(services, outcomes)
-    headers = _headers(outcomes, services, study)
+    root = root_of(request)
+    headers = _headers(outcomes, root, study)
     # Thousands of outcomes take a second, which nobody else should wait.
     status_code, body, media_type = (
-        await asyncio.to_thread(_represent, outcomes, services, offer)
+        await asyncio.to_thread(_represent, outcomes, root, offer)
         if len(outcomes) > _FEW
-        else _represent(outcomes, services, offer)
+        else _represent(outcomes, root, offer)
     )
     return Response(body, status_code=status_code, headers=headers, media_type=media_type)
 
 
-def _represent(outcomes: Sequence[StoreOutcome], services: Services, offer: Offer) -> tuple[int, bytes, str]:
+def _represent(outcomes: Sequence[StoreOutcome], root: ServiceRoot, offer: Offer) -> tuple[int, bytes, str]:
     """Write the answer: its status, its bytes and their type."""
-    status_code, document = store_response.build(outcomes, services.root)
+    status_code, document = store_response.build(outcomes, root)
     if offer.type != DICOM_XML:
         return status_code, orjson.dumps(document), offer.type
     text = encode_native_xml(document)
@@ -152,16 +153,16 @@ def _count(services: Services, outcomes: Sequence[StoreOutcome]) -> None:
         services.metrics.instances.labels(known if outcome.is_stored else "refused").inc()
 
 
-def _headers(outcomes: Sequence[StoreOutcome], services: Services, study: str | None) -> dict[str, str]:
+def _headers(outcomes: Sequence[StoreOutcome], root: ServiceRoot, study: str | None) -> dict[str, str]:
     """Say where the new resources are (PS3.18 Table 10.5.3-2)."""
     stored = {o.study_instance_uid for o in outcomes if o.is_stored and o.study_instance_uid is not None}
     headers = {}
     if stored:
         only = study or (next(iter(stored)) if len(stored) == 1 else None)
-        location = services.root.study(only) if only else f"{services.root.url}/studies"
+        location = root.study(only) if only else f"{root.url}/studies"
         headers = {"location": location, "content-location": location}
     if any(not outcome.is_stored for outcome in outcomes):
-        headers["warning"] = services.root.warning("Some instances were not stored")
+        headers["warning"] = root.warning("Some instances were not stored")
     return headers
 
 

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from dicomweb_archive import __version__
-from dicomweb_archive.web.dependencies import DICOMWEB, Services, get_services
+from dicomweb_archive.web.dependencies import DICOMWEB, Services, base_url_of, get_services
 
 router = APIRouter(tags=["system"])
 
@@ -41,9 +41,9 @@ class ReadinessReport(BaseModel):
 
 
 @router.get("/")
-async def pointer(services: ServicesOf) -> Pointer:
+async def pointer(request: Request) -> Pointer:
     """Point a visitor to the DICOMweb root and the API pages."""
-    base = services.base_url
+    base = base_url_of(request)
     return Pointer(
         version=__version__,
         dicomweb=f"{base}{DICOMWEB}",
