@@ -1,5 +1,6 @@
 """The composition root: settings -> stores -> services -> the HTTP application."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -32,7 +33,8 @@ from dicomweb_archive.web import errors, middleware, openapi
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
 from dicomweb_archive.web.pages import assets
-from dicomweb_archive.web.routers import delete, rendered, retrieve, search, store, system
+from dicomweb_archive.web.routers import delete, rendered, retrieve, search, store, system, viewer
+from dicomweb_archive.web.viewer.files import ViewerFiles, read_viewer
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.search_parameters import SearchLimits
 
@@ -50,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Many requests a second first: routes are tried in order.
     for router in (retrieve, rendered, search, store, delete):
         app.router.routes.extend(router.routes)
-    for page in (assets,):
+    for page in (assets, viewer):
         app.router.routes.extend(page.routes)
     app.include_router(system.router)
     openapi.install(app)
@@ -103,7 +105,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             memory_bytes=settings.decode_memory_bytes,
         )
         stack.push_async_callback(decoding.close)
-        yield _build_services(settings, metrics, database, objects, decoding)
+        viewer_files = await asyncio.to_thread(_read_viewer, settings)
+        yield _build_services(settings, metrics, database, objects, decoding, viewer_files)
 
 
 async def _open_database(settings: Settings) -> Database:
@@ -118,8 +121,18 @@ async def _open_database(settings: Settings) -> Database:
     )
 
 
+def _read_viewer(settings: Settings) -> ViewerFiles | None:
+    folder = settings.viewer_folder
+    return None if folder is None else read_viewer(folder, f"{settings.root_path}/ohif/")
+
+
 def _build_services(
-    settings: Settings, metrics: Metrics, database: Database, objects: ObjectStore, decoding: DecodingPool
+    settings: Settings,
+    metrics: Metrics,
+    database: Database,
+    objects: ObjectStore,
+    decoding: DecodingPool,
+    viewer_files: ViewerFiles | None,
 ) -> Services:
     instances = InstanceIndex(database)
     store_limits = StoreLimits(
@@ -147,6 +160,7 @@ def _build_services(
             multipart=MultipartLimits(parts=settings.max_request_parts),
         ),
         search_limits=_search_limits(settings),
+        viewer=viewer_files,
     )
 
 

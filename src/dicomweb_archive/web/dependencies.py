@@ -17,6 +17,7 @@ from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.store import StoreService
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.authentication import principal_of
+from dicomweb_archive.web.viewer.files import ViewerFiles
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.resources import ServiceRoot, parse_uid
 from dicomweb_archive.wire.search_parameters import SearchLimits
@@ -50,6 +51,7 @@ class Services:
     delete: DeleteService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
+    viewer: ViewerFiles | None
 
 
 def get_services(request: Request) -> Services:

@@ -10,8 +10,8 @@ import orjson
 
 from dicomweb_archive.errors import SetupError
 
-_LEFT_OUT_FOLDERS = frozenset({"ort"})
-"""`ort`: 136 MB of a runtime for segmentation by neural networks, for which the archive has no models."""
+_LEFT_OUT_FOLDERS = frozenset({"ort", "customizations"})
+"""136 MB of a runtime for neural networks, whose models the archive has not; examples of options that are off."""
 
 _LEFT_OUT = frozenset(
     {
@@ -29,7 +29,6 @@ _LEFT_OUT = frozenset(
         "silent-refresh.html",
         "es6-shim.min.js",
         "polyfill.min.js",
-        "customizations/index.html",
     }
 )
 _LICENCE = PurePosixPath("LICENSE")
@@ -105,13 +104,13 @@ def _safe_name(name: str) -> PurePosixPath | None:
 
 
 def _fit(name: PurePosixPath, content: bytes) -> bytes:
-    """Free a file of the address `/` that the build is made for.
+    """Free a file of the address `/` that the build is made for, and of a fault that our answers would run into.
 
     The address is known only when the archive is started, and may change then. So scripts find it themselves,
     style sheets and lists of icons name their neighbours, and the page is completed by the server.
     """
     if len(name.parts) == 1 and name.suffix == ".js":
-        return content.replace(_FIXED_ADDRESS, _OWN_ADDRESS)
+        return content.replace(_FIXED_ADDRESS, _OWN_ADDRESS).replace(_ASSUMES_MODALITIES, _EXPECTS_NO_MODALITIES)
     if name.suffix == ".css":
         return _ABSOLUTE_URL.sub(rb"url(\1" + b"../" * (len(name.parts) - 1), content)
     if str(name) == "index.html":
@@ -129,6 +128,10 @@ _FIXED_ADDRESS = b'__webpack_require__.p = "/";'
 _OWN_ADDRESS = (
     b'__webpack_require__.p = new URL(".", self.document ? self.document.currentScript.src : self.location.href).href;'
 )
+# One study without any modality, whose answer rightly has the attribute without a value (PS3.18 F.2.5), would
+# otherwise leave the whole list of studies empty.
+_ASSUMES_MODALITIES = b"i < ModalitiesInStudy.Value.length;"
+_EXPECTS_NO_MODALITIES = b"i < (ModalitiesInStudy.Value || []).length;"
 _ABSOLUTE_URL = re.compile(rb"""url\((["']?)/(?!/)""")
 _ICON_LISTS = frozenset({".json", ".webapp", ".xml"})
 

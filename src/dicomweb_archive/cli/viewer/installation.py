@@ -21,7 +21,10 @@ RECORD = ".installed.json"
 """File in the viewer's folder that says what is there; the server does not serve it."""
 
 FITTING = 1
-"""Counts up when what is done to a build changes, so that the next install does it again."""
+"""Counts up when what is done to a build changes, so that the next install does it again.
+
+Scripts keep their names, which browsers may cache for ever: a change must be one that the old ones can live with.
+"""
 
 _COMPRESSED = frozenset({".css", ".html", ".ico", ".js", ".json", ".jsonc", ".svg", ".wasm", ".webapp", ".xml"})
 # Under a packet's length nothing is won, and an answer needs a header more.

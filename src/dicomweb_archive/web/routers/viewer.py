@@ -1,0 +1,121 @@
+"""The viewer at `/ohif/`: its page, its configuration and its files."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomweb_archive.errors import NotFoundError, UnauthenticatedError
+from dicomweb_archive.services.access import Role
+from dicomweb_archive.web.conditional import accepts_gzip, is_unchanged
+from dicomweb_archive.web.dependencies import get_principal, get_services
+from dicomweb_archive.web.routing import PageRoute
+from dicomweb_archive.web.streams import ByteStreamResponse
+from dicomweb_archive.web.viewer.configuration import write_configuration
+from dicomweb_archive.web.viewer.files import Representation, ViewerFile, ViewerFiles, open_unchanged
+
+PIECE_BYTES = 1024 * 1024
+"""Files are read in pieces of this size: each costs a thread's turn, and the largest as sent has 3 MB."""
+
+_KEPT_IN_304 = ("cache-control", "etag", "vary")
+
+logger = logging.getLogger(__name__)
+
+
+async def redirect_to_viewer(request: Request) -> Response:
+    """Lead to the address that the viewer's own links are relative to."""
+    _viewer_of(request)
+    query = request.scope["query_string"].decode("latin-1")
+    location = f"{_root_path(request)}/ohif/" + (f"?{query}" if query else "")
+    return Response(status_code=308, headers={"location": location})
+
+
+async def retrieve_configuration(request: Request) -> Response:
+    """Generate the viewer's configuration for this caller."""
+    _viewer_of(request)
+    script = write_configuration(_root_path(request), may_store=_has(request, Role.WRITER))
+    headers = {"cache-control": "no-store"}
+    return Response(script, media_type="text/javascript; charset=utf-8", headers=headers)
+
+
+async def retrieve_file(request: Request) -> Response:
+    """Retrieve a file of the viewer, or its page where the name is one of the page's own views."""
+    viewer = _viewer_of(request)
+    name = request.path_params["name"]
+    file = viewer.get(name)
+    if file is None and "." in name.rpartition("/")[2]:
+        message = "the viewer has no such file"
+        raise NotFoundError(message)
+    if file is None or file is viewer.index:
+        return _page(request, viewer)
+    return _answer(request, file)
+
+
+def _page(request: Request, viewer: ViewerFiles) -> Response:
+    if _has(request, Role.READER):
+        return _answer(request, viewer.index)
+    # Only the page asks who is there: the files beside it are public software.
+    query = request.scope["query_string"].decode("latin-1")
+    wanted = quote(request.scope["path"] + (f"?{query}" if query else ""), safe="/")
+    location = f"{_root_path(request)}/sign-in?next={wanted}"
+    return Response(status_code=303, headers={"location": location, "cache-control": "no-store"})
+
+
+def _answer(request: Request, file: ViewerFile) -> Response:
+    chosen = file.packed if file.packed is not None and accepts_gzip(request) else file.plain
+    if is_unchanged(request, chosen.etag):
+        kept = {name: chosen.headers[name] for name in _KEPT_IN_304 if name in chosen.headers}
+        return Response(status_code=304, headers=kept)
+    if chosen.content is not None or request.method == "HEAD":
+        content = chosen.content if chosen.content is not None and request.method != "HEAD" else b""
+        return Response(content, headers=dict(chosen.headers))
+    described = dict(chosen.headers)
+    media_type = described.pop("content-type")
+    return ByteStreamResponse(
+        _pieces(chosen), content_length=chosen.size_bytes, media_type=media_type, headers=described
+    )
+
+
+async def _pieces(file: Representation) -> AsyncIterator[bytes]:
+    try:
+        descriptor = await asyncio.to_thread(open_unchanged, file)
+    except OSError:
+        logger.error("the viewer's files were changed; start the archive again to serve the new ones")
+        message = "the viewer was replaced while the archive runs"
+        raise NotFoundError(message) from None
+    try:
+        for offset in range(0, file.size_bytes, PIECE_BYTES):
+            yield await asyncio.to_thread(os.pread, descriptor, PIECE_BYTES, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _viewer_of(request: Request) -> ViewerFiles:
+    viewer = get_services(request).viewer
+    if viewer is None:
+        message = "no viewer is installed here; `dicomweb-archive viewer install` installs one"
+        raise NotFoundError(message)
+    return viewer
+
+
+def _has(request: Request, role: Role) -> bool:
+    try:
+        return role in get_principal(request).roles
+    except UnauthenticatedError:
+        return False
+
+
+def _root_path(request: Request) -> str:
+    path: str = request.scope.get("root_path", "")
+    return path
+
+
+routes = [
+    PageRoute("/ohif", redirect_to_viewer, name="redirect_to_viewer"),
+    PageRoute("/ohif/app-config.js", retrieve_configuration, name="retrieve_configuration"),
+    PageRoute("/ohif/{name:path}", retrieve_file, name="retrieve_file"),
+]

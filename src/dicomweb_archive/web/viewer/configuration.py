@@ -1,0 +1,74 @@
+"""`app-config.js`: what the viewer reads first, generated so that it always names this archive's own resources."""
+
+import orjson
+
+_SOURCE = "@ohif/extension-default.dataSourcesModule.dicomweb"
+
+# The build's page does this inline, which its security policy forbids. Modules that the viewer imports by an
+# absolute path lie in its own folder.
+_BEFORE = """console.time("scriptToView");
+window.PUBLIC_URL = {address};
+window.browserImportFunction = path => import(path.startsWith("/") ? {address} + path.slice(1) : path);
+"""
+# A cookie that has expired while the viewer was open: signing in brings a new one, and the same study.
+_AFTER = """window.config.httpErrorHandler = error => {{
+  if (error.status === 401) {{
+    window.location.assign({sign_in} + encodeURIComponent(window.location.pathname + window.location.search));
+  }}
+}};
+"""
+
+
+def write_configuration(root_path: str, *, may_store: bool) -> bytes:
+    """Return the script that leads the viewer to the archive below `root_path`.
+
+    Args:
+        root_path: path of the archive's root, without a slash at the end.
+        may_store: whether to offer the upload dialog.
+    """
+    address = orjson.dumps(f"{root_path}/ohif/").decode()
+    sign_in = orjson.dumps(f"{root_path}/sign-in?next=").decode()
+    configuration = orjson.dumps(_configuration(root_path, may_store=may_store), option=orjson.OPT_INDENT_2).decode()
+    script = _BEFORE.format(address=address) + f"window.config = {configuration};\n" + _AFTER.format(sign_in=sign_in)
+    return script.encode()
+
+
+def _configuration(root_path: str, *, may_store: bool) -> dict[str, object]:
+    return {
+        "routerBasename": f"{root_path}/ohif/",
+        "extensions": [],
+        "modes": [],
+        "showStudyList": True,
+        "maxNumberOfWebWorkers": 3,
+        "showWarningMessageForCrossOrigin": False,
+        "showCPUFallbackMessage": True,
+        "strictZSpacingForVolumeViewport": True,
+        "groupEnabledModesFirst": True,
+        "investigationalUseDialog": {"option": "never"},
+        "maxNumRequests": {"interaction": 100, "thumbnail": 5, "prefetch": 25},
+        "defaultDataSourceName": "archive",
+        "dataSources": [
+            {"namespace": _SOURCE, "sourceName": "archive", "configuration": _source(root_path, may_store=may_store)}
+        ],
+    }
+
+
+def _source(root_path: str, *, may_store: bool) -> dict[str, object]:
+    root = f"{root_path}/dicom-web"
+    return {
+        "friendlyName": "Archive",
+        "name": "archive",
+        # Without a host: the origin is the viewer's own, and so the cookie goes with every request.
+        "qidoRoot": root,
+        "wadoRoot": root,
+        "imageRendering": "wadors",
+        "thumbnailRendering": "wadors",
+        "enableStudyLazyLoad": True,
+        "supportsFuzzyMatching": True,
+        "supportsWildcard": True,
+        "dicomUploadEnabled": may_store,
+        "singlepart": "bulkdata,video",
+        "bulkDataURI": {"enabled": True, "relativeResolution": "studies"},
+        # Quotes in the Accept header would make a browser ask first, where the viewer has another origin.
+        "omitQuotationForMultipartRequest": True,
+    }
