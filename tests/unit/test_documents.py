@@ -13,6 +13,7 @@ from tests.conftest import REPOSITORY
 from tests.documents import Block, anchors_of, blocks_of, links_of, pages, prose_of, typed_lines
 
 from dicomweb_archive.cli.main import main
+from dicomweb_archive.dicom.status import MEANINGS
 from dicomweb_archive.settings import Settings
 
 PREFIX = "DICOMWEB_ARCHIVE_"
@@ -71,6 +72,13 @@ def test_every_setting_that_a_deployment_gives_exists() -> None:
 def test_every_block_of_python_compiles(block: Block) -> None:
     if block.language == "python":
         ast.parse(block.text)
+
+
+def test_the_failure_reasons_that_senders_are_told_of_are_those_of_the_archive() -> None:
+    page = (REPOSITORY / "docs" / "howto" / "upload-pipeline.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([0-9A-F]{4}) \| (\d+) \|", page, re.MULTILINE)
+    assert [f"{int(decimal):04X}" for _, decimal in rows] == [code for code, _ in rows]
+    assert {int(decimal) for _, decimal in rows} <= set(MEANINGS)
 
 
 def test_the_reader_of_pages_finds_what_is_wrong() -> None:
