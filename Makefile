@@ -34,9 +34,16 @@ $(VENV)/.setup: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.serve
 
+# The viewer that it serves, of a pinned release. It comes from another registry, and one that is away must keep
+# nobody from serving: then no stamp is left, and the next run tries again.
+$(VENV)/.viewer: $(wildcard src/dicomweb_archive/cli/viewer/*.py) requirements-viewer.lock | $(VENV)/.serve
+	@command -v npm >/dev/null 2>&1 || $(PIP) --require-hashes -r requirements-viewer.lock || true
+	@if $(BIN)/dicomweb-archive viewer install; then touch $@; else \
+		echo "The archive works without its viewer. Later: make serve again, or $(BIN)/dicomweb-archive viewer install" >&2; fi
+
 setup: $(VENV)/.setup ## Make the virtual environment with all development tools
 
-serve: $(VENV)/.serve ## Set everything up and run the archive on http://127.0.0.1:8000
+serve: $(VENV)/.serve $(VENV)/.viewer ## Set everything up and run the archive on http://127.0.0.1:8000
 	@exec $(BIN)/dicomweb-archive serve
 
 check: setup ## Format, lint, types, import floors and unit tests, in under a minute
@@ -46,7 +53,7 @@ check: setup ## Format, lint, types, import floors and unit tests, in under a mi
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m "not real_data"
 
-test: check ## make check, then all other tests on a real PostgreSQL and a real server
+test: check $(VENV)/.viewer ## make check, then all other tests on a real PostgreSQL and a real server
 	@$(BIN)/python -m pytest tests/component tests/http tests/interop -q -n $(JOBS) --dist loadfile --durations=15
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m real_data || test $$? -eq 5
 

@@ -143,6 +143,8 @@ def next_steps(settings: Settings) -> str:
     return f"""
 The archive is ready.
 
+  Web page     {shown.base_url}/
+  Viewer       {_viewer_line(settings, shown.base_url)}
   DICOMweb     {shown.service_root}
   API pages    {shown.base_url}/docs
   Data         {settings.data_dir}
@@ -158,6 +160,14 @@ What to do next, in another terminal:
 
 Stop with Ctrl-C; everything stored is kept.
 """
+
+
+def _viewer_line(settings: Settings, base_url: str) -> str:
+    if settings.viewer_folder is not None:
+        return f"{base_url}/ohif/"
+    if settings.viewer_dir is not None:
+        return "none, as DICOMWEB_ARCHIVE_VIEWER_DIR says"
+    return f"not installed yet; `{program_name()} viewer install` installs it for the next start"
 
 
 commands: list[click.Command] = [serve]

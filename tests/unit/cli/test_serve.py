@@ -1,5 +1,8 @@
 """What `serve` prints can be typed as it stands."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from dicomweb_archive.cli.serve import next_steps
@@ -25,3 +28,20 @@ def test_the_addresses_that_are_shown_can_be_opened() -> None:
     assert "  http://127.0.0.1:8000/dicom-web\n" in next_steps(everywhere)
     named = everywhere.model_copy(update={"public_url": "https://images.example.org"})
     assert "  https://images.example.org/dicom-web\n" in next_steps(named)
+
+
+@pytest.mark.parametrize(
+    ("viewer_dir", "expected"),
+    [
+        pytest.param(Path("/srv/viewer"), "http://127.0.0.1:8000/ohif/\n", id="own folder"),
+        pytest.param("none", "none, as DICOMWEB_ARCHIVE_VIEWER_DIR says\n", id="not wanted"),
+    ],
+)
+def test_the_viewers_address_is_said_or_why_there_is_none(viewer_dir: Path | str, expected: str) -> None:
+    said = next_steps(Settings(viewer_dir=viewer_dir))
+    assert f"Viewer       {expected}" in said
+
+
+def test_who_has_no_viewer_reads_how_to_install_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert "viewer install`" in next_steps(Settings())
