@@ -1,4 +1,4 @@
-"""What tests may need from the machine, programs and the viewer: skipped loudly where absent, required in strict mode."""
+"""What tests may need from the machine: without it they are skipped loudly, or fail in strict mode."""
 
 import os
 import shutil
