@@ -14,14 +14,17 @@ from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.documents import MetadataIndex
 from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.instances import InstanceIndex
+from dicomweb_archive.index.overview import OverviewIndex
 from dicomweb_archive.index.register import Register
 from dicomweb_archive.index.removal import Removal
 from dicomweb_archive.index.search import SearchIndex
+from dicomweb_archive.index.study_details import StudyDetailsIndex
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
@@ -32,7 +35,7 @@ from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.web import errors, middleware, openapi
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
-from dicomweb_archive.web.pages import assets
+from dicomweb_archive.web.pages import assets, home, study
 from dicomweb_archive.web.routers import delete, rendered, retrieve, search, store, system, viewer
 from dicomweb_archive.web.viewer.files import ViewerFiles, read_viewer
 from dicomweb_archive.wire.multipart import MultipartLimits
@@ -52,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Many requests a second first: routes are tried in order.
     for router in (retrieve, rendered, search, store, delete):
         app.router.routes.extend(router.routes)
-    for page in (assets, viewer):
+    for page in (home, study, assets, viewer):
         app.router.routes.extend(page.routes)
     app.include_router(system.router)
     openapi.install(app)
@@ -106,7 +109,9 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         )
         stack.push_async_callback(decoding.close)
         viewer_files = await asyncio.to_thread(_read_viewer, settings)
-        yield _build_services(settings, metrics, database, objects, decoding, viewer_files)
+        services = _build_services(settings, metrics, database, objects, decoding, viewer_files)
+        stack.push_async_callback(services.overview.close)
+        yield services
 
 
 async def _open_database(settings: Settings) -> Database:
@@ -153,6 +158,7 @@ def _build_services(
         ),
         rendered=RenderService(instances, objects, decoding),
         delete=DeleteService(Removal(database, instances), objects),
+        overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         body_limits=BodyLimits(
             idle_timeout_seconds=settings.body_idle_timeout_seconds,
             minimum_bytes_per_second=settings.body_minimum_bytes_per_second,

@@ -6,7 +6,13 @@ The dictionary's content is pydicom's; nothing else of pydicom is used below thi
 import re
 from functools import lru_cache
 
-from pydicom.datadict import dictionary_keyword, dictionary_VR, private_dictionary_VR, tag_for_keyword
+from pydicom.datadict import (
+    dictionary_keyword,
+    dictionary_VR,
+    keyword_dict,
+    private_dictionary_VR,
+    tag_for_keyword,
+)
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 SOP_CLASS_UID = 0x00080016
@@ -111,3 +117,13 @@ def parse_tag(text: str) -> int:
 def format_tag(tag: int) -> str:
     """Write a tag as eight upper-case hexadecimal digits (PS3.18 F.2.2)."""
     return f"{tag:08X}"
+
+
+def keyword_like(text: str) -> str | None:
+    """Return the keyword that a text spells but for upper and lower case, `None` when there is none."""
+    return _keywords_by_lower_case().get(text.lower())
+
+
+@lru_cache(maxsize=1)
+def _keywords_by_lower_case() -> dict[str, str]:
+    return {keyword.lower(): keyword for keyword in keyword_dict}

@@ -39,6 +39,15 @@ class HealthService:
         database, (storage, room) = await asyncio.gather(self._database(), self._storage())
         return Readiness(database, storage, room)
 
+    async def free_bytes(self) -> int | None:
+        """Return the room left for objects; `None` when the store knows no such thing or does not answer."""
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                return await self.objects.free_bytes()
+        except (ArchiveError, OSError, TimeoutError):
+            logger.warning("object store does not answer")
+            return None
+
     async def _database(self) -> bool:
         try:
             async with asyncio.timeout(self.timeout_seconds):

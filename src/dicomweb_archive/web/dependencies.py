@@ -11,6 +11,7 @@ from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
@@ -49,6 +50,7 @@ class Services:
     retrieve: RetrieveService
     rendered: RenderService
     delete: DeleteService
+    overview: OverviewService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
     viewer: ViewerFiles | None

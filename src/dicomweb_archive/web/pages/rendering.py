@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from dicomweb_archive import __version__
-from dicomweb_archive.errors import UnauthenticatedError
+from dicomweb_archive.errors import ForbiddenError, UnauthenticatedError
 from dicomweb_archive.services.access import PrincipalKind
 from dicomweb_archive.web.dependencies import get_principal, get_services
 from dicomweb_archive.web.pages import formats
@@ -54,13 +54,13 @@ def render(request: Request, template: str, status: int = 200, **context: object
 
 def has_viewer(request: Request) -> bool:
     """Tell whether pages may link to the viewer."""
-    return getattr(request.app.state, "viewer", None) is not None
+    return get_services(request).viewer is not None
 
 
 def _is_signed_in(request: Request) -> bool:
     try:
         return get_principal(request).kind is PrincipalKind.KEY_HOLDER
-    except UnauthenticatedError:
+    except (UnauthenticatedError, ForbiddenError):
         return False
 
 

@@ -40,9 +40,11 @@ class ReadinessReport(BaseModel):
     room: bool = Field(description="Free space is above the watermark.")
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/")
-async def pointer(request: Request) -> Pointer:
-    """Point a visitor to the DICOMweb root and the API pages."""
+async def pointer(request: Request, response: Response) -> Pointer:
+    """Point a program to the DICOMweb root and the API pages; a browser gets the home page at the same address."""
+    response.headers["vary"] = "Accept"
     base = base_url_of(request)
     return Pointer(
         version=__version__,
