@@ -7,6 +7,9 @@ from dicomweb_archive.dicom.status import LIMIT_EXCEEDED
 from dicomweb_archive.errors import InvalidInstanceError
 
 _item = struct.Struct("<HHI").unpack_from
+# Start of an image in JPEG and JPEG-LS (ISO 10918-1 B.1.1.3), and of a codestream in JPEG 2000 (ISO 15444-1 A.4.1).
+_BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
+_BEGINNING_BYTES = 4
 
 
 class FragmentReader:
@@ -27,7 +30,8 @@ class FragmentReader:
         self.stop = self.length = 0
         self.is_done = False
         self.fragments: list[tuple[int, int]] = []
-        self.basic_offset_table: tuple[int, ...] = ()
+        self._table: tuple[int, ...] = ()
+        self._beginnings: list[int] = []
         self._end = end
         self._limits = limits
         self._next = start
@@ -51,9 +55,8 @@ class FragmentReader:
                 return self.stop
             if length == 0xFFFFFFFF or self._next + 8 + length > self._end:
                 raise InvalidInstanceError("encapsulated value: fragment out of bounds", offset=self._next)
-            if self._has_table:
-                self._add(length)
-            elif not self._read_table(data, self._next - base + 8, length):
+            take = self._add if self._has_table else self._read_table
+            if not take(data, self._next - base + 8, length):
                 return self._next
         self.need = self._next + 8
         return self._next
@@ -63,11 +66,31 @@ class FragmentReader:
         self.stop = self._next + 8
         self.is_done = True
 
-    def _add(self, length: int) -> None:
+    @property
+    def basic_offset_table(self) -> tuple[int, ...]:
+        """The offsets of the frames, as the first item has them.
+
+        Where it is empty, which is allowed (PS3.5 A.4), and frames have several fragments: of the fragments in which
+        an image begins.
+        """
+        if self._table or not 1 < len(self._beginnings) < len(self.fragments):
+            return self._table
+        first, _ = self.fragments[0]
+        return tuple(beginning - first for beginning in self._beginnings)
+
+    def _add(self, data: bytes, start: int, length: int) -> bool:
+        """Take a fragment; false when too little of it is there to tell whether an image begins in it."""
         if len(self.fragments) >= self._limits.fragments:
             raise InvalidInstanceError("too many fragments", failure=LIMIT_EXCEEDED, offset=self._next)
+        if not self._table and length >= _BEGINNING_BYTES:
+            if start + _BEGINNING_BYTES > len(data):
+                self.need = self._next + 8 + _BEGINNING_BYTES
+                return False
+            if data[start : start + _BEGINNING_BYTES].startswith(_BEGINNINGS):
+                self._beginnings.append(self._next + 8)
         self.fragments.append((self._next + 8, length))
         self._next += 8 + length
+        return True
 
     def _read_table(self, data: bytes, start: int, length: int) -> bool:
         """Read the first item, the Basic Offset Table; false when it is not whole yet."""
@@ -76,7 +99,7 @@ class FragmentReader:
         if start + length > len(data):
             self.need = self._next + 8 + length
             return False
-        self.basic_offset_table = struct.unpack_from(f"<{length // 4}I", data, start)
+        self._table = struct.unpack_from(f"<{length // 4}I", data, start)
         self._next += 8 + length
         self._has_table = True
         return True

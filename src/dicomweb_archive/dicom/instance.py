@@ -62,7 +62,7 @@ class PixelData:
         length: value length in bytes; for encapsulated up to and without the sequence delimiter.
         encapsulated: the value is a sequence of fragments.
         fragments: (offset, length) in the file of each fragment's bytes, without the offset table's item.
-        basic_offset_table: its entries as stored; empty when there are none.
+        basic_offset_table: its entries as stored; without any, where images begin when frames have several fragments.
         extended_offset_table: (7FE0,0001) with (7FE0,0002) as (offset, length) pairs; empty when absent.
     """
 

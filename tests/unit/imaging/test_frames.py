@@ -7,7 +7,7 @@ from tests.factories import encapsulated
 from tests.pydicom_files import bundled, read
 
 from dicomweb_archive.dicom.instance import PixelData
-from dicomweb_archive.dicom.part10 import scan
+from dicomweb_archive.dicom.part10 import Part10Scanner, scan
 from dicomweb_archive.errors import UndecodableError
 from dicomweb_archive.imaging.frames import fragment_bounds
 
@@ -40,6 +40,32 @@ def test_without_a_table_one_fragment_is_one_frame() -> None:
 def test_without_a_table_all_fragments_are_the_only_frame() -> None:
     data = encapsulated([FRAMES[2]], fragments_per_frame=3, has_basic_offset_table=False)
     assert frames_of(data, [1], count=1) == [FRAMES[2]]
+
+
+@pytest.mark.parametrize("beginning", [b"\xff\xd8\xff\xe0", b"\xff\x4f\xff\x51"], ids=["JPEG", "JPEG 2000"])
+def test_without_a_table_frames_begin_where_an_image_does(beginning: bytes) -> None:
+    images = [beginning + frame for frame in FRAMES]
+    data = encapsulated(images, fragments_per_frame=2, has_basic_offset_table=False)
+    assert frames_of(data, [1, 2, 3, 4]) == images
+
+
+def test_without_a_table_the_beginnings_are_found_in_any_pieces_of_the_file() -> None:
+    images = [b"\xff\xd8\xff\xe0" + frame for frame in FRAMES]
+    data = encapsulated(images, fragments_per_frame=3, has_basic_offset_table=False)
+    whole = scan(data).pixel_data
+    assert whole is not None
+    assert len(whole.basic_offset_table) == len(images)
+    for size in (1, 7, 64):
+        scanner = Part10Scanner()
+        for start in range(0, len(data), size):
+            scanner.feed(data[start : start + size])
+        assert scanner.finish().pixel_data == whole
+
+
+def test_without_a_table_an_image_too_many_is_undecodable() -> None:
+    images = [b"\xff\xd8\xff\xe0" + frame for frame in FRAMES]
+    with pytest.raises(UndecodableError):
+        frames_of(encapsulated(images, fragments_per_frame=2, has_basic_offset_table=False), [1], count=3)
 
 
 def test_without_a_table_other_counts_of_fragments_are_undecodable() -> None:
