@@ -40,6 +40,8 @@ HEAD = (
     *VENTRICLES,
     LESION,
 )
+# The scan ends within the head on both sides: a viewer opens the first slice, and air would look like a failure.
+_SCANNED = 0.8
 AIR_HOUNSFIELD = -1000
 AIR_SIGNAL = 0
 
@@ -54,7 +56,10 @@ def paint(shape: tuple[int, int, int], quantity: str, background: int) -> Volume
 
 def inside(shape: tuple[int, int, int], tissues: tuple[Tissue, ...]) -> NDArray[np.bool_]:
     """Mark the voxels that lie in any of some tissues' ellipsoids."""
-    slices, rows, columns = (np.linspace(-1, 1, count, dtype=np.float32) for count in shape)
+    slices, rows, columns = (
+        np.linspace(-reach, reach, count, dtype=np.float32)
+        for count, reach in zip(shape, (_SCANNED, 1.0, 1.0), strict=True)
+    )
     z, y, x = np.meshgrid(slices, rows, columns, indexing="ij", sparse=True)
     marked = np.zeros(shape, dtype=np.bool_)
     for tissue in tissues:
