@@ -36,7 +36,8 @@ from dicomweb_archive.web import errors, middleware, openapi
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
 from dicomweb_archive.web.pages import assets, home, study
-from dicomweb_archive.web.routers import delete, rendered, retrieve, search, store, system, viewer
+from dicomweb_archive.web.routers import delete, rendered, retrieve, search, sign_in, store, system, viewer
+from dicomweb_archive.web.sessions import Sessions
 from dicomweb_archive.web.viewer.files import ViewerFiles, read_viewer
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.search_parameters import SearchLimits
@@ -55,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Many requests a second first: routes are tried in order.
     for router in (retrieve, rendered, search, store, delete):
         app.router.routes.extend(router.routes)
-    for page in (home, study, assets, viewer):
+    for page in (home, study, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
     app.include_router(system.router)
     openapi.install(app)
@@ -149,6 +150,7 @@ def _build_services(
     return Services(
         addresses=Addresses(settings.base_url, settings.root_path, follow_host=settings.public_url is None),
         access=AccessPolicy(settings.api_key.get_secret_value() if settings.api_key else None, settings.anonymous_read),
+        sessions=_sessions(settings),
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database), objects, store_limits),
@@ -168,6 +170,12 @@ def _build_services(
         search_limits=_search_limits(settings),
         viewer=viewer_files,
     )
+
+
+def _sessions(settings: Settings) -> Sessions | None:
+    if settings.api_key is None:
+        return None
+    return Sessions.of_key(settings.api_key.get_secret_value(), seconds=int(settings.session_hours * 3600))
 
 
 def _search_limits(settings: Settings) -> dict[Level, SearchLimits]:

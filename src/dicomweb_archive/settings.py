@@ -83,6 +83,9 @@ class Settings(BaseSettings):
         None, description="Static key for storing and deleting (`Authorization: Bearer KEY`); unset: open."
     )
     anonymous_read: bool = Field(True, description="Whether searching and retrieving need no key.")
+    session_hours: float = Field(
+        12, gt=0, le=8784, description="How long a browser stays signed in, in hours; a new key ends every session."
+    )
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")

@@ -142,3 +142,19 @@ def test_retrieve_bulkdata(client: DICOMwebClient, ct: list[Dataset]) -> None:
     metadata = client.retrieve_instance_metadata(*_uids(ct[5]))
     (pixels,) = client.retrieve_bulkdata(metadata["7FE00010"]["BulkDataURI"])
     assert pixels == ct[5].PixelData
+
+
+def test_bulk_values_are_found_under_another_name_of_the_server(
+    client: DICOMwebClient, ct: list[Dataset], running_server: RunningServer
+) -> None:
+    """The server listens on 127.0.0.1, as `localhost` it has another origin."""
+    elsewhere = DICOMwebClient(running_server.root.replace("127.0.0.1", "localhost"))
+    study, series, instance = _uids(ct[0])
+    of_series = elsewhere.retrieve_series_metadata(study, series)
+    (of_instance,) = [each for each in of_series if each["00080018"]["Value"] == [instance]]
+    url = of_instance["7FE00010"]["BulkDataURI"]
+    assert url.startswith(f"{elsewhere.base_url}/studies/")
+    assert elsewhere.retrieve_bulkdata(url) == [ct[0].PixelData]
+    assert client.retrieve_instance_metadata(study, series, instance)["7FE00010"]["BulkDataURI"].startswith(
+        f"{running_server.root}/studies/"
+    )

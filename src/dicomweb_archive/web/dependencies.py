@@ -18,6 +18,7 @@ from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.store import StoreService
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.authentication import principal_of
+from dicomweb_archive.web.sessions import Sessions
 from dicomweb_archive.web.viewer.files import ViewerFiles
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.resources import ServiceRoot, parse_uid
@@ -43,6 +44,7 @@ class Services:
 
     addresses: Addresses
     access: AccessPolicy
+    sessions: Sessions | None
     metrics: Metrics
     health: HealthService
     store: StoreService
@@ -74,7 +76,8 @@ def root_of(request: Request) -> ServiceRoot:
 
 def get_principal(request: Request) -> Principal:
     """Return who is calling; see `authentication.principal_of`."""
-    return principal_of(request, get_services(request).access)
+    services = get_services(request)
+    return principal_of(request, services.access, services.sessions, services.addresses)
 
 
 def scope_of(request: Request) -> Scope:

@@ -1,0 +1,175 @@
+"""Sign in and out with a browser: the key, typed once, for the cookie of a session."""
+
+import asyncio
+import logging
+import re
+import time
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from dicomweb_archive.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    RequestTooLargeError,
+    UnauthenticatedError,
+    UnsupportedMediaTypeError,
+)
+from dicomweb_archive.web.authentication import SIGN_IN, cookie_name, is_from_own_page
+from dicomweb_archive.web.dependencies import Services, get_services
+from dicomweb_archive.web.pages.problems import as_page
+from dicomweb_archive.web.pages.rendering import render
+from dicomweb_archive.web.routing import PageRoute
+from dicomweb_archive.web.streams import request_chunks
+
+logger = logging.getLogger(__name__)
+
+_FORM = "application/x-www-form-urlencoded"
+_MAX_FORM_BYTES = 8192
+_MAX_FIELDS = 8
+_MAX_PATH = 2048
+# Browsers take a backslash for a slash and leave tabs and line ends out: `/\host` and `//host` name another host.
+_LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
+
+
+class _WrongKeys:
+    """Slows down who tries keys: an answer to a wrong one takes a while, and few are under way at once.
+
+    A right key is neither slowed nor counted. A limit on all would let anybody keep everybody out, and one that a
+    right key passes limits nobody who guesses by the thousand: against that a long random key helps, here as with
+    the Authorization header. So this only keeps a guesser from filling logs and connections.
+    """
+
+    def __init__(self, *, seconds: float, at_once: int) -> None:
+        self._seconds = seconds
+        self._at_once = at_once
+        self._waiting = 0
+
+    async def slow_down(self) -> bool:
+        """Wait, and return true; or return false at once when too many are waiting."""
+        if self._waiting >= self._at_once:
+            return False
+        self._waiting += 1
+        try:
+            await asyncio.sleep(self._seconds)
+        finally:
+            self._waiting -= 1
+        return True
+
+
+_wrong_keys = _WrongKeys(seconds=0.5, at_once=20)
+
+
+def local_path(text: str, root_path: str = "") -> str:
+    """Return where to go after signing in: a path of this archive, its home page when `text` is none."""
+    home = f"{root_path}/"
+    is_ours = len(text) <= _MAX_PATH and _LOCAL_PATH.fullmatch(text) is not None and text.startswith(home)
+    return text if is_ours else home
+
+
+async def show_form(request: Request) -> Response:
+    """Show the form, or say that it is not needed."""
+    asked_for = request.query_params.get("next")
+    response = _page(request, asked_for or "")
+    if asked_for and request.headers.get("sec-fetch-site") == "cross-site":
+        # Who follows a link from elsewhere is signed in perhaps: a strict cookie is not sent then. Coming from our own
+        # page it is, and whoever has none is sent back here once.
+        response.headers["refresh"] = f"0;url={local_path(asked_for, _root_path(request))}"
+    return response
+
+
+async def sign_in(request: Request) -> Response:
+    """Begin a session for who knows the key, and go on to the page that was asked for."""
+    services = get_services(request)
+    fields = await _read_form(request, services)
+    asked_for = fields.get("next", "")
+    if services.sessions is None:
+        return _page(request, asked_for)
+    try:
+        services.access.identify(fields.get("key", "").strip().encode())
+    except UnauthenticatedError:
+        return await _refuse(request, asked_for)
+    logger.info("a browser was signed in")
+    response = RedirectResponse(local_path(asked_for, _root_path(request)), 303, {"cache-control": "no-store"})
+    response.set_cookie(
+        cookie_name(services.addresses),
+        services.sessions.begin(time.time()),
+        max_age=services.sessions.seconds,
+        path=_root_path(request) or "/",
+        secure=services.addresses.is_secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+async def sign_out(request: Request) -> Response:
+    """Make the browser forget its session."""
+    addresses = get_services(request).addresses
+    if not is_from_own_page(request, addresses):
+        message = "signing out is done with the button on the archive's pages"
+        raise ForbiddenError(message)
+    response = RedirectResponse(f"{_root_path(request)}/", 303, {"cache-control": "no-store"})
+    response.delete_cookie(
+        cookie_name(addresses),
+        path=_root_path(request) or "/",
+        secure=addresses.is_secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+async def _refuse(request: Request, asked_for: str) -> Response:
+    logger.warning("a browser was not signed in: wrong key")
+    if await _wrong_keys.slow_down():
+        response = _page(request, asked_for, 401, error="This is not the archive's key.")
+        response.headers["www-authenticate"] = 'Bearer realm="dicomweb-archive"'
+    else:
+        response = _page(request, asked_for, 429, error="Too many wrong keys are being tried. Try again in a moment.")
+        response.headers["retry-after"] = "2"
+    return response
+
+
+def _page(request: Request, asked_for: str, status: int = 200, *, error: str | None = None) -> Response:
+    return render(request, "sign_in.html", status, back=local_path(asked_for, _root_path(request)), error=error)
+
+
+async def _read_form(request: Request, services: Services) -> dict[str, str]:
+    """Read the fields of a small form; of several with one name the first counts.
+
+    Raises:
+        UnsupportedMediaTypeError: it is none.
+        RequestTooLargeError: it is not small.
+        InvalidRequestError: it has too many fields.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise UnsupportedMediaTypeError("a form is expected here", supported=(_FORM,))
+    limits = services.body_limits
+    body = bytearray()
+    async for chunk in request_chunks(
+        request.receive,
+        idle_timeout_seconds=limits.idle_timeout_seconds,
+        minimum_bytes_per_second=limits.minimum_bytes_per_second,
+    ):
+        body += chunk
+        if len(body) > _MAX_FORM_BYTES:
+            raise RequestTooLargeError(f"the form may have at most {_MAX_FORM_BYTES} bytes")
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise InvalidRequestError("the form has too many fields") from None
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _root_path(request: Request) -> str:
+    root_path: str = request.scope.get("root_path", "")
+    return root_path
+
+
+routes = [
+    PageRoute(SIGN_IN, as_page(show_form), name="sign_in_form"),
+    PageRoute(SIGN_IN, as_page(sign_in), methods=["POST"], name="sign_in"),
+    PageRoute("/sign-out", as_page(sign_out), methods=["POST"], name="sign_out"),
+]
