@@ -1,36 +1,33 @@
-"""Pictures for the eye: one decoded frame through modality, VOI and colour transforms to JPEG or PNG.
+"""Pictures for the eye: one stored frame, decoded and through its transforms, to JPEG, PNG or GIF (PS3.18 8.3.5).
 
-pydicom does what it does well (decoding, look-up tables, palettes, colour spaces); this file adds what a rendered
-resource asks for: the frame's own window of a multi-frame image, region, viewport and encoding (PS3.18 8.3.5).
+pydicom does what it does well (decoding, look-up tables, palettes, colour spaces); what a picture can do without is
+left out: transforms are tables (`display_tables`), of the header a dozen elements are read (`display_elements`), and
+what is shown small is decoded small where the codec can (`scaled_decode`).
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydicom import Dataset, dcmread
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import (
-    apply_color_lut,
-    apply_modality_lut,
-    apply_presentation_lut,
-    apply_voi_lut,
-    apply_windowing,
-)
+from pydicom import Dataset
 
 from dicomweb_archive.errors import InvalidParameterError, UndecodableError
 from dicomweb_archive.imaging.decode import decode_frame
+from dicomweb_archive.imaging.display_elements import parse_header
+from dicomweb_archive.imaging.display_tables import BITS, DisplayTables, eight_bits_of_palette, is_palette
+from dicomweb_archive.imaging.grey_scale import Pixels, Window, grey_of, view_of_frame
+from dicomweb_archive.imaging.pixel_arrays import Shown, eight_bits, native_array
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
-
-Pixels = npt.NDArray[np.integer | np.floating]
+from dicomweb_archive.imaging.scaled_decode import decode_scaled
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
-_FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
-_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _FLOATS: dict[int, np.dtype[Any]] = {0x7FE00008: np.dtype("<f4"), 0x7FE00009: np.dtype("<f8")}
+_Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class StoredFrame:
         number: from 1.
     """
 
-    data: bytes
+    data: bytes | memoryview
     transfer_syntax_uid: str | None
     pixels: PixelFormat
     tag: int
@@ -61,50 +58,40 @@ class Picture:
         size: width and height to fit into; `None` for the source's size.
         region: x, y, width, height in source pixels; `None` for "to the edge"; negative ones flip.
         quality: 1 to 100, of lossy formats.
+        enlarge: whether what is smaller than `size` is scaled up to it.
     """
 
     media_type: str = "image/jpeg"
-    window: tuple[float, float, str] | None = None
+    window: Window | None = None
     size: tuple[int, int] | None = None
     region: tuple[float, float, float | None, float | None] = (0, 0, None, None)
     quality: int | None = None
+    enlarge: bool = True
 
 
-def render_stored(head: bytes, frame: StoredFrame, picture: Picture) -> bytes:
+def render_stored(head: bytes, frame: StoredFrame, picture: Picture, tables: DisplayTables) -> bytes:
     """Render a stored frame; `head` is its Part 10 file up to the pixel data (PS3.18 10.4.1.1.3).
 
     Raises:
         InvalidParameterError: the region lies outside of the image.
         UndecodableError: the frame cannot be decoded or makes no picture.
     """
-    image = dcmread(io.BytesIO(head), stop_before_pixels=True)
-    return render(_decoded(frame), image, picture, frame=frame.number)
-
-
-def _decoded(frame: StoredFrame) -> Pixels:
     pixels = check_pixel_format(frame.pixels)
-    data = frame.data
-    if frame.tag in _FLOATS:
-        floats: Pixels = np.frombuffer(data, _FLOATS[frame.tag])
-        return floats.reshape(pixels.rows, pixels.columns)
-    if frame.transfer_syntax_uid is not None:
-        data, photometric_interpretation = decode_frame(data, frame.transfer_syntax_uid, pixels)
-        pixels = pixels._replace(photometric_interpretation=photometric_interpretation, planar_configuration=0)
-    options: dict[str, Any] = pixels._replace(number_of_frames=1)._asdict()
-    options |= {"as_rgb": True, "pixel_keyword": "PixelData", "pixel_vr": "OW"}
-    if pixels.samples_per_pixel == 1:
-        del options["planar_configuration"]
-    try:
-        # What is native by now still has its planes, its colour space and its single bits to be sorted out.
-        array, _ = get_decoder(_EXPLICIT_VR_LITTLE_ENDIAN).as_array(data, index=0, **options)
-    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        message = "the attributes of this image do not allow it to be rendered"
-        raise UndecodableError(message) from error
-    return array
+    box = _box(picture, pixels.columns, pixels.rows)
+    size = _size(picture, box)
+    is_whole = box == (0, 0, pixels.columns, pixels.rows)
+    if is_whole and frame.transfer_syntax_uid is not None:
+        scaled = decode_scaled(bytes(frame.data), frame.transfer_syntax_uid, pixels, size)
+        if scaled is not None:
+            with _attributes_may_make_no_picture():
+                shown = scaled if scaled.ndim == 3 else _seen(scaled, head, frame, picture, tables)
+            return _finished(shown.astype(np.uint8, copy=False), None, size, picture)
+    shown = _shown(head, frame, picture, tables)
+    return _finished(shown, None if is_whole else box, size, picture)
 
 
 def render(pixels: Pixels, image: Dataset, picture: Picture, *, frame: int = 1) -> bytes:
-    """Encode `pixels`, one decoded frame of `image`, as `picture` wants it.
+    """Render `pixels`, one decoded frame of `image`: the plain way that `render_stored` has short cuts for.
 
     `pixels` has the shape (rows, columns) or (rows, columns, 3); three samples are RGB. `frame` counts from 1 and
     chooses the per-frame window of an enhanced image.
@@ -113,135 +100,97 @@ def render(pixels: Pixels, image: Dataset, picture: Picture, *, frame: int = 1) 
         InvalidParameterError: the region lies outside of the image.
         UndecodableError: the attributes do not describe a picture.
     """
+    rows, columns = pixels.shape[:2]
+    box = _box(picture, columns, rows)
+    with _attributes_may_make_no_picture():
+        shown = _plainly_seen(pixels, image, picture, frame)
+    return _finished(shown, None if box == (0, 0, columns, rows) else box, _size(picture, box), picture)
+
+
+def _shown(head: bytes, frame: StoredFrame, picture: Picture, tables: DisplayTables) -> Shown:
+    """Decode a frame and show it as large as it is."""
+    pixels, data = frame.pixels, frame.data
+    with _attributes_may_make_no_picture():
+        if frame.tag in _FLOATS:
+            floats: Pixels = np.frombuffer(data, _FLOATS[frame.tag]).reshape(pixels.rows, pixels.columns)
+            return _plainly_seen(floats, parse_header(head), picture, frame.number)
+        if frame.transfer_syntax_uid is not None:
+            data, photometric_interpretation = decode_frame(bytes(data), frame.transfer_syntax_uid, pixels)
+            pixels = pixels._replace(photometric_interpretation=photometric_interpretation, planar_configuration=0)
+        if pixels.samples_per_pixel != 1:
+            return eight_bits(native_array(data, pixels), pixels.bits_stored)
+        if pixels.bits_allocated not in BITS:
+            return _plainly_seen(native_array(data, pixels), parse_header(head), picture, frame.number)
+        bits = np.frombuffer(data, BITS[pixels.bits_allocated]).reshape(pixels.rows, pixels.columns)
+        return _seen(bits, head, frame, picture, tables)
+
+
+def _seen(bits: npt.NDArray[Any], head: bytes, frame: StoredFrame, picture: Picture, tables: DisplayTables) -> Shown:
+    return tables.table(head, frame.pixels, frame.number, picture.window)(bits)
+
+
+def _plainly_seen(pixels: Pixels, image: Dataset, picture: Picture, frame: int) -> Shown:
+    if pixels.ndim == 3:
+        return eight_bits(pixels, int(image.get("BitsStored", 8)))
+    if is_palette(image):
+        return eight_bits_of_palette(pixels, image)
+    return grey_of(pixels, view_of_frame(image, frame), picture.window)
+
+
+@contextmanager
+def _attributes_may_make_no_picture() -> Iterator[None]:
     try:
-        shown = (
-            _colour(pixels, image) if pixels.ndim == 3 or _is_palette(image) else _grey(pixels, image, picture, frame)
-        )
-    except (ValueError, TypeError, AttributeError, NotImplementedError, ArithmeticError) as error:
+        yield
+    except (ValueError, TypeError, AttributeError, NotImplementedError, ArithmeticError, LookupError) as error:
         message = "the attributes of this image do not allow it to be rendered"
         raise UndecodableError(message) from error
-    return _encode(_fit(Image.fromarray(shown), image, picture), picture)
 
 
-def _is_palette(image: Dataset) -> bool:
-    return str(image.get("PhotometricInterpretation", "")) == "PALETTE COLOR"
-
-
-def _colour(pixels: Pixels, image: Dataset) -> npt.NDArray[np.uint8]:
-    if pixels.ndim == 2:
-        pixels = apply_color_lut(pixels, image)
-        bits = 16 if pixels.dtype.itemsize == 2 else 8
-    else:
-        bits = int(image.get("BitsStored", 8))
-    return (pixels // 2 ** (bits - 8) if bits > 8 else pixels).astype(np.uint8)
-
-
-def _grey(pixels: Pixels, image: Dataset, picture: Picture, frame: int) -> npt.NDArray[np.uint8]:
-    view = _view_of_frame(image, frame)
-    values = apply_modality_lut(pixels, view)
-    if picture.window is not None:
-        center, width, function = picture.window
-        view.WindowCenter, view.WindowWidth, view.VOILUTFunction = center, width, _FUNCTIONS[function]
-        view.pop("VOILUTSequence", None)
-        values = apply_windowing(values, view)
-    elif "WindowCenter" in view or "VOILUTSequence" in view:
-        # A look-up table has whole numbers as its index; rescale gives floats.
-        whole = np.rint(values).astype(np.int32) if "VOILUTSequence" in view else values
-        values = apply_voi_lut(whole, view, prefer_lut=True)
-    if "PresentationLUTSequence" in view:
-        values = apply_presentation_lut(values, view)
-    grey = _stretch(np.asarray(values, np.float64), view)
-    inverted = str(image.get("PhotometricInterpretation", "")) == "MONOCHROME1"
-    return np.asarray(255 - grey if inverted else grey, np.uint8)
-
-
-def _stretch(values: npt.NDArray[np.float64], view: Dataset) -> npt.NDArray[np.uint8]:
-    """Map to 0..255: the output range of the VOI transform when there was one, else what the frame holds."""
-    if "VOILUTSequence" in view:
-        low, high = 0.0, 2.0 ** int(view.VOILUTSequence[0].LUTDescriptor[2]) - 1
-    elif "WindowCenter" in view:
-        low, high = _window_output_range(view)
-    else:
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    scaled = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0, 1)
-    return np.rint(scaled * 255).astype(np.uint8)
-
-
-def _window_output_range(view: Dataset) -> tuple[float, float]:
-    # pydicom's windowing maps onto the range of the stored values after rescale (its documentation names
-    # it); the picture's black and white are the ends of that range.
-    bits = int(view.BitsStored)
-    signed = int(view.PixelRepresentation) == 1
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    slope, intercept = float(view.get("RescaleSlope", 1) or 1), float(view.get("RescaleIntercept", 0) or 0)
-    if "ModalityLUTSequence" in view:
-        return 0, 2.0 ** int(view.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    return low * slope + intercept, high * slope + intercept
-
-
-def _view_of_frame(image: Dataset, frame: int) -> Dataset:
-    """The attributes that turn stored values into grey, the frame's own before the shared ones (PS3.3 C.7.6.16)."""
-    view = Dataset()
-    for keyword in (
-        "PhotometricInterpretation",
-        "BitsStored",
-        "PixelRepresentation",
-        "ModalityLUTSequence",
-        "RescaleSlope",
-        "RescaleIntercept",
-        "WindowCenter",
-        "WindowWidth",
-        "VOILUTFunction",
-        "VOILUTSequence",
-    ):
-        if keyword in image and image[keyword].value not in (None, ""):
-            view[keyword] = image[keyword]
-    shared = image.get("SharedFunctionalGroupsSequence") or []
-    per_frame = image.get("PerFrameFunctionalGroupsSequence") or []
-    groups = [*shared[:1], *([per_frame[frame - 1]] if frame <= len(per_frame) else [])]
-    for group in groups:
-        for sequence in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-            for item in (group.get(sequence) or [])[:1]:
-                view.update({element.tag: element for element in item if element.keyword != "RescaleType"})
-    if "RescaleSlope" not in view or "RescaleIntercept" not in view:
-        view.pop("RescaleSlope", None)
-        view.pop("RescaleIntercept", None)
-    if "WindowWidth" not in view:
-        view.pop("WindowCenter", None)
-    return view
-
-
-def _fit(shown: Image.Image, image: Dataset, picture: Picture) -> Image.Image:
-    """Crop to the region, flip, then scale into the viewport without changing the aspect ratio."""
+def _box(picture: Picture, columns: int, rows: int) -> _Box:
+    """Return the region as left, top, right and bottom in whole pixels."""
     x, y, width, height = picture.region
-    if x >= shown.width or y >= shown.height:
+    if x >= columns or y >= rows:
         raise InvalidParameterError("viewport", accepted="a region that lies within the image")
-    right = shown.width if width is None else min(shown.width, x + abs(width))
-    bottom = shown.height if height is None else min(shown.height, y + abs(height))
-    box = (int(x), int(y), max(int(x) + 1, round(right)), max(int(y) + 1, round(bottom)))
-    if box != (0, 0, shown.width, shown.height):
-        shown = shown.crop(box)
-    if width is not None and width < 0:
-        shown = shown.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if height is not None and height < 0:
-        shown = shown.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    right = columns if width is None else min(columns, x + abs(width))
+    bottom = rows if height is None else min(rows, y + abs(height))
+    return int(x), int(y), max(int(x) + 1, round(right)), max(int(y) + 1, round(bottom))
+
+
+def _size(picture: Picture, box: _Box) -> tuple[int, int]:
+    """Return the size in which the region fits into the viewport without changing its aspect ratio."""
+    width, height = box[2] - box[0], box[3] - box[1]
     if picture.size is None:
-        return shown
-    factor = min(picture.size[0] / shown.width, picture.size[1] / shown.height)
-    size = (max(1, round(shown.width * factor)), max(1, round(shown.height * factor)))
-    return shown if size == shown.size else shown.resize(size, Image.Resampling.BILINEAR)
+        return width, height
+    factor = min(picture.size[0] / width, picture.size[1] / height)
+    if not picture.enlarge:
+        factor = min(factor, 1)
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def _encode(shown: Image.Image, picture: Picture) -> bytes:
+def _finished(shown: Shown, box: _Box | None, size: tuple[int, int], picture: Picture) -> bytes:
+    """Crop, flip, scale and encode, in this order (PS3.18 8.3.5.1.3)."""
+    image = Image.fromarray(shown)
+    if box is not None:
+        image = image.crop(box)
+    _, _, width, height = picture.region
+    if width is not None and width < 0:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if height is not None and height < 0:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    if image.size != size:
+        # What is much larger is first averaged in blocks, which costs a fraction.
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
+    return _encoded(image, picture)
+
+
+def _encoded(image: Image.Image, picture: Picture) -> bytes:
     target = io.BytesIO()
     kind = _FORMATS[picture.media_type]
     if kind == "JPEG":
         # PS3.18 8.7.4: baseline, 8 bits, Huffman; no optimisation pass, which would double the time.
-        shown.save(target, kind, quality=picture.quality or 90)
+        image.save(target, kind, quality=picture.quality or 90)
     elif kind == "PNG":
-        shown.save(target, kind, compress_level=3)
+        image.save(target, kind, compress_level=3)
     else:
-        shown.save(target, kind)
+        image.save(target, kind)
     return target.getvalue()

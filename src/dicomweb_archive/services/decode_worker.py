@@ -18,6 +18,7 @@ import orjson
 
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.imaging.decode import decode_frame
+from dicomweb_archive.imaging.display_tables import DisplayTables
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.imaging.render import Picture, StoredFrame, render_stored
 from dicomweb_archive.imaging.transcode import to_explicit_little_endian
@@ -29,6 +30,7 @@ PICTURE_HEAD = struct.Struct(">Q")
 """What the payload of a picture begins with: the length of the attributes, behind which the frame follows."""
 
 _PR_SET_PDEATHSIG = 1
+_TABLES = DisplayTables()
 _Answer = tuple[dict[str, Any], bytes]
 
 
@@ -44,15 +46,18 @@ def _transcode(arguments: dict[str, Any], payload: bytes) -> _Answer:
 
 def _render(arguments: dict[str, Any], payload: bytes) -> _Answer:
     end = PICTURE_HEAD.size + PICTURE_HEAD.unpack_from(payload)[0]
-    head, data = payload[PICTURE_HEAD.size : end], payload[end:]
+    head = payload[PICTURE_HEAD.size : end]
     frame = StoredFrame(
-        data,
+        # Codecs want bytes; native pixels are looked at where they lie.
+        payload[end:] if arguments["transfer_syntax"] else memoryview(payload)[end:],
         arguments["transfer_syntax"],
         PixelFormat(*arguments["pixels"]),
         arguments["tag"],
         arguments["number"],
     )
-    return {}, render_stored(head, frame, Picture(**arguments["picture"]))
+    # JSON has no tuples.
+    wanted = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments["picture"].items()}
+    return {}, render_stored(head, frame, Picture(**wanted), _TABLES)
 
 
 JOBS: dict[str, Callable[[dict[str, Any], bytes], _Answer]] = {

@@ -1,0 +1,164 @@
+"""Grey scale: stored values through modality and VOI transforms to what is shown (PS3.3 C.11.1, C.11.2; PS3.4 N.2).
+
+The transforms are pydicom's. They are costly for a whole image and depend on the value of a pixel alone, so for
+images of at most 16 bits they are done once for every value there can be, and the result is kept as a table:
+the slices of a series mostly share one.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
+
+Pixels = npt.NDArray[np.integer | np.floating]
+Grey = npt.NDArray[np.uint8]
+Window = tuple[float, float, str]
+"""Center, width and `linear`, `linear-exact` or `sigmoid`."""
+
+_FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
+_VIEW_KEYWORDS = (
+    "PhotometricInterpretation",
+    "BitsStored",
+    "PixelRepresentation",
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "VOILUTSequence",
+)
+
+
+class GreyTable:
+    """The grey of every value that a pixel can have.
+
+    Args:
+        stored: all stored values, so that the bits of a pixel are its index here.
+        view: see `view_of_frame`.
+    """
+
+    def __init__(self, stored: Pixels, view: Dataset, window: Window | None) -> None:
+        self._view = _windowed(view, window)
+        self._values = _transformed(stored, self._view)
+        self._range = _output_range(self._view)
+        self._grey = None if self._range is None else to_grey(self._values, self._view, self._range)
+
+    def __call__(self, bits: npt.NDArray[np.unsignedinteger]) -> Grey:
+        """Return the grey of pixels, given as the bits that they are stored in."""
+        return np.take(self._grey_of_frame(bits) if self._grey is None else self._grey, bits)
+
+    def _grey_of_frame(self, bits: npt.NDArray[np.unsignedinteger]) -> Grey:
+        """Without a window the frame itself says what is black and what is white."""
+        held = np.zeros(self._values.shape, np.bool_)
+        held[bits.reshape(-1)] = True
+        values = self._values[held]
+        grey = np.zeros(held.shape, np.uint8)
+        grey[held] = to_grey(values, self._view, value_range(values))
+        return grey
+
+
+def grey_of(stored: Pixels, view: Dataset, window: Window | None) -> Grey:
+    """Return the grey of an image's stored values, pixel by pixel; what `GreyTable` is a short cut for."""
+    shown = _windowed(view, window)
+    values = _transformed(stored, shown)
+    return to_grey(values, shown, _output_range(shown) or value_range(values))
+
+
+def view_of_frame(image: Dataset, frame: int) -> Dataset:
+    """Return the attributes that make grey of stored values, the frame's own before the shared ones (C.7.6.16).
+
+    `frame` counts from 1; when the data set has but one item of per-frame groups it is that frame's.
+    """
+    view = Dataset()
+    # Words of look-up tables are read in the image's byte order.
+    view.set_original_encoding(*image.original_encoding)
+    for keyword in _VIEW_KEYWORDS:
+        if keyword in image and image[keyword].value not in (None, ""):
+            view[keyword] = image[keyword]
+    shared = image.get("SharedFunctionalGroupsSequence") or []
+    per_frame = image.get("PerFrameFunctionalGroupsSequence") or []
+    own = per_frame[frame - 1 : frame] or (per_frame if len(per_frame) == 1 else [])
+    for group in [*shared[:1], *own]:
+        for sequence in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in (group.get(sequence) or [])[:1]:
+                view.update({element.tag: element for element in item if element.keyword != "RescaleType"})
+    if "RescaleSlope" not in view or "RescaleIntercept" not in view:
+        view.pop("RescaleSlope", None)
+        view.pop("RescaleIntercept", None)
+    if "WindowWidth" not in view:
+        view.pop("WindowCenter", None)
+    return view
+
+
+def view_key(view: Dataset) -> str | None:
+    """Return a text that is the same for equal views; `None` for those with look-up tables, which are long."""
+    if "ModalityLUTSequence" in view or "VOILUTSequence" in view:
+        return None
+    return repr([(element.keyword, element.value) for element in view])
+
+
+def _windowed(view: Dataset, window: Window | None) -> Dataset:
+    """Put the window that was asked for in the place of the view's own."""
+    if window is None:
+        return view
+    shown = Dataset()
+    shown.set_original_encoding(*view.original_encoding)
+    shown.update(view)
+    shown.WindowCenter, shown.WindowWidth, function = window
+    shown.VOILUTFunction = _FUNCTIONS[function]
+    shown.pop("VOILUTSequence", None)
+    return shown
+
+
+def _transformed(stored: Pixels, view: Dataset) -> Pixels:
+    values = apply_modality_lut(stored, view)
+    if "VOILUTSequence" in view:
+        # A look-up table has whole numbers as its index; rescale gives floats.
+        return apply_voi_lut(np.rint(values).astype(np.int32), view, prefer_lut=True)
+    return apply_windowing(values, view) if "WindowCenter" in view else values
+
+
+def _output_range(view: Dataset) -> tuple[float, float] | None:
+    """Return what the VOI transform makes of black and white; `None` without one."""
+    if "VOILUTSequence" in view:
+        return 0.0, 2.0 ** int(view.VOILUTSequence[0].LUTDescriptor[2]) - 1
+    if "WindowCenter" in view:
+        return _window_output_range(view)
+    # Of a mask both values are known, also where a frame holds but one of them.
+    return (0.0, 1.0) if view.get("BitsStored") == 1 else None
+
+
+def _window_output_range(view: Dataset) -> tuple[float, float]:
+    # pydicom's windowing maps onto the range of the stored values after rescale (its documentation names
+    # it); the picture's black and white are the ends of that range, in this order also for a negative slope.
+    if "ModalityLUTSequence" in view:
+        return 0, 2.0 ** int(view.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    bits = int(view.BitsStored)
+    signed = int(view.PixelRepresentation) == 1
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    slope, intercept = float(view.get("RescaleSlope", 1)), float(view.get("RescaleIntercept", 0))
+    return low * slope + intercept, high * slope + intercept
+
+
+def value_range(values: Pixels) -> tuple[float, float]:
+    """Return the least and the greatest value that is a number."""
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        finite = values[np.isfinite(values)]
+        return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return low, high
+
+
+def to_grey(values: Pixels, view: Dataset, ends: tuple[float, float]) -> Grey:
+    """Map values to 0..255, from one end to the other; MONOCHROME1 is shown inverted (PS3.3 C.7.6.3.1.2)."""
+    low, high = ends
+    if high == low:
+        grey: Any = np.zeros(values.shape, np.uint8)
+    else:
+        scaled = np.clip((np.nan_to_num(values.astype(np.float64), nan=low) - low) / (high - low), 0, 1)
+        grey = np.rint(scaled * 255).astype(np.uint8)
+    inverted = str(view.get("PhotometricInterpretation", "")) == "MONOCHROME1"
+    return np.asarray(255 - grey if inverted else grey, np.uint8)
