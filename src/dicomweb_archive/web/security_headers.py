@@ -15,17 +15,14 @@ _OWN_PAGE_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
     b"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-# The viewer's page compiles WebAssembly, starts workers, styles elements inline and shows documents from blobs.
-_VIEWER_SCRIPTS = b"script-src 'self' 'wasm-unsafe-eval'"
+# The viewer compiles WebAssembly, starts workers, styles elements inline and shows documents from blobs. What reads
+# segmentations, JPEG 2000 and JPEG-LS in it makes functions from text; nothing of it may come from elsewhere.
 _VIEWER_POLICY = (
-    b"default-src 'none'; " + _VIEWER_SCRIPTS + b"; worker-src 'self' blob:; "
+    b"default-src 'none'; script-src 'self' 'unsafe-eval'; worker-src 'self' blob:; "
     b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     b"connect-src 'self' data: blob:; media-src 'self' blob:; object-src 'self' blob:; frame-src 'self' blob:; "
     b"manifest-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'self'"
 )
-# A worker obeys the policy of its own script. The codecs for JPEG 2000 and JPEG-LS make their glue by `Function`;
-# the page, where text of data sets is shown, does without.
-_VIEWER_WORKER_POLICY = _VIEWER_POLICY.replace(_VIEWER_SCRIPTS, _VIEWER_SCRIPTS + b" 'unsafe-eval'")
 
 _SAME_ORIGIN = (b"cross-origin-resource-policy", b"same-origin")
 _API_PAGES: Headers = (*_EVERYWHERE, (b"content-security-policy", _API_PAGE_POLICY))
@@ -36,15 +33,14 @@ _OWN_PAGES: Headers = (
     (b"content-security-policy", _OWN_PAGE_POLICY),
     _SAME_ORIGIN,
 )
-_ISOLATED: Headers = (
+_VIEWER: Headers = (
     *_EVERYWHERE,
+    (b"content-security-policy", _VIEWER_POLICY),
     _SAME_ORIGIN,
     # Both together isolate the page, so that the viewer may share memory between its workers.
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-embedder-policy", b"require-corp"),
 )
-_VIEWER: Headers = (*_ISOLATED, (b"content-security-policy", _VIEWER_POLICY))
-_VIEWER_WORKERS: Headers = (*_ISOLATED, (b"content-security-policy", _VIEWER_WORKER_POLICY))
 
 _BY_FIRST_STEP: Mapping[str, Headers] = {
     "docs": _API_PAGES,
@@ -78,5 +74,4 @@ class SecurityHeaders:
         if below == "/":
             return _OWN_PAGES
         # Only the first step counts: `/dicom-web/studies` is data, `/studies/1.2` a page.
-        found = _BY_FIRST_STEP.get(below[1:].partition("/")[0], self._data)
-        return _VIEWER_WORKERS if found is _VIEWER and path.endswith(".js") else found
+        return _BY_FIRST_STEP.get(below[1:].partition("/")[0], self._data)
