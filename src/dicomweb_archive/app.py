@@ -13,6 +13,7 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.documents import MetadataIndex
 from dicomweb_archive.index.engine import Database
+from dicomweb_archive.index.figures import FiguresIndex
 from dicomweb_archive.index.instances import InstanceIndex
 from dicomweb_archive.index.overview import OverviewIndex
 from dicomweb_archive.index.register import Register
@@ -28,6 +29,7 @@ from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
+from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
@@ -35,7 +37,7 @@ from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.web import errors, middleware, openapi
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
-from dicomweb_archive.web.pages import assets, home, study
+from dicomweb_archive.web.pages import assets, home, status, study
 from dicomweb_archive.web.routers import delete, rendered, retrieve, search, sign_in, store, system, viewer
 from dicomweb_archive.web.sessions import Sessions
 from dicomweb_archive.web.viewer.files import ViewerFiles, read_viewer
@@ -56,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Many requests a second first: routes are tried in order.
     for router in (retrieve, rendered, search, store, delete):
         app.router.routes.extend(router.routes)
-    for page in (home, study, assets, viewer, sign_in):
+    for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
     app.include_router(system.router)
     openapi.install(app)
@@ -112,6 +114,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         viewer_files = await asyncio.to_thread(_read_viewer, settings)
         services = _build_services(settings, metrics, database, objects, decoding, viewer_files)
         stack.push_async_callback(services.overview.close)
+        stack.push_async_callback(services.status.close)
         yield services
 
 
@@ -161,6 +164,7 @@ def _build_services(
         rendered=RenderService(instances, objects, decoding),
         delete=DeleteService(Removal(database, instances), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
+        status=StatusService(FiguresIndex(database), settings.workers),
         body_limits=BodyLimits(
             idle_timeout_seconds=settings.body_idle_timeout_seconds,
             minimum_bytes_per_second=settings.body_minimum_bytes_per_second,

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -205,8 +206,42 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return the figures of all processes in Prometheus' text format."""
+        return generate_latest(self._merged())
+
+    def totals(self) -> "list[RouteTotal]":
+        """Sum up the requests of all processes by route, the most frequent first."""
+        sums: dict[str, list[float]] = {}
+        for family in self._merged().collect():
+            for sample in family.samples:
+                found = sums.setdefault(sample.labels.get("route", ""), [0, 0, 0, 0])
+                if sample.name == "dicomweb_requests_total":
+                    found[0] += sample.value
+                    found[1] += sample.value if sample.labels["status"].startswith("5") else 0
+                elif sample.name == "dicomweb_request_seconds_sum":
+                    found[2] += sample.value
+                elif sample.name == "dicomweb_sent_bytes_total":
+                    found[3] += sample.value
+        totals = [
+            RouteTotal(route, int(requests), int(failures), seconds, int(sent))
+            for route, (requests, failures, seconds, sent) in sums.items()
+            if requests
+        ]
+        return sorted(totals, key=lambda total: -total.requests)
+
+    def _merged(self) -> CollectorRegistry:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
+            return self.registry
         merged = CollectorRegistry()
         MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
-        return generate_latest(merged)
+        return merged
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTotal:
+    """What one route has done since the archive was started: `seconds` of all its requests together."""
+
+    route: str
+    requests: int
+    failures: int
+    seconds: float
+    sent_bytes: int

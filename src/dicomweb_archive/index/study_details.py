@@ -149,7 +149,9 @@ def _merged(documents: Sequence[tuple[int, bytes]]) -> SeriesAttributes:
             counts[tag] = counts.get(tag, 0) + (instance_count if isinstance(content, bytes) else len(present))
             texts.setdefault(tag, {}).update(dict.fromkeys(present))
     attributes = [
-        AttributeValues(tag, [orjson.loads(text.replace(_MARKER, b"")) for text in list(found)[:MOST_VALUES]], counts[tag])
+        AttributeValues(
+            tag, [orjson.loads(text.replace(_MARKER, b"")) for text in list(found)[:MOST_VALUES]], counts[tag]
+        )
         for tag, found in sorted(texts.items())
     ]
     return SeriesAttributes(attributes, sum(count for count, _ in documents))

@@ -15,6 +15,7 @@ from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
+from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.authentication import principal_of
@@ -53,6 +54,7 @@ class Services:
     rendered: RenderService
     delete: DeleteService
     overview: OverviewService
+    status: StatusService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
     viewer: ViewerFiles | None

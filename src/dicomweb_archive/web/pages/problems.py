@@ -7,8 +7,9 @@ from functools import wraps
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb_archive.errors import ArchiveError
+from dicomweb_archive.errors import ArchiveError, UnauthenticatedError
 from dicomweb_archive.observability import request_id
+from dicomweb_archive.web.authentication import sign_in_redirect
 from dicomweb_archive.web.errors import Problem, problem_of
 from dicomweb_archive.web.pages.rendering import render
 
@@ -18,13 +19,15 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def as_page(endpoint: Endpoint) -> Endpoint:
-    """Make a page answer the errors that the archive expects with pages."""
+    """Make a page answer the errors that the archive expects with pages, and lead to the one for signing in."""
 
     @wraps(endpoint)
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
         except ArchiveError as error:
+            if isinstance(error, UnauthenticatedError) and "authorization" not in request.headers:
+                return sign_in_redirect(request)
             problem = problem_of(error)
             if problem.status >= 500:
                 logger.error("page failed: %s", problem.name, exc_info=error)
