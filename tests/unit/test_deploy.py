@@ -1,0 +1,133 @@
+"""What is shipped for deployment, held to the repository and to itself; no container engine is needed."""
+
+import re
+import tomllib
+from fnmatch import fnmatch
+from typing import Any
+
+import pytest
+import yaml
+from tests.conftest import REPOSITORY
+
+from dicomweb_archive.settings import Settings
+
+DEPLOY = REPOSITORY / "deploy"
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", "")
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+UNIT = (DEPLOY / "dicomweb-archive.service").read_text()
+README = (DEPLOY / "README.md").read_text()
+VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+EXAMPLES = ["Dockerfile", *(f"deploy/{path.name}" for path in DEPLOY.iterdir() if path.is_file())]
+
+
+def copied() -> list[str]:
+    """Sources of COPY that come from the repository."""
+    lines = re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+    return [source for line in lines for source in line.split()[:-1]]
+
+
+def seconds(text: str) -> int:
+    (number,) = re.findall(r"^(\d+)s?$", text)
+    return int(number)
+
+
+def test_the_image_is_made_of_files_that_exist_and_that_docker_may_see() -> None:
+    allowed = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert copied()
+    for source in copied():
+        assert (REPOSITORY / source).exists()
+        assert source in allowed
+    assert all((REPOSITORY / source).exists() for source in allowed)
+
+
+def test_the_image_has_what_the_build_of_the_wheel_names() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    needed = {*included, project["project"]["readme"], *project["project"]["license-files"], "src", "pyproject.toml"}
+    assert needed <= set(copied())
+
+
+def test_everything_that_the_image_installs_is_proved_by_its_hash_or_made_here() -> None:
+    installs = re.findall(r"pip --python \S+ install (.+)$", DOCKERFILE, re.MULTILINE)
+    assert len(installs) == 4
+    assert all("--require-hashes" in line or "--no-index" in line for line in installs)
+
+
+def test_the_image_runs_without_root_and_stops_by_the_signal_that_the_archive_takes() -> None:
+    assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001:0"]
+    assert "STOPSIGNAL SIGTERM" in DOCKERFILE
+
+
+@pytest.mark.parametrize("text", [DOCKERFILE, SERVICES["archive"]["image"], README], ids=["label", "compose", "README"])
+def test_the_version_is_the_projects(text: str) -> None:
+    assert set(re.findall(r'(?:image\.version="|dicomweb-archive:)(\d[\w.]*)', text)) <= {VERSION}
+    assert VERSION in text
+
+
+def test_every_image_of_others_is_held_to_a_version() -> None:
+    images = [service["image"] for service in SERVICES.values() if "build" not in service]
+    images += re.findall(r"^ARG BASE=(.+)$", DOCKERFILE, re.MULTILINE)
+    assert len(images) == 3
+    assert all(re.fullmatch(r"[a-z]+:\d[\w.]*(-[a-z]+)+", image) for image in images)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_comes_up_again_and_is_bounded(name: str) -> None:
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert service["deploy"]["resources"]["limits"]["memory"]
+    assert {"max-size", "max-file"} <= set(service["logging"]["options"])
+    assert seconds(service["stop_grace_period"]) > Settings().graceful_timeout_seconds + 10
+
+
+def test_only_the_proxy_can_be_reached_from_outside() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    assert all(SERVICES[name]["networks"] == ["inside"] for name in ("archive", "database"))
+
+
+def test_the_services_wait_for_one_another() -> None:
+    waits = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
+    assert waits["archive"] == {"database": {"condition": "service_healthy"}}
+    assert waits["proxy"] == {"archive": {"condition": "service_healthy"}}
+    assert "healthcheck" in SERVICES["database"]
+    assert "HEALTHCHECK" in DOCKERFILE
+
+
+def test_compose_hands_the_archive_secrets_that_it_knows_and_no_words() -> None:
+    archive = SERVICES["archive"]
+    assert set(archive["secrets"]) <= set(Settings.model_fields)
+    assert set(COMPOSE["secrets"]) == {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
+    assert archive["environment"]["DICOMWEB_ARCHIVE_SECRETS_DIR"] == "/run/secrets"
+    assert not re.search(r"PASSWORD: |API_KEY: ", (DEPLOY / "compose.yaml").read_text())
+
+
+def test_every_named_volume_is_used_and_declared() -> None:
+    mounted = [volume.partition(":")[0] for service in SERVICES.values() for volume in service["volumes"]]
+    assert {name for name in mounted if not name.startswith(".")} == set(COMPOSE["volumes"])
+    assert all((DEPLOY / name).is_file() for name in mounted if name.startswith("."))
+
+
+def test_systemd_gives_the_archive_longer_than_the_archive_gives_its_requests() -> None:
+    (patience,) = re.findall(r"^TimeoutStopSec=(.+)$", UNIT, re.MULTILINE)
+    assert seconds(patience) > Settings().graceful_timeout_seconds + 10
+
+
+def test_systemd_hands_over_secrets_that_the_archive_knows() -> None:
+    assert set(re.findall(r"^#?LoadCredential=(\w+):", UNIT, re.MULTILINE)) <= set(Settings.model_fields)
+    assert "Environment=DICOMWEB_ARCHIVE_SECRETS_DIR=%d" in UNIT
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_setting_that_an_example_names_exists(example: str) -> None:
+    own = {f"DICOMWEB_ARCHIVE_{name.upper()}" for name in Settings.model_fields}
+    own |= {"DICOMWEB_ARCHIVE_CONFIG", "DICOMWEB_ARCHIVE_SECRETS_DIR"}
+    assert set(re.findall(r"DICOMWEB_ARCHIVE_[A-Z_]+", (REPOSITORY / example).read_text())) <= own
+
+
+def test_the_readme_tells_of_every_file_and_names_none_that_is_missing() -> None:
+    files = {path.name for path in DEPLOY.iterdir() if path.is_file()} - {"README.md"}
+    assert {name for name in files if f"`{name}`" in README} == files
+    commanded = set(re.findall(r"\bdeploy/([\w.-]+\.\w+|Caddyfile)\b", README))
+    assert all(any(fnmatch(name, pattern) for name in files) for pattern in commanded)
