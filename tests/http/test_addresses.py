@@ -74,8 +74,8 @@ async def following(start_archive: StartArchive) -> AsyncIterator[Archive]:
         yield archive
 
 
-def asked_as(*hosts: str) -> list[tuple[str, str]]:
-    return [("Host", host) for host in hosts]
+def asked_as(*hosts: str, program: str = "Mozilla/5.0 (any browser)") -> list[tuple[str, str]]:
+    return [*(("Host", host) for host in hosts), ("User-Agent", program)]
 
 
 @pytest.mark.parametrize("host", SOUND)
@@ -126,6 +126,28 @@ async def test_urls_begin_with_the_host_that_the_client_has_asked(following: Arc
     answer = await following.get(f"{INSTANCE}/metadata", headers=asked_as(host))
     bulk = await following.client.get(answer.json()[0]["7FE00010"]["BulkDataURI"])
     assert bulk.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("localhost", "http://localhost:8123"),
+        ("[::1]", "http://[::1]:8123"),
+        ("localhost:80", "http://localhost:80"),
+        ("localhost:8080", "http://localhost:8080"),
+    ],
+)
+async def test_a_program_that_leaves_the_port_out_is_answered_with_the_one_it_has_reached(
+    following: Archive, host: str, named: str
+) -> None:
+    urls = await urls_of(following, asked_as(host, program="python-requests/2.32"))
+    assert [url for url in urls if not url.startswith(f"{named}/")] == []
+
+
+async def test_on_port_80_nothing_is_added(start_archive: StartArchive) -> None:
+    async with start_archive(public_url=None, port=80, root_path="/archive") as archive:
+        answer = await archive.client.get("/", headers=asked_as("localhost", program="curl/8"))
+        assert answer.json()["dicomweb"] == "http://localhost/archive/dicom-web"
 
 
 async def test_what_is_no_host_is_answered_with_the_configured_address(following: Archive) -> None:

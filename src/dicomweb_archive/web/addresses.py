@@ -13,6 +13,7 @@ _LONGEST = len("name:65535") + 253
 # Underscores are no part of host names but of container names, which are used as such.
 _NAME = re.compile(r"(?=.{1,253}(?::|\Z))[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?(?::([0-9]{1,5}))?", re.IGNORECASE)
 _BRACKETED = re.compile(r"\[([0-9a-f:.]{2,45})\](?::([0-9]{1,5}))?", re.IGNORECASE)
+_PORT = re.compile(r":[0-9]+\Z")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -27,6 +28,10 @@ class Addresses:
     forger harms nobody else. `Forwarded` and `X-Forwarded-*` are never read: a proxy that does not set them lets
     those of the client through, and a proxy's public address is a setting.
 
+    A host without a port means port 80 (RFC 9110 7.2), as every browser knows. Of programs the most used one for
+    DICOMweb in Python leaves the port out whatever it is (dicomweb-client 0.61, `DICOMwebClient._http_get`), so for
+    them the port that we listen on is added.
+
     Args:
         configured: address of the archive's root by the settings, without a slash at the end.
         root_path: the path that `configured` ends with, or nothing.
@@ -40,12 +45,20 @@ class Addresses:
     def base_of(self, request: Request) -> str:
         """Return the address of the archive's root, without a slash at the end."""
         host = sound_host(request.headers.getlist("host")) if self.follow_host else None
-        return self.configured if host is None else f"http://{host}{self.root_path}"
+        if host is None:
+            return self.configured
+        is_short = _PORT.search(host) is None and not request.headers.get("user-agent", "").startswith("Mozilla/")
+        return f"http://{host}{self._listening_port if is_short else ''}{self.root_path}"
 
     def origin_of(self, request: Request) -> str:
         """Return the origin of our own pages for this client, as browsers write it (RFC 6454 6.2)."""
         parts = urlsplit(self.base_of(request))
         return f"{parts.scheme}://{parts.netloc.lower().removesuffix(_DEFAULT_PORTS[parts.scheme])}"
+
+    @property
+    def _listening_port(self) -> str:
+        found = _PORT.search(self.configured.removesuffix(self.root_path))
+        return found[0] if found and found[0] != _DEFAULT_PORTS["http"] else ""
 
     @property
     def is_secure(self) -> bool:
