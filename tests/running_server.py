@@ -32,6 +32,11 @@ class RunningServer:
     root: str
     pid: int
 
+    @property
+    def address(self) -> str:
+        """Where its pages and the viewer are."""
+        return self.root.removesuffix("/dicom-web")
+
 
 @contextmanager
 def start_server(folder: Path, **environment: str) -> Iterator[RunningServer]:

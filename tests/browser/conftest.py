@@ -1,0 +1,116 @@
+"""A real Chromium looking at a real archive through the viewer it serves.
+
+The archive is shared by a whole run, the browser by a module, and each test has pages of its own.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from tests.browser.viewer import StudyList, Viewer
+from tests.browser.watch import PageWatch
+from tests.needs import need_program, need_viewer
+from tests.running_server import RunningServer, start_server
+
+# On a busy machine with pictures drawn in software the viewer needs its time; nothing waits longer than it must.
+_TIMEOUT_MS = 40_000
+_CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
+# The frame of the browser's own PDF viewer has no storage.
+_HIDE_TOUR = """window.localStorage?.setItem('shownTours', '["basicViewerTour"]')"""
+
+StoreFiles = Callable[[Iterable[bytes]], None]
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One archive for all tests in a browser; each module stores studies of its own."""
+    need_viewer()
+    need_program("chromium")
+    with start_server(tmp_path_factory.mktemp("archive")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def store_files(archive: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> StoreFiles:
+    """Store Part 10 files with the command that a user types."""
+
+    def store(files: Iterable[bytes]) -> None:
+        folder = tmp_path_factory.mktemp("to_store")
+        for number, data in enumerate(files):
+            (folder / f"{number:04}.dcm").write_bytes(data)
+        type_store(folder, archive.root)
+
+    return store
+
+
+def type_store(folder: Path, root: str, *options: str) -> None:
+    """Store a folder's files in an archive, as a user types it."""
+    # In a process of its own: the command starts an event loop, and Playwright has one here already.
+    command = [sys.executable, "-m", "dicomweb_archive", "store", str(folder), "--to", root, *options]
+    environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+# Not for the whole run: while Playwright is open it keeps an event loop in this thread, and asynchronous tests of
+# other rooms, which the same process may run in between, could not start theirs.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window."""
+    chromium = need_program("chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A fresh profile: no cookies, no cache, nothing stored."""
+    fresh = browser.new_context(viewport={"width": 1280, "height": 800})
+    fresh.set_default_timeout(_TIMEOUT_MS)
+    fresh.add_init_script(_HIDE_TOUR)
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture
+def watch(context: BrowserContext) -> Iterator[PageWatch]:
+    """What happens on the pages of this test; a complaint fails the test at its end."""
+    watching = PageWatch()
+    context.on("page", watching.look_at)
+    yield watching
+    complaints = watching.complaints()
+    assert not complaints, "the page complained:\n" + "\n".join(complaints)
+
+
+@pytest.fixture
+def page(context: BrowserContext, watch: PageWatch) -> Page:
+    """A watched page."""
+    return context.new_page()
+
+
+@pytest.fixture
+def study_list(page: Page, archive: RunningServer) -> StudyList:
+    """The viewer's study list, not opened yet."""
+    return StudyList(page, archive.address)
+
+
+@pytest.fixture
+def viewer(page: Page, archive: RunningServer) -> Viewer:
+    """The viewer, without a study yet."""
+    return Viewer(page, archive.address)

@@ -1,0 +1,189 @@
+"""The viewer's pages in the words of those who use them: the study list, and a study on the screen."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from urllib.parse import quote
+
+from playwright.sync_api import Locator, Page
+from tests.browser.pictures import Picture, decoded
+
+# What a viewport shows is taken from the canvas on the page; only where it lies and which slice it claims to be is
+# asked of the viewer. The corners are those of the image (or volume) on the canvas, in its own pixels.
+_STATE = """id => {
+  const viewport = window.cornerstone?.getEnabledElements().map(each => each.viewport).find(each => each.id === id);
+  if (!viewport) return null;
+  const image = viewport.getImageData?.();
+  const box = [Infinity, Infinity, -Infinity, -Infinity];
+  if (image) {
+    const scale = viewport.canvas.width / viewport.canvas.clientWidth;
+    const ends = image.dimensions.map(count => [-0.5, count - 0.5]);
+    if (viewport.type === 'stack') ends[2] = [0];
+    for (const x of ends[0]) for (const y of ends[1]) for (const z of ends[2]) {
+      const [across, down] = viewport.worldToCanvas(image.imageData.indexToWorld([x, y, z]));
+      box[0] = Math.min(box[0], across * scale); box[1] = Math.min(box[1], down * scale);
+      box[2] = Math.max(box[2], across * scale); box[3] = Math.max(box[3], down * scale);
+    }
+  }
+  return {
+    type: viewport.type,
+    status: viewport.viewportStatus,
+    imageId: viewport.getCurrentImageId?.() ?? '',
+    shownImageId: viewport.csImage?.imageId ?? '',
+    slice: viewport.getSliceIndex?.() ?? 0,
+    slices: viewport.getNumberOfSlices?.() ?? 1,
+    focus: [...(viewport.getCamera?.().focalPoint ?? [])],
+    window: viewport.getProperties?.().voiRange ?? null,
+    box: image ? box : null,
+  };
+}"""
+_IS_SHOWN = """([id, slice]) => {
+  const viewport = window.cornerstone?.getEnabledElements().map(each => each.viewport).find(each => each.id === id);
+  if (!viewport || viewport.viewportStatus !== 'rendered' || !viewport.getImageData?.()) return false;
+  if (slice !== null && viewport.getSliceIndex() !== slice) return false;
+  if (viewport.type === 'stack') return viewport.csImage?.imageId === viewport.getCurrentImageId();
+  const volumes = viewport.getAllVolumeIds().map(each => window.cornerstone.cache.getVolume(each));
+  return volumes.every(each => each?.loadStatus?.loaded !== false);
+}"""
+_FIND = (
+    "const viewport = window.cornerstone?.getEnabledElements().map(each => each.viewport).find(each => each.id === id);"
+)
+_IS_AT = (
+    f"([id, instance]) => {{ {_FIND} return viewport?.getCurrentImageId?.()?.includes(`/instances/${{instance}}/`); }}"
+)
+_IS_AT_SLICE_OR_BEYOND = f"([id, slice]) => {{ {_FIND} return viewport?.getSliceIndex() >= slice; }}"
+_TO_DATA_URL = "canvas => canvas.toDataURL('image/png')"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a viewport says about itself.
+
+    Attributes:
+        sop_instance_uid: the instance of the slice shown, of a stack.
+        frame: its frame, from 1.
+        slice: place of the slice in the viewport's order, from 0.
+        slices: how many the viewport can scroll through.
+        focus: the patient's coordinates in the middle of the viewport.
+        window: the values shown black and white.
+    """
+
+    sop_instance_uid: str
+    frame: int
+    slice: int
+    slices: int
+    focus: tuple[float, ...]
+    window: tuple[float, float] | None
+
+
+class StudyList:
+    """The viewer's first page: a table of studies with filters above it."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self._page = page
+        self._address = address
+
+    def open(self) -> None:
+        """Open the list and wait until it has answered."""
+        self._page.goto(f"{self._address}/ohif/")
+
+
+class Viewer:
+    """A study on the screen."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self._address = address
+
+    def open(self, *study_instance_uids: str) -> None:
+        """Open studies by the address that a link has, and wait for the first picture."""
+        self.visit(*study_instance_uids)
+        self.wait_for_picture()
+
+    def visit(self, *study_instance_uids: str) -> None:
+        """Open studies by the address that a link has; they may hold no picture."""
+        uids = ",".join(quote(uid) for uid in study_instance_uids)
+        self.page.goto(f"{self._address}/ohif/viewer?StudyInstanceUIDs={uids}")
+
+    def show_series(self, description: str, sop_instance_uid: str | None = None) -> None:
+        """Put a series of the panel into the viewport, and wait for the picture, that of an instance if one is given."""
+        label = self.page.locator('[data-cy="series-description-label"]').get_by_text(description, exact=True)
+        label.first.dblclick()
+        if sop_instance_uid is not None:
+            self.page.wait_for_function(_IS_AT, arg=[self._name(None), sop_instance_uid])
+        self.wait_for_picture()
+
+    def play_until(self, frame: int) -> None:
+        """Play a cine from where it is, and stop it at a frame or a little after it."""
+        button = self.page.locator('[data-cy="cine-player-play-pause"]')
+        button.click()
+        self.page.wait_for_function(_IS_AT_SLICE_OR_BEYOND, arg=[self._name(None), frame - 1], polling=10)
+        button.click()
+        self.wait_for_picture()
+
+    def viewports(self) -> list[str]:
+        """Return the ids of the viewports, in the order of the page."""
+        found = self.page.locator("[data-viewport-uid]")
+        return [element.get_attribute("data-viewport-uid") or "" for element in found.all()]
+
+    def wait_for_picture(self, viewport: str | None = None, *, slice_index: int | None = None) -> None:
+        """Wait until a viewport (else the first) has painted the slice it is at, or the given one."""
+        name = self._name(viewport)
+        self.page.wait_for_function(_IS_SHOWN, arg=[name, slice_index])
+        # The status is set where painting is decided; the frame after it is the one on the screen.
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def shown(self, viewport: str | None = None) -> Shown:
+        """Say what a viewport shows."""
+        state = self._state(viewport)
+        parts = state["imageId"].split("?")[0].split("/")
+        named = dict(pairwise(parts))
+        window = state["window"]
+        return Shown(
+            sop_instance_uid=named.get("instances", ""),
+            frame=int(named.get("frames", 1)),
+            slice=state["slice"],
+            slices=state["slices"],
+            focus=tuple(state["focus"]),
+            window=(window["lower"], window["upper"]) if window else None,
+        )
+
+    def picture(self, viewport: str | None = None) -> Picture:
+        """Return the picture on a viewport's canvas, cut to the image, without the text over it."""
+        canvas = self.canvas(viewport)
+        whole = decoded(canvas.evaluate(_TO_DATA_URL))
+        box = self._state(viewport)["box"]
+        assert box is not None, "the viewport shows no image"
+        left, top, right, bottom = (max(0, round(edge)) for edge in box)
+        return whole[top:bottom, left:right]
+
+    def canvas(self, viewport: str | None = None) -> Locator:
+        """Return a viewport's canvas."""
+        return self.page.locator(f'[data-viewport-uid="{self._name(viewport)}"] canvas').first
+
+    def scroll(self, slices: int, viewport: str | None = None) -> None:
+        """Turn the wheel over a viewport, forward or back, and wait for the picture there."""
+        target = self.shown(viewport).slice + slices
+        self.canvas(viewport).hover()
+        for _ in range(abs(slices)):
+            self.page.mouse.wheel(0, 100 if slices > 0 else -100)
+        self.wait_for_picture(viewport, slice_index=target)
+
+    def lay_out(self, name: str) -> None:
+        """Choose a layout by the name in its menu, such as MPR."""
+        self.page.locator('[data-cy="Layout"] button').first.click()
+        self.page.get_by_text(name, exact=True).click()
+
+    def thumbnails(self) -> Locator:
+        """Return the thumbnails of the series panel."""
+        return self.page.locator('[data-cy="study-browser-thumbnail"]')
+
+    def _name(self, viewport: str | None) -> str:
+        if viewport is not None:
+            return viewport
+        return self.page.locator("[data-viewport-uid]").first.get_attribute("data-viewport-uid") or ""
+
+    def _state(self, viewport: str | None) -> dict[str, Any]:
+        state = self.page.evaluate(_STATE, self._name(viewport))
+        assert isinstance(state, dict), "there is no such viewport"
+        return state

@@ -1,0 +1,86 @@
+"""Watches a page: what its script complains about, and what it asks for and does not get.
+
+A picture may look right while a request failed behind it, so each test ends with the question whether anything did.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from playwright.sync_api import ConsoleMessage, Page, Request, Response
+
+_FRAME_PATH = re.compile(r"/studies/[^/]+/series/([^/]+)/instances/([^/]+)/frames/(\d+)$")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A remark that says nothing about the archive.
+
+    Attributes:
+        pattern: regular expression, searched in the remark.
+        reason: why it is none of ours.
+    """
+
+    pattern: str
+    reason: str
+
+
+ALLOWED: tuple[Allowed, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request of the page and the status of its answer."""
+
+    method: str
+    path: str
+    query: str
+    status: int
+
+
+@dataclass
+class PageWatch:
+    """Collects what happens on the pages of one test.
+
+    Attributes:
+        answers: all requests that were answered, in order of the answers.
+        remarks: console errors and warnings, script errors, failed requests and answers of 400 and above.
+    """
+
+    answers: list[Answer] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    _allowed: list[Allowed] = field(default_factory=lambda: list(ALLOWED))
+
+    def look_at(self, page: Page) -> None:
+        """Begin to watch a page."""
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.remarks.append(f"script error: {error}"))
+        page.on("requestfailed", self._on_failure)
+        page.on("response", self._on_answer)
+
+    def allow(self, pattern: str, reason: str) -> None:
+        """Expect a remark in this test; the reason says why it is right that it comes."""
+        self._allowed.append(Allowed(pattern, reason))
+
+    def complaints(self) -> list[str]:
+        """Return the remarks that nothing allows."""
+        return [remark for remark in self.remarks if not any(re.search(each.pattern, remark) for each in self._allowed)]
+
+    def frames(self) -> Counter[tuple[str, str, int]]:
+        """Count the frames that came: series, instance, number of the frame."""
+        found = (_FRAME_PATH.search(answer.path) for answer in self.answers if answer.status == 200)
+        return Counter((match[1], match[2], int(match[3])) for match in found if match)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "assert"}:
+            self.remarks.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
+
+    def _on_failure(self, request: Request) -> None:
+        self.remarks.append(f"failed request: {request.method} {request.url}: {request.failure}")
+
+    def _on_answer(self, response: Response) -> None:
+        address = urlsplit(response.url)
+        self.answers.append(Answer(response.request.method, address.path, address.query, response.status))
+        if response.status >= 400:
+            self.remarks.append(f"status {response.status}: {response.request.method} {response.url}")
