@@ -18,6 +18,7 @@ from dicomweb_archive.index.instances import InstanceIndex
 from dicomweb_archive.index.overview import OverviewIndex
 from dicomweb_archive.index.register import Register
 from dicomweb_archive.index.removal import Removal
+from dicomweb_archive.index.representatives import RepresentativeIndex
 from dicomweb_archive.index.search import SearchIndex
 from dicomweb_archive.index.study_details import StudyDetailsIndex
 from dicomweb_archive.observability import Metrics
@@ -26,11 +27,13 @@ from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.overview import OverviewService
+from dicomweb_archive.services.pictures import Pictures
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
+from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.storage.filesystem import FolderStore
@@ -38,7 +41,17 @@ from dicomweb_archive.web import errors, middleware, openapi
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
 from dicomweb_archive.web.pages import assets, home, status, study
-from dicomweb_archive.web.routers import delete, rendered, retrieve, search, sign_in, store, system, viewer
+from dicomweb_archive.web.routers import (
+    delete,
+    rendered,
+    retrieve,
+    search,
+    sign_in,
+    store,
+    system,
+    thumbnails,
+    viewer,
+)
 from dicomweb_archive.web.sessions import Sessions
 from dicomweb_archive.web.viewer.files import ViewerFiles, read_viewer
 from dicomweb_archive.wire.multipart import MultipartLimits
@@ -56,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     # Many requests a second first: routes are tried in order.
-    for router in (retrieve, rendered, search, store, delete):
+    for router in (retrieve, thumbnails, rendered, search, store, delete):
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
@@ -144,6 +157,8 @@ def _build_services(
     viewer_files: ViewerFiles | None,
 ) -> Services:
     instances = InstanceIndex(database)
+    metadata = MetadataIndex(database, kept_root=settings.service_root)
+    pictures = Pictures(instances, objects, decoding)
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,
         pack_bytes=settings.pack_bytes,
@@ -158,10 +173,9 @@ def _build_services(
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database), objects, store_limits),
         search=SearchService(SearchIndex(database)),
-        retrieve=RetrieveService(
-            instances, MetadataIndex(database, kept_root=settings.service_root), objects, decoding
-        ),
-        rendered=RenderService(instances, objects, decoding),
+        retrieve=RetrieveService(instances, metadata, objects, decoding),
+        rendered=RenderService(pictures, metadata),
+        thumbnails=ThumbnailService(RepresentativeIndex(database), instances, pictures),
         delete=DeleteService(Removal(database, instances), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         status=StatusService(FiguresIndex(database), settings.workers),

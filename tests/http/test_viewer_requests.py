@@ -154,8 +154,10 @@ async def test_small_pictures_are_rendered(filled: Archive) -> None:
     assert answer.content.startswith(b"\xff\xd8")
     as_a_browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"}
     assert (await filled.get(f"{INSTANCE}/rendered", headers=as_a_browser)).status_code == 200
-    # There are no thumbnails; the viewer then does without.
-    assert (await filled.get(f"{INSTANCE}/thumbnail?viewport=256%2C256")).status_code == 404
+    thumbnail = await filled.get(f"{INSTANCE}/thumbnail?viewport=256%2C256", headers={"accept": "image/jpeg"})
+    assert thumbnail.status_code == 200
+    assert thumbnail.headers["content-type"] == "image/jpeg"
+    assert thumbnail.content.startswith(b"\xff\xd8")
 
 
 async def test_an_upload_is_spelled_with_quotes_and_takes_any_answer(archive: Archive) -> None:

@@ -56,7 +56,8 @@ def _render(arguments: dict[str, Any], payload: bytes) -> _Answer:
         arguments["number"],
     )
     # JSON has no tuples.
-    wanted = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments["picture"].items()}
+    described: dict[str, Any] = arguments["picture"]
+    wanted: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in described.items()}
     return {}, render_stored(head, frame, Picture(**wanted), _TABLES)
 
 

@@ -95,9 +95,9 @@ class InstanceBytes:
         """
         stored, pixels = pixels_of(location)
         if not stored.encapsulated and not _is_deflated(location):
-            span = span_of(location, *native_frame_range(stored, pixels, number))
+            span = _plain_span(location, number)
             if frame_is_plain(pixels, number, big_endian=_is_big_endian(location)):
-                return Part(content_type, url, (span._replace(length=pixels.frame_bits // 8),))
+                return Part(content_type, url, (span,))
         size = pixels.decoded_frame_bytes if stored.encapsulated else (pixels.frame_bits + 7) // 8
         return Part(content_type, url, make=partial(self._decoded_frame, location, number), made_length=size)
 
@@ -155,13 +155,15 @@ class InstanceBytes:
         return StoredPayload(stored.offset + length, partial(self._head_and_frame, location, number))
 
     async def _head_and_frame(self, location: InstanceLocation, number: int) -> list[Buffer]:
+        stored, pixels = pixels_of(location)
+        is_plain = not _is_deflated(location) and frame_is_plain(pixels, number, big_endian=_is_big_endian(location))
+        if stored.encapsulated or is_plain:
+            # The first frame follows the head, so that both are mostly one read.
+            frame = _frame_spans(location, number) if stored.encapsulated else [_plain_span(location, number)]
+            pieces = await self._read([span_of(location, 0, stored.offset), *frame])
+            return [PICTURE_HEAD.pack(stored.offset), *pieces]
         head = await self._before_pixels(location)
-        stored, _ = pixels_of(location)
-        if stored.encapsulated:
-            frame = await self._read(_frame_spans(location, number))
-        else:
-            frame = [await self._frame_bytes(location, number)]
-        return [PICTURE_HEAD.pack(len(head)), head, *frame]
+        return [PICTURE_HEAD.pack(len(head)), head, await self._frame_bytes(location, number)]
 
     def _unread(self, spans: Sequence[Span]) -> StoredPayload:
         return StoredPayload(sum(span.length for span in spans), partial(self._read, spans))
@@ -255,6 +257,12 @@ class InstanceBytes:
 def _frame_spans(location: InstanceLocation, number: int) -> list[Span]:
     (ranges,) = frame_ranges(location, [number])
     return [span_of(location, offset, length) for offset, length in ranges]
+
+
+def _plain_span(location: InstanceLocation, number: int) -> Span:
+    """Return where a native frame lies that is sent as it is."""
+    stored, pixels = pixels_of(location)
+    return span_of(location, *native_frame_range(stored, pixels, number))._replace(length=pixels.frame_bits // 8)
 
 
 def _word_bytes(location: InstanceLocation, value: BulkValue) -> int:

@@ -1,75 +1,89 @@
 """Rendered: pictures of instances and frames for those who do not read DICOM (PS3.18 10.4.1.1.3)."""
 
+import base64
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from dicomweb_archive.errors import InvalidParameterError, NotFoundError
 from dicomweb_archive.imaging.pixel_format import PixelFormat
-from dicomweb_archive.index.instances import InstanceIndex
+from dicomweb_archive.imaging.render import Picture
+from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.documents import MetadataIndex
+from dicomweb_archive.index.instances import InstanceLocation
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
-from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of
-from dicomweb_archive.services.recheck import gone_if_deleted
-from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.services.pictures import PICTURE_OFFERS, Drawing, Pictures
+from dicomweb_archive.services.recheck import chunks_or_gone, gone_if_deleted
+from dicomweb_archive.services.representation import Representation, single, slices
 from dicomweb_archive.wire.media_types import Acceptable, Offer
 from dicomweb_archive.wire.rendering import RenderingParameters
 
-RENDERED_OFFERS: Final = (Offer("image/jpeg"), Offer("image/png"), Offer("image/gif"))
-"""Representations of a rendered single frame (PS3.18 Table 8.7.4-1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedImage:
-    """A picture, whole: its size is bounded by the largest viewport and by the decoding process."""
-
-    media_type: str
-    data: bytes
+PDF: Final = "application/pdf"
+_ENCAPSULATED_PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
+_ENCAPSULATED_DOCUMENT = "00420011"
+_DOCUMENT_OFFERS: Final = (Offer(PDF),)
 
 
 @dataclass(frozen=True, slots=True)
 class RenderService:
-    """Renders frames in the decoding processes."""
+    """Renders frames, and hands out documents as they are."""
 
-    instances: InstanceIndex
-    objects: ObjectStore
-    decoding: DecodingPool
+    pictures: Pictures
+    metadata: MetadataIndex
 
     async def render(
         self, scope: Scope, frame: int, principal: Principal, accepted: Acceptable, parameters: RenderingParameters
-    ) -> RenderedImage:
-        """Render one frame, numbered from 1, of an instance.
+    ) -> Drawing | Representation:
+        """Render one frame, numbered from 1, of an instance, or its encapsulated PDF document.
 
         Raises:
             NotFoundError, GoneError: there is no such instance or frame, or it has no pixels.
-            NotAcceptableError: the client accepts none of the picture formats.
+            NotAcceptableError: the client accepts none of the formats.
             InvalidParameterError: the viewport's region lies outside of the image.
-            UndecodableError: the frame cannot be decoded, or makes no picture.
-            OverloadedError: no decoding process was free for too long.
+            ObjectNotFoundError, DamagedObjectError: what is stored is not there as it should be.
         """
         require(principal, Role.READER)
         study, series, instance = scope.parameters()
         assert series is not None
         assert instance is not None
         visibility = visibility_of(principal)
-        location = await self.instances.locate_instance(study, series, instance, visibility)
-        stored, pixels = pixels_of(location)
-        if frame > pixels.number_of_frames:
-            message = f"frames of this instance are numbered from 1 to {pixels.number_of_frames}"
-            raise NotFoundError(message)
+        location = await self.pictures.instances.locate_instance(study, series, instance, visibility)
+        if location.sop_class_uid == _ENCAPSULATED_PDF_STORAGE and location.pixel_data is None:
+            offer = accepted.select(_DOCUMENT_OFFERS)
+            return await self._document(scope, location, offer, visibility)
+        _, pixels = pixels_of(location)
         _check_region(parameters, pixels)
-        media_type = accepted.select(RENDERED_OFFERS).type
-        content = InstanceBytes(self.objects, self.decoding)
-        arguments = {
-            "transfer_syntax": location.transfer_syntax_uid if stored.encapsulated else None,
-            "pixels": tuple(pixels),
-            "tag": stored.tag,
-            "number": frame,
-            "picture": _picture(media_type, parameters),
-        }
-        async with gone_if_deleted(self.instances, location, visibility):
-            _, picture = await self.decoding.run("render", arguments, content.picture_payload(location, frame))
-        return RenderedImage(media_type, picture)
+        picture = _picture(accepted.select(PICTURE_OFFERS).type, parameters)
+        return self.pictures.drawing(location, frame, picture, visibility)
+
+    async def _document(
+        self, scope: Scope, location: InstanceLocation, offer: Offer, visibility: Visibility
+    ) -> Representation:
+        headers = {"ETag": f'"{location.digest.hex()}/{_ENCAPSULATED_DOCUMENT}"'}
+        value = next((value for value in location.bulk if value.path == _ENCAPSULATED_DOCUMENT), None)
+        if value is None:
+            data = await self._short_document(scope, visibility)
+            return Representation(offer.content_type, slices(data), len(data), headers)
+        objects = self.pictures.objects
+        part = InstanceBytes(objects, self.pictures.decoding).value_part(location, value, offer.content_type, "")
+        async with gone_if_deleted(self.pictures.instances, location, visibility):
+            answer = await single(objects, part, headers)
+        chunks = chunks_or_gone(answer.chunks, self.pictures.instances, location, visibility)
+        return Representation(answer.content_type, chunks, answer.content_length, headers)
+
+    async def _short_document(self, scope: Scope, visibility: Visibility) -> bytes:
+        """Return a document of so few bytes that it is kept among the metadata."""
+        study, series, instance = scope.parameters()
+        answer = await self.metadata.instance_metadata(study, series or "", instance or "", visibility, service_root="")
+        (attributes,) = orjson.loads(b"".join([chunk async for chunk in answer.json()]))
+        encoded = attributes.get(_ENCAPSULATED_DOCUMENT, {}).get("InlineBinary")
+        if not encoded:
+            message = "this instance holds no document"
+            raise NotFoundError(message)
+        return base64.b64decode(encoded)
 
 
 def _check_region(parameters: RenderingParameters, pixels: PixelFormat) -> None:
@@ -78,14 +92,14 @@ def _check_region(parameters: RenderingParameters, pixels: PixelFormat) -> None:
         raise InvalidParameterError("viewport", accepted="a region that lies within the image")
 
 
-def _picture(media_type: str, parameters: RenderingParameters) -> dict[str, object]:
+def _picture(media_type: str, parameters: RenderingParameters) -> Picture:
     window, viewport = parameters.window, parameters.viewport
-    return {
-        "media_type": media_type,
-        "window": None if window is None else (window.center, window.width, str(window.function)),
-        "size": None if viewport is None else (viewport.width, viewport.height),
-        "region": (0, 0, None, None)
+    return Picture(
+        media_type=media_type,
+        window=None if window is None else (window.center, window.width, str(window.function)),
+        size=None if viewport is None else (viewport.width, viewport.height),
+        region=(0, 0, None, None)
         if viewport is None
         else (viewport.x, viewport.y, viewport.region_width, viewport.region_height),
-        "quality": parameters.quality,
-    }
+        quality=parameters.quality,
+    )

@@ -91,6 +91,12 @@ _RENDERING_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "schema": {"type": "integer", "minimum": 1, "maximum": 100},
     },
 )
+_THUMBNAIL_VIEWPORT = {
+    "name": "viewport",
+    "in": "query",
+    "description": "`vw,vh`: the size that the thumbnail fits into.",
+    "schema": {"type": "string"},
+}
 _ACCEPT = {
     "name": "accept",
     "in": "query",
@@ -129,10 +135,16 @@ def _retrieve(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, 
     return operation
 
 
-def _rendered(name: str, summary: str) -> dict[str, Any]:
+def _rendered(name: str, summary: str, **documents: Any) -> dict[str, Any]:
     pictures = {"image/jpeg": _BYTES, "image/png": _BYTES, "image/gif": _BYTES}
-    operation = _retrieve(name, summary, pictures)
+    operation = _retrieve(name, summary, pictures | documents)
     operation["parameters"] = [{"in": "query", **parameter} for parameter in _RENDERING_PARAMETERS] + [_ACCEPT]
+    return operation
+
+
+def _thumbnail(name: str, summary: str) -> dict[str, Any]:
+    operation = _rendered(name, summary)
+    operation["parameters"] = [_THUMBNAIL_VIEWPORT, _ACCEPT]
     return operation
 
 
@@ -191,10 +203,26 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
             "get": _retrieve("retrieve_frames", "Retrieve frames of an instance.", octets)
         },
         f"{_INSTANCE}/rendered": {
-            "get": _rendered("retrieve_rendered_instance", "Retrieve the first frame of an instance as a picture.")
+            "get": _rendered(
+                "retrieve_rendered_instance",
+                "Retrieve the first frame of an instance as a picture, or its PDF document.",
+                **{"application/pdf": _BYTES},
+            )
         },
         f"{_INSTANCE}/frames/{{frame}}/rendered": {
             "get": _rendered("retrieve_rendered_frame", "Retrieve a frame as a picture (PS3.18 10.4.1.1.3).")
+        },
+        f"{_STUDY}/thumbnail": {
+            "get": _thumbnail("retrieve_study_thumbnail", "Retrieve a small picture of a study (PS3.18 10.4.1.1.4).")
+        },
+        f"{_SERIES}/thumbnail": {
+            "get": _thumbnail("retrieve_series_thumbnail", "Retrieve a small picture of a series.")
+        },
+        f"{_INSTANCE}/thumbnail": {
+            "get": _thumbnail("retrieve_instance_thumbnail", "Retrieve a small picture of an instance.")
+        },
+        f"{_INSTANCE}/frames/{{frame}}/thumbnail": {
+            "get": _thumbnail("retrieve_frame_thumbnail", "Retrieve a small picture of a frame.")
         },
         f"{_INSTANCE}/bulkdata/{{path}}": {
             "get": _retrieve("retrieve_bulkdata", "Retrieve a bulk value that metadata refer to.", octets)

@@ -1,4 +1,4 @@
-"""Query parameters of rendered resources: window, viewport and quality (PS3.18 8.3.5.1)."""
+"""Query parameters of rendered resources and thumbnails: window, viewport and quality (PS3.18 8.3.5)."""
 
 import math
 import re
@@ -13,6 +13,7 @@ MAXIMUM_VIEWPORT = 4096
 """Widest and highest picture that is rendered, in pixels: nobody may make us build a larger one."""
 
 _KNOWN = frozenset({"accept", "annotation", "quality", "viewport", "window"})
+_KNOWN_OF_THUMBNAILS = frozenset({"accept", "viewport"})
 _ANNOTATIONS = frozenset({"patient", "technique"})
 _MOST_WARNINGS = 10
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,3})?|[+-]?\.\d+([eE][+-]?\d{1,3})?", re.ASCII)
@@ -72,17 +73,22 @@ class RenderingRequest:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ThumbnailRequest:
+    """What the query string of a thumbnail asks for; `size` is width and height to fit into."""
+
+    size: tuple[int, int] | None = None
+    accept: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
 def parse_rendering(pairs: Sequence[tuple[str, str]]) -> RenderingRequest:
     """Read the decoded parameters of a rendered resource (PS3.18 8.3.5.1).
 
     Raises:
         InvalidParameterError: a value breaks its grammar or bounds, or a parameter stands twice.
     """
-    parameters: dict[str, str] = {}
-    for name, value in pairs:
-        if name in parameters:
-            raise InvalidParameterError(harmless(name) or "a parameter", accepted="each parameter once")
-        parameters[name] = value
+    parameters = _once_each(pairs)
     window, viewport, quality = (parameters.get(name) for name in ("window", "viewport", "quality"))
     return RenderingRequest(
         RenderingParameters(
@@ -95,12 +101,45 @@ def parse_rendering(pairs: Sequence[tuple[str, str]]) -> RenderingRequest:
     )
 
 
+def parse_thumbnail(pairs: Sequence[tuple[str, str]]) -> ThumbnailRequest:
+    """Read the decoded parameters of a thumbnail: a viewport without a region (PS3.18 8.3.5.2, 8.3.5.1.3).
+
+    Raises:
+        InvalidParameterError: the viewport breaks its grammar or bounds, or a parameter stands twice.
+    """
+    parameters = _once_each(pairs)
+    viewport = parameters.get("viewport")
+    unknown = tuple(_unsupported(parameters, _KNOWN_OF_THUMBNAILS))
+    return ThumbnailRequest(None if viewport is None else _whole(viewport), parameters.get("accept"), unknown)
+
+
+def _once_each(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if name in parameters:
+            raise InvalidParameterError(harmless(name) or "a parameter", accepted="each parameter once")
+        parameters[name] = value
+    return parameters
+
+
+def _whole(text: str) -> tuple[int, int]:
+    accepted = f"vw,vh from 1 to {MAXIMUM_VIEWPORT}; a thumbnail shows all of its image"
+    if text.count(",") != 1:
+        raise InvalidParameterError("viewport", accepted=accepted)
+    width, height = (_size(part, accepted) for part in text.split(","))
+    return width, height
+
+
 def _warnings(parameters: Mapping[str, str]) -> Iterator[str]:
     if "annotation" in parameters:
         # PS3.18 8.3.5.1.1 words it so; only the standard's own keywords get here.
         values = _parse_annotation(parameters["annotation"])
         yield f"The following annotation values are not supported: {','.join(values)}"
-    for name in sorted(parameters.keys() - _KNOWN)[:_MOST_WARNINGS]:
+    yield from _unsupported(parameters, _KNOWN)
+
+
+def _unsupported(parameters: Mapping[str, str], known: frozenset[str]) -> Iterator[str]:
+    for name in sorted(parameters.keys() - known)[:_MOST_WARNINGS]:
         yield f"{f'The parameter {name}' if harmless(name) else 'A parameter'} is not supported and has been ignored."
 
 

@@ -8,6 +8,7 @@ from dicomweb_archive.wire.rendering import (
     Window,
     WindowFunction,
     parse_quality,
+    parse_thumbnail,
     parse_viewport,
     parse_window,
 )
@@ -46,3 +47,18 @@ def test_a_viewport_that_breaks_its_grammar_is_refused(text):
 def test_a_quality_outside_of_1_to_100_is_refused(text):
     with pytest.raises(InvalidParameterError):
         parse_quality(text)
+
+
+def test_a_thumbnail_takes_a_viewport_without_a_region():
+    asked = parse_thumbnail([("viewport", "64,32"), ("accept", "image/png")])
+    assert (asked.size, asked.accept, asked.warnings) == ((64, 32), "image/png", ())
+    assert parse_thumbnail([]).size is None
+    for text in ("64,32,0,0,1,1", "64", "", "0,1", "5000,1", "64,32,", "64,,"):
+        with pytest.raises(InvalidParameterError):
+            parse_thumbnail([("viewport", text)])
+
+
+def test_what_a_thumbnail_does_not_know_is_named():
+    (quality, window) = parse_thumbnail([("window", "1,2,linear"), ("quality", "50")]).warnings
+    assert "quality" in quality
+    assert "window" in window

@@ -4,10 +4,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.errors import InvalidRequestError
-from dicomweb_archive.web.conditional import CACHE_CONTROL
-from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of, scope_of
+from dicomweb_archive.services.pictures import Drawing
+from dicomweb_archive.services.representation import Representation
+from dicomweb_archive.web.conditional import CACHE_CONTROL, is_unchanged, unchanged
+from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, scope_of
+from dicomweb_archive.web.pictures import picture_response
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
+from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import parse_accept
 from dicomweb_archive.wire.rendering import parse_rendering
 from dicomweb_archive.wire.resources import parse_frames
@@ -15,7 +19,7 @@ from dicomweb_archive.wire.search_parameters import split_query
 
 
 async def retrieve_rendered_instance(request: Request) -> Response:
-    """Retrieve the first frame of an instance as a picture."""
+    """Retrieve the first frame of an instance as a picture, or its document."""
     return await _render(request, 1)
 
 
@@ -29,15 +33,24 @@ async def retrieve_rendered_frame(request: Request) -> Response:
 
 
 async def _render(request: Request, frame: int) -> Response:
-    services = get_services(request)
     asked = parse_rendering(split_query(request.scope["query_string"]))
     accepted = parse_accept(accept_header(request), asked.accept)
-    image = await services.rendered.render(scope_of(request), frame, get_principal(request), accepted, asked.parameters)
-    headers = {"cache-control": CACHE_CONTROL, "vary": "Accept"}
-    response = Response(image.data, media_type=image.media_type, headers=headers)
-    for warning in asked.warnings:
-        response.headers.append("warning", root_of(request).warning(warning))
-    return response
+    rendered = get_services(request).rendered
+    answer = await rendered.render(scope_of(request), frame, get_principal(request), accepted, asked.parameters)
+    if isinstance(answer, Drawing):
+        return await picture_response(request, answer, asked.warnings)
+    return await _document(request, answer)
+
+
+async def _document(request: Request, answer: Representation) -> Response:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    headers |= {"cache-control": CACHE_CONTROL, "vary": "Accept"}
+    if is_unchanged(request, headers["etag"]):
+        await answer.chunks.aclose()
+        return unchanged(headers)
+    return ByteStreamResponse(
+        answer.chunks, content_length=answer.content_length, media_type=answer.content_type, headers=headers
+    )
 
 
 _INSTANCE = f"{DICOMWEB}/studies/{{study}}/series/{{series}}/instances/{{instance}}"

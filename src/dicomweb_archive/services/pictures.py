@@ -1,0 +1,84 @@
+"""Pictures: a frame of a located instance, drawn in the decoding processes."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+
+from dicomweb_archive import __version__
+from dicomweb_archive.errors import NotFoundError
+from dicomweb_archive.imaging.render import Picture
+from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.instances import InstanceIndex, InstanceLocation
+from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of
+from dicomweb_archive.services.recheck import gone_if_deleted
+from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.wire.media_types import Offer
+
+PICTURE_OFFERS: Final = (Offer("image/jpeg"), Offer("image/png"), Offer("image/gif"))
+"""Representations of a rendered single frame (PS3.18 Table 8.7.4-1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A picture that can be had; whether the client has it already is asked before it is drawn.
+
+    Attributes:
+        etag: changes with the instance, with what was asked for, and with the program that draws.
+        draw: returns the picture, whole: its size is bounded by the largest viewport and by the decoding process.
+    """
+
+    media_type: str
+    etag: str
+    draw: Callable[[], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Draws frames of instances."""
+
+    instances: InstanceIndex
+    objects: ObjectStore
+    decoding: DecodingPool
+
+    def drawing(self, location: InstanceLocation, frame: int, picture: Picture, visibility: Visibility) -> Drawing:
+        """Return the picture of a frame, numbered from 1.
+
+        Raises:
+            NotFoundError: there is no such frame, or the instance has no pixels.
+        """
+        _, pixels = pixels_of(location)
+        if not 1 <= frame <= pixels.number_of_frames:
+            message = f"frames of this instance are numbered from 1 to {pixels.number_of_frames}"
+            raise NotFoundError(message)
+        draw = partial(self.draw, location, frame, picture, visibility)
+        return Drawing(picture.media_type, picture_tag(location.digest, frame, picture), draw)
+
+    async def draw(self, location: InstanceLocation, frame: int, picture: Picture, visibility: Visibility) -> bytes:
+        """Draw a frame that is there.
+
+        Raises:
+            GoneError: the instance was deleted meanwhile.
+            UndecodableError: the frame cannot be decoded, or makes no picture.
+            OverloadedError: no decoding process was free for too long.
+        """
+        stored, pixels = pixels_of(location)
+        arguments = {
+            "transfer_syntax": location.transfer_syntax_uid if stored.encapsulated else None,
+            "pixels": tuple(pixels),
+            "tag": stored.tag,
+            "number": frame,
+            "picture": asdict(picture),
+        }
+        content = InstanceBytes(self.objects, self.decoding)
+        async with gone_if_deleted(self.instances, location, visibility):
+            _, drawn = await self.decoding.run("render", arguments, content.picture_payload(location, frame))
+        return drawn
+
+
+def picture_tag(digest: bytes, frame: int, picture: Picture) -> str:
+    """Return the entity tag of a picture: what it is made of and how, which is known before it is drawn."""
+    described = f"{__version__} {digest.hex()} {frame} {picture}"
+    return f'"{blake2b(described.encode(), digest_size=16).hexdigest()}"'
