@@ -29,8 +29,8 @@ _CHROMIUM_ARGUMENTS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-# The frame of the browser's own PDF viewer has no storage.
-_HIDE_TOUR = """window.localStorage?.setItem('shownTours', '["basicViewerTour"]')"""
+# Documents without an origin, such as a blank page and the browser's own PDF viewer, have no storage.
+_HIDE_TOUR = """try { localStorage.setItem('shownTours', '["basicViewerTour"]') } catch {}"""
 
 StoreFiles = Callable[[Iterable[bytes]], None]
 

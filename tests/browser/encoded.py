@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jpeg_ls
-import numpy as np
 from openjpeg.utils import encode_array
 from PIL import Image
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_encoder, pixel_array
+from pydicom.pixels import get_encoder
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -25,7 +24,8 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 from tests.browser import fingerprints
-from tests.browser.fingerprints import COLUMNS, ROWS, Picture
+from tests.browser.fingerprints import COLUMNS, ROWS, Levels
+from tests.browser.pictures import Picture, rendered
 from tests.factories import ROOT, identified, image, part10
 from tests.pydicom_files import bundled, read
 
@@ -40,10 +40,11 @@ class Encoded:
     Attributes:
         name: the encoding, as a test's id and the series' description.
         data: its Part 10 file.
-        picture: what a viewer shows of it: grey levels (rows, columns) or RGB (rows, columns, 3), of 8 bits.
+        picture: what a viewer shows of it.
     """
 
     name: str
+    sop_instance_uid: str
     data: bytes
     picture: Picture
 
@@ -62,7 +63,7 @@ def iter_encoded() -> Iterator[Encoded]:
         dataset.update(_IDENTITY)
         dataset.SeriesInstanceUID, dataset.SOPInstanceUID = f"{STUDY}.{number}", f"{STUDY}.{number}.1"
         dataset.SeriesNumber, dataset.InstanceNumber, dataset.SeriesDescription = number, 1, name
-        yield Encoded(name, part10(dataset, transfer_syntax), picture)
+        yield Encoded(name, dataset.SOPInstanceUID, part10(dataset, transfer_syntax), picture)
 
 
 _IDENTITY = {
@@ -80,51 +81,51 @@ _OTHERS = {
 
 
 def _grey_images() -> Iterator[_Made]:
-    yield _grey("uncompressed", lambda picture: picture.astype("<u2").tobytes(), ExplicitVRLittleEndian)
+    yield _grey("uncompressed", lambda levels: levels.astype("<u2").tobytes(), ExplicitVRLittleEndian)
     yield _grey("RLE", _rle, RLELossless)
-    yield _grey("JPEG-LS", lambda picture: bytes(jpeg_ls.encode_array(picture)), JPEGLSLossless)
+    yield _grey("JPEG-LS", lambda levels: bytes(jpeg_ls.encode_array(levels)), JPEGLSLossless)
     yield _grey("JPEG 2000 lossless", _jpeg_2000, JPEG2000Lossless)
-    yield _grey("JPEG 2000 lossy", lambda picture: _jpeg_2000(picture, compression_ratios=[10]), JPEG2000)
+    yield _grey("JPEG 2000 lossy", lambda levels: _jpeg_2000(levels, compression_ratios=[10]), JPEG2000)
     # Nothing here encodes this one; its samples have 16 bits.
-    made = _grey("HTJ2K", lambda _picture: CODESTREAM.read_bytes(), HTJ2KLossless)
+    made = _grey("HTJ2K", lambda _levels: CODESTREAM.read_bytes(), HTJ2KLossless)
     made.dataset.BitsStored, made.dataset.HighBit = 16, 15
     yield made
 
 
-def _grey(name: str, encode: Callable[[Picture], bytes], transfer_syntax: UID) -> _Made:
-    picture = fingerprints.grey(name)
+def _grey(name: str, encode: Callable[[Levels], bytes], transfer_syntax: UID) -> _Made:
+    levels = fingerprints.grey(name)
     # A window over all levels, and stored values are the output units.
     shown = {"RescaleIntercept": "0", "WindowCenter": "2048", "WindowWidth": "4096"}
     dataset = image(rows=ROWS, columns=COLUMNS, **shown)
-    _set_pixels(dataset, encode(picture), transfer_syntax)
-    return _Made(name, dataset, transfer_syntax, (picture // 16).astype(np.uint8))
+    _set_pixels(dataset, encode(levels), transfer_syntax)
+    return _Made(name, dataset, transfer_syntax, levels / 4095)
 
 
-def _jpeg_2000(picture: Picture, **options: Any) -> bytes:
-    return encode_array(picture, bits_stored=12, photometric_interpretation=2, **options)
+def _jpeg_2000(levels: Levels, **options: Any) -> bytes:
+    return encode_array(levels, bits_stored=12, photometric_interpretation=2, **options)
 
 
-def _rle(picture: Picture) -> bytes:
+def _rle(levels: Levels) -> bytes:
     described: dict[str, Any] = {"number_of_frames": 1, "pixel_representation": 0, "planar_configuration": 0}
-    described["rows"], described["columns"], *samples = picture.shape
+    described["rows"], described["columns"], *samples = levels.shape
     described["samples_per_pixel"] = 3 if samples else 1
     described["photometric_interpretation"] = "RGB" if samples else "MONOCHROME2"
-    described["bits_allocated"] = described["bits_stored"] = 8 * picture.itemsize
-    return get_encoder(RLELossless).encode(picture, **described)
+    described["bits_allocated"] = described["bits_stored"] = 8 * levels.itemsize
+    return get_encoder(RLELossless).encode(levels, **described)
 
 
 def _colour_images() -> Iterator[_Made]:
-    picture = fingerprints.colour("RLE colour")
+    levels = fingerprints.colour("RLE colour")
     dataset = colour_image(PhotometricInterpretation="RGB")
-    _set_pixels(dataset, _rle(picture), RLELossless)
-    yield _Made("RLE colour", dataset, RLELossless, picture)
+    _set_pixels(dataset, _rle(levels), RLELossless)
+    yield _Made("RLE colour", dataset, RLELossless, levels / 255)
     # As ultrasound machines do: YCbCr, colours at half the columns.
     name = "JPEG baseline colour"
-    picture, stream = fingerprints.colour(name), BytesIO()
-    Image.fromarray(picture).save(stream, format="JPEG", quality=90, subsampling="4:2:2")
+    levels, stream = fingerprints.colour(name), BytesIO()
+    Image.fromarray(levels).save(stream, format="JPEG", quality=90, subsampling="4:2:2")
     dataset = colour_image(PhotometricInterpretation="YBR_FULL_422")
     _set_pixels(dataset, stream.getvalue(), JPEGBaseline8Bit)
-    yield _Made(name, dataset, JPEGBaseline8Bit, picture)
+    yield _Made(name, dataset, JPEGBaseline8Bit, levels / 255)
 
 
 def colour_image(**overrides: Any) -> Dataset:
@@ -140,7 +141,7 @@ def colour_image(**overrides: Any) -> Dataset:
 
 def _others_image(name: str, file: str) -> _Made:
     dataset = read(bundled(file))
-    return _Made(name, dataset, dataset.file_meta.TransferSyntaxUID, pixel_array(dataset))
+    return _Made(name, dataset, dataset.file_meta.TransferSyntaxUID, rendered(dataset))
 
 
 def _set_pixels(dataset: Dataset, data: bytes, transfer_syntax: UID) -> None:

@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage
 from tests.browser import fingerprints
 from tests.browser.encoded import colour_image
-from tests.browser.fingerprints import Picture
+from tests.browser.fingerprints import Levels
 from tests.factories import ROOT, part10
 
 STUDY = f"{ROOT}.430"
@@ -18,7 +18,7 @@ ROWS, COLUMNS, TILE = 768, 1024, 256
 NAME = "slide"
 
 
-def whole_picture(*, reduced: int = 1) -> Picture:
+def whole_slide(*, reduced: int = 1) -> Levels:
     """Return the slide at one `reduced`-th of its size."""
     return fingerprints.colour(NAME, ROWS // reduced, COLUMNS // reduced)
 
@@ -29,7 +29,7 @@ def slide_levels() -> list[bytes]:
 
 
 def _level(number: int, reduced: int) -> bytes:
-    picture = whole_picture(reduced=reduced)
+    levels = whole_slide(reduced=reduced)
     dataset = colour_image(
         SOPClassUID=VLWholeSlideMicroscopyImageStorage,
         Modality="SM",
@@ -43,11 +43,11 @@ def _level(number: int, reduced: int) -> bytes:
         PhotometricInterpretation="YBR_FULL_422",
     )
     tiles = [
-        _jpeg(picture[top : top + TILE, left : left + TILE])
-        for top in range(0, picture.shape[0], TILE)
-        for left in range(0, picture.shape[1], TILE)
+        _jpeg(levels[top : top + TILE, left : left + TILE])
+        for top in range(0, levels.shape[0], TILE)
+        for left in range(0, levels.shape[1], TILE)
     ]
-    _add_slide(dataset, picture, reduced)
+    _add_slide(dataset, levels, reduced)
     _add_specimen(dataset)
     dataset.NumberOfFrames = len(tiles)
     dataset.PixelData = encapsulate(tiles)
@@ -56,7 +56,7 @@ def _level(number: int, reduced: int) -> bytes:
     return part10(dataset, JPEGBaseline8Bit)
 
 
-def _jpeg(tile: Picture) -> bytes:
+def _jpeg(tile: Levels) -> bytes:
     """Encode a tile; what lies beyond the slide's edge is white."""
     whole, stream = Image.new("RGB", (TILE, TILE), "white"), BytesIO()
     whole.paste(Image.fromarray(tile))
@@ -64,13 +64,13 @@ def _jpeg(tile: Picture) -> bytes:
     return stream.getvalue()
 
 
-def _add_slide(dataset: Dataset, picture: Picture, reduced: int) -> None:
+def _add_slide(dataset: Dataset, levels: Levels, reduced: int) -> None:
     """Say how the tiles lie on the glass (PS3.3 C.8.12.4)."""
     dataset.ImageType = ["ORIGINAL" if reduced == 1 else "DERIVED", "PRIMARY", "VOLUME", "NONE"]
     dataset.FrameOfReferenceUID = f"{STUDY}.9"
     dataset.PositionReferenceIndicator = "SLIDE_CORNER"
     dataset.Rows = dataset.Columns = TILE
-    dataset.TotalPixelMatrixRows, dataset.TotalPixelMatrixColumns = picture.shape[:2]
+    dataset.TotalPixelMatrixRows, dataset.TotalPixelMatrixColumns = levels.shape[:2]
     dataset.TotalPixelMatrixFocalPlanes = 1
     millimetres = 0.001 * reduced
     dataset.ImagedVolumeHeight, dataset.ImagedVolumeWidth = 0.001 * ROWS, 0.001 * COLUMNS

@@ -106,7 +106,7 @@ class Viewer:
         self.page.goto(f"{self._address}/ohif/viewer?StudyInstanceUIDs={uids}")
 
     def show_series(self, description: str, sop_instance_uid: str | None = None) -> None:
-        """Put a series of the panel into the viewport, and wait for the picture, that of an instance if one is given."""
+        """Put a series of the panel into the viewport and wait for the picture, of an instance if one is given."""
         label = self.page.locator('[data-cy="series-description-label"]').get_by_text(description, exact=True)
         label.first.dblclick()
         if sop_instance_uid is not None:
