@@ -64,7 +64,7 @@ def iter_files(tarball: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     for packed, content in _members(tarball, _is_wanted):
         name = packed if packed == _LICENCE else packed.relative_to("dist")
         fitted = _fit(name, content)
-        entered = entered or (name.name.startswith("app.bundle.") and fitted != content)
+        entered = entered or (name.match("app.bundle.*.js") and fitted != content)
         index = index or str(name) == "index.html"
         yield name, fitted
     if not entered or not index:

@@ -4,19 +4,19 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.errors import NotFoundError, UnauthenticatedError
-from dicomweb_archive.services.access import Role
+from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.conditional import accepts_gzip, is_unchanged
 from dicomweb_archive.web.dependencies import get_principal, get_services
+from dicomweb_archive.web.pages.problems import as_page
 from dicomweb_archive.web.routing import PageRoute
 from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.web.viewer.configuration import write_configuration
-from dicomweb_archive.web.viewer.files import Representation, ViewerFile, ViewerFiles, open_unchanged
+from dicomweb_archive.web.viewer.files import INDEX, Representation, ViewerFile, ViewerFiles, open_unchanged
 
 PIECE_BYTES = 1024 * 1024
 """Files are read in pieces of this size: each costs a thread's turn, and the largest as sent has 3 MB."""
@@ -26,6 +26,7 @@ _KEPT_IN_304 = ("cache-control", "etag", "vary")
 logger = logging.getLogger(__name__)
 
 
+@as_page
 async def redirect_to_viewer(request: Request) -> Response:
     """Lead to the address that the viewer's own links are relative to."""
     _viewer_of(request)
@@ -34,35 +35,34 @@ async def redirect_to_viewer(request: Request) -> Response:
     return Response(status_code=308, headers={"location": location})
 
 
+@as_page
+async def retrieve_page(request: Request) -> Response:
+    """Retrieve the viewer's page, whichever of its views the path names; who may not read is led to sign in."""
+    viewer = _viewer_of(request)
+    # Only the page asks who is there: the files beside it are public software.
+    require(get_principal(request), Role.READER)
+    return _answer(request, viewer.index)
+
+
 async def retrieve_configuration(request: Request) -> Response:
     """Generate the viewer's configuration for this caller."""
     _viewer_of(request)
-    script = write_configuration(_root_path(request), may_store=_has(request, Role.WRITER))
+    script = write_configuration(_root_path(request), may_store=_may_store(request))
     headers = {"cache-control": "no-store"}
     return Response(script, media_type="text/javascript; charset=utf-8", headers=headers)
 
 
 async def retrieve_file(request: Request) -> Response:
     """Retrieve a file of the viewer, or its page where the name is one of the page's own views."""
-    viewer = _viewer_of(request)
     name = request.path_params["name"]
-    file = viewer.get(name)
-    if file is None and "." in name.rpartition("/")[2]:
+    viewer = get_services(request).viewer
+    file = None if viewer is None else viewer.get(name)
+    if name == INDEX or (file is None and "." not in name.rpartition("/")[2]):
+        return await retrieve_page(request)
+    if file is None:
         message = "the viewer has no such file"
         raise NotFoundError(message)
-    if file is None or file is viewer.index:
-        return _page(request, viewer)
     return _answer(request, file)
-
-
-def _page(request: Request, viewer: ViewerFiles) -> Response:
-    if _has(request, Role.READER):
-        return _answer(request, viewer.index)
-    # Only the page asks who is there: the files beside it are public software.
-    query = request.scope["query_string"].decode("latin-1")
-    wanted = quote(request.scope["path"] + (f"?{query}" if query else ""), safe="/")
-    location = f"{_root_path(request)}/sign-in?next={wanted}"
-    return Response(status_code=303, headers={"location": location, "cache-control": "no-store"})
 
 
 def _answer(request: Request, file: ViewerFile) -> Response:
@@ -102,9 +102,9 @@ def _viewer_of(request: Request) -> ViewerFiles:
     return viewer
 
 
-def _has(request: Request, role: Role) -> bool:
+def _may_store(request: Request) -> bool:
     try:
-        return role in get_principal(request).roles
+        return Role.WRITER in get_principal(request).roles
     except UnauthenticatedError:
         return False
 

@@ -2,6 +2,9 @@
 
 import orjson
 
+from dicomweb_archive.web.authentication import SIGN_IN
+from dicomweb_archive.web.dependencies import DICOMWEB
+
 _SOURCE = "@ohif/extension-default.dataSourcesModule.dicomweb"
 
 # The build's page does this inline, which its security policy forbids. Modules that the viewer imports by an
@@ -27,7 +30,7 @@ def write_configuration(root_path: str, *, may_store: bool) -> bytes:
         may_store: whether to offer the upload dialog.
     """
     address = orjson.dumps(f"{root_path}/ohif/").decode()
-    sign_in = orjson.dumps(f"{root_path}/sign-in?next=").decode()
+    sign_in = orjson.dumps(f"{root_path}{SIGN_IN}?next=").decode()
     configuration = orjson.dumps(_configuration(root_path, may_store=may_store), option=orjson.OPT_INDENT_2).decode()
     script = _BEFORE.format(address=address) + f"window.config = {configuration};\n" + _AFTER.format(sign_in=sign_in)
     return script.encode()
@@ -54,7 +57,7 @@ def _configuration(root_path: str, *, may_store: bool) -> dict[str, object]:
 
 
 def _source(root_path: str, *, may_store: bool) -> dict[str, object]:
-    root = f"{root_path}/dicom-web"
+    root = f"{root_path}{DICOMWEB}"
     return {
         "friendlyName": "Archive",
         "name": "archive",
