@@ -18,6 +18,7 @@ from dicomweb_archive.settings import Settings
 
 PREFIX = "DICOMWEB_ARCHIVE_"
 HELP = {"-h", "--help", "--version"}
+ROOMS = r"(?:cli|web|services|index|storage|wire|imaging|dicom)"
 # What ends a command in a line of a shell.
 ENDS = {"|", "||", "&&", ";", ">", "2>", "<", "&", "options"}
 # The comment in a pack.
@@ -53,6 +54,20 @@ def test_every_target_of_make_that_is_named_exists(page: Path) -> None:
     typed = [line for block in blocks_of(page) for line in typed_lines(block)]
     named = {match[1] for line in [*typed, *_code_spans(page)] if (match := re.match(r"make ([a-z]+)\b", line))}
     assert named - known == set()
+
+
+def test_every_target_of_make_is_explained_to_contributors() -> None:
+    targets = re.findall(r"^([a-z]+):.* ## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE)
+    explained = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
+    assert targets
+    assert [target for target in targets if target != "help" and f"| `make {target}` |" not in explained] == []
+
+
+@every_page
+def test_every_module_that_is_named_by_its_room_exists(page: Path) -> None:
+    named = [span for span in _code_spans(page) if re.fullmatch(rf"{ROOMS}/[\w/]*(\.py)?", span)]
+    house = REPOSITORY / "src" / "dicomweb_archive"
+    assert [name for name in named if not ((house / name).exists() or (house / f"{name}.py").exists())] == []
 
 
 @every_page
