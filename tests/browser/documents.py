@@ -16,6 +16,17 @@ def report() -> bytes:
     return part10(dataset)
 
 
+def report_texts() -> list[str]:
+    """Return the text values of the report, those of its sections too."""
+    waiting, texts = list(read(report()).ContentSequence), []
+    while waiting:
+        item = waiting.pop(0)
+        waiting.extend(item.get("ContentSequence", []))
+        if "TextValue" in item:
+            texts.append(str(item.TextValue))
+    return texts
+
+
 def waveform() -> bytes:
     """Return a 12-lead ECG that comes with pydicom, as an instance of our own."""
     dataset = read(bundled("waveform_ecg.dcm"))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,17 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RTStructureSetStorage
+from tests.browser.volumes import series_of, volume, written
 from tests.factories import ROOT, part10
-from tests.pydicom_files import read
 
-from dicomweb_archive.cli.client.phantom import iter_demo
-from dicomweb_archive.cli.client.phantom_volume import LESION, VENTRICLES, inside
+from dicomweb_archive.cli.client.phantom_segmentation import segmentation_of
 
-SLICES = 12
-SIZE = 256
+SLICES, SIZE = 12, 128
 OUTLINED_SLICE = 6
 """The slice, counted from 0, that the structure set draws on."""
+SEGMENTATION, STRUCTURES = "Segmented thing", "Outlined structure"
+"""Series descriptions."""
+_STUDY = 4201
 
 Mask = NDArray[np.bool_]
 
@@ -40,31 +40,40 @@ class Overlaid:
 
 
 def overlaid_study() -> Overlaid:
-    """Make the study: the demo's CT and segmentation, and a structure set."""
-    files = [instance.data for instance in islice(iter_demo("overlaid", ct_slices=SLICES), SLICES + 1)]
-    slices = [read(data) for data in files[:SLICES]]
-    return Overlaid(str(slices[0].StudyInstanceUID), [*files, structure_set(slices)], slices)
+    """Make the study."""
+    slices = series_of(volume(SLICES, SIZE, SIZE, seed=42), study=_STUDY)
+    files = [*written(slices), segmentation(slices), structure_set(slices)]
+    return Overlaid(str(slices[0].StudyInstanceUID), files, slices)
 
 
 def segmented(index: int) -> Mask:
-    """Return what the segmentation marks on a slice."""
-    return inside((SLICES, SIZE, SIZE), (LESION, *VENTRICLES))[index]
+    """Return what the segmentation marks on a slice: an L that moves from slice to slice, none on the first two."""
+    mask = np.zeros((SIZE, SIZE), dtype=np.bool_)
+    if index >= 2:
+        left = 10 + 4 * index
+        mask[20:80, left : left + 12] = True
+        mask[68:80, left : left + 40] = True
+    return mask
+
+
+def segmentation(slices: list[Dataset]) -> bytes:
+    """Return a segmentation of the CT with one segment, as the demo makes them."""
+    dataset = _in_series(slices[0], 2, SEGMENTATION)
+    dataset.Modality, dataset.SoftwareVersions, dataset.DeviceSerialNumber = "SEG", "1", "1"
+    masks = np.stack([segmented(index) for index in range(len(slices))])
+    return part10(segmentation_of(dataset, slices, [("Lesion", masks)], lambda *_names: f"{ROOT}.{_STUDY}.9"))
 
 
 def outline() -> list[tuple[float, float]]:
     """Return the structure's corners in pixels (column, row): an arrow head, unlike its mirror images."""
-    return [(60.0, 90.0), (190.0, 60.0), (150.0, 100.0), (170.0, 190.0)]
+    return [(30.0, 45.0), (95.0, 30.0), (75.0, 50.0), (85.0, 95.0)]
 
 
 def structure_set(slices: list[Dataset]) -> bytes:
     """Return a structure set with one closed contour on one slice (PS3.3 A.19)."""
     ct = slices[OUTLINED_SLICE]
-    dataset = Dataset()
-    for keyword in _SAME:
-        setattr(dataset, keyword, ct.get(keyword))
+    dataset = _in_series(ct, 3, STRUCTURES)
     dataset.SOPClassUID, dataset.Modality = RTStructureSetStorage, "RTSTRUCT"
-    dataset.SeriesInstanceUID, dataset.SOPInstanceUID = f"{ROOT}.420.3", f"{ROOT}.420.3.1"
-    dataset.SeriesNumber, dataset.InstanceNumber, dataset.SeriesDescription = 3, 1, "Outlined structure"
     dataset.StructureSetLabel, dataset.StructureSetName = "OUTLINE", "Outline"
     dataset.StructureSetDate, dataset.StructureSetTime = ct.StudyDate, ct.StudyTime
     dataset.ReferencedFrameOfReferenceSequence = [_referenced_series(slices)]
@@ -89,6 +98,16 @@ def structure_set(slices: list[Dataset]) -> bytes:
         _item(ObservationNumber=1, ReferencedROINumber=1, RTROIInterpretedType="ORGAN", ROIInterpreter="")
     ]
     return part10(dataset)
+
+
+def _in_series(image: Dataset, number: int, description: str) -> Dataset:
+    """Return an instance of the image's study in a series of its own."""
+    dataset = Dataset()
+    for keyword in _SAME:
+        setattr(dataset, keyword, image.get(keyword))
+    dataset.SeriesInstanceUID, dataset.SOPInstanceUID = f"{ROOT}.{_STUDY}.{number}", f"{ROOT}.{_STUDY}.{number}.1"
+    dataset.SeriesNumber, dataset.InstanceNumber, dataset.SeriesDescription = number, 1, description
+    return dataset
 
 
 _SAME = (

@@ -47,8 +47,12 @@ def rendered(data_set: Dataset, frame: int = 1) -> Picture:
 
 def decoded(data_url: str) -> Picture:
     """Read a picture from a `data:` URL, in colour."""
-    image = Image.open(io.BytesIO(base64.b64decode(data_url.partition(",")[2])))
-    return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
+    return read_png(base64.b64decode(data_url.partition(",")[2]))
+
+
+def read_png(data: bytes) -> Picture:
+    """Read a picture from a PNG, in colour."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.float64) / 255
 
 
 def likeness(shown: Picture, expected: Picture) -> float:

@@ -1,12 +1,17 @@
 """The viewer's pages in the words of those who use them: the study list, and a study on the screen."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from playwright.sync_api import Locator, Page
-from tests.browser.pictures import Picture, decoded
+from tests.browser.pictures import Picture, decoded, read_png
+
+_PICTURES_WITHIN_SECONDS = 40
 
 # What a viewport shows is taken from the canvas on the page; only where it lies and which slice it claims to be is
 # asked of the viewer. The corners are those of the image (or volume) on the canvas, in its own pixels.
@@ -150,12 +155,20 @@ class Viewer:
 
     def picture(self, viewport: str | None = None) -> Picture:
         """Return the picture on a viewport's canvas, cut to the image, without the text over it."""
-        canvas = self.canvas(viewport)
-        whole = decoded(canvas.evaluate(_TO_DATA_URL))
-        box = self._state(viewport)["box"]
-        assert box is not None, "the viewport shows no image"
-        left, top, right, bottom = (max(0, round(edge)) for edge in box)
-        return whole[top:bottom, left:right]
+        return self._cut_to_image(decoded(self.canvas(viewport).evaluate(_TO_DATA_URL)), viewport)
+
+    def drawn_picture(self, viewport: str | None = None) -> Picture:
+        """Return what a person sees in a viewport, cut to the image: with what is drawn and written over it."""
+        return self._cut_to_image(read_png(self.canvas(viewport).screenshot()), viewport)
+
+    def canvas_picture(self) -> Picture:
+        """Return the whole of the first canvas, or one black pixel while there is none."""
+        canvas = self.page.locator("[data-viewport-uid] canvas").first
+        return decoded(canvas.evaluate(_TO_DATA_URL)) if canvas.count() else np.zeros((1, 1, 3))
+
+    def pane_picture(self) -> Picture:
+        """Return what a person sees where pictures are shown, of whatever kind."""
+        return read_png(self.page.locator('[data-cy="viewport-pane"]').first.screenshot())
 
     def canvas(self, viewport: str | None = None) -> Locator:
         """Return a viewport's canvas."""
@@ -177,6 +190,19 @@ class Viewer:
     def thumbnails(self) -> Locator:
         """Return the thumbnails of the series panel."""
         return self.page.locator('[data-cy="study-browser-thumbnail"]')
+
+    def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait for something that only the pictures tell."""
+        deadline = time.monotonic() + _PICTURES_WITHIN_SECONDS
+        while not is_so():
+            assert time.monotonic() < deadline, f"did not come about: {what}"
+            self.page.wait_for_timeout(50)
+
+    def _cut_to_image(self, picture: Picture, viewport: str | None) -> Picture:
+        box = self._state(viewport)["box"]
+        assert box is not None, "the viewport shows no image"
+        left, top, right, bottom = (max(0, round(edge)) for edge in box)
+        return picture[top:bottom, left:right]
 
     def _name(self, viewport: str | None) -> str:
         if viewport is not None:
