@@ -111,3 +111,14 @@ def test_invented_methods_share_one_label() -> None:
     text = metrics.exposition().decode()
     assert 'dicomweb_requests_total{method="OTHER",route="unmatched",status="405"} 3.0' in text
     assert "BREW" not in text
+
+
+def test_requests_are_summed_up_by_route() -> None:
+    metrics = Metrics()
+    for status in (200, 200, 503):
+        metrics.count_request("/dicom-web/studies", "GET", status, seconds=0.5, bytes_in=0, bytes_out=10)
+    metrics.count_request("/", "GET", 404, seconds=0.1, bytes_in=0, bytes_out=1)
+    studies, home = metrics.totals()
+    assert (studies.route, studies.requests, studies.failures, studies.sent_bytes) == ("/dicom-web/studies", 3, 1, 30)
+    assert studies.seconds == pytest.approx(1.5)
+    assert (home.requests, home.failures) == (1, 0)
