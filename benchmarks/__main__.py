@@ -16,6 +16,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "multipart": ("--parts", "100"),
     "storage": ("--rounds", "3"),
     "transactions": ("--rounds", "3"),
+    "rendered": ("--rounds", "2", "--seconds", "1"),
     "index": ("--seconds", "2"),
     "search": ("--instances", "8000", "--repeat", "9"),
 }

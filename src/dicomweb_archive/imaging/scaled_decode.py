@@ -1,7 +1,8 @@
 """Decoding small what is shown small: JPEG at a fraction of its transform, JPEG 2000 without its finest levels.
 
-A short cut for pictures alone, never for pixels that are retrieved: what it cannot do exactly as the full decoder
-would, but for the resolution, it leaves to that one.
+A short cut for pictures alone, never for pixels that are retrieved: what it cannot do as the full decoder would, but
+for the resolution, it leaves to that one. Colours of JPEG take it at any size: the codec makes RGB of them at seven
+times the speed of arithmetic on arrays (benchmarks/rendered).
 """
 
 import io
@@ -25,14 +26,14 @@ Bits = npt.NDArray[np.unsignedinteger[Any]]
 
 
 def decode_scaled(frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat, size: tuple[int, int]) -> Bits | None:
-    """Decode the joined fragments of a frame to at least `size`, width and height, and less than the whole.
+    """Decode the joined fragments of a frame to at least `size`, width and height, and mostly less than the whole.
 
     Returns:
         The bits of each pixel as stored, of shape (rows, columns), or RGB of 8 bits, of shape (rows, columns, 3);
         `None` when the full decoder is to be used.
     """
     factor = min(pixels.columns // size[0], pixels.rows // size[1])
-    if factor < 2:
+    if factor < 2 and not (transfer_syntax_uid == _JPEG_BASELINE and pixels.samples_per_pixel == 3):
         return None
     try:
         with warnings.catch_warnings():
@@ -57,7 +58,7 @@ def _jpeg(frame: bytes, pixels: PixelFormat, size: tuple[int, int]) -> Bits | No
     with Image.open(io.BytesIO(frame), formats=["JPEG"]) as image:
         if image.size != (pixels.columns, pixels.rows) or image.mode != mode:
             return None
-        image.draft(mode, size)
+        image.draft(mode, (min(size[0], image.width), min(size[1], image.height)))
         return np.asarray(image)
 
 

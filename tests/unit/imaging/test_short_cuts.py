@@ -289,6 +289,9 @@ def test_what_cannot_be_decoded_small_is_left_to_the_full_decoder() -> None:
     assert decode_scaled(bytes(frame.data), syntax, frame.pixels._replace(rows=frame.pixels.rows * 2), small) is None
     assert decode_scaled(bytes(frame.data), syntax, frame.pixels._replace(bits_stored=9), small) is None
     assert decode_scaled(bytes(frame.data), "1.2.840.10008.1.2.5", frame.pixels, small) is None
+    _, rgb = stored_frame(bundled("SC_jpeg_no_color_transform.dcm"))
+    assert rgb.transfer_syntax_uid is not None
+    assert decode_scaled(bytes(rgb.data), rgb.transfer_syntax_uid, rgb.pixels, (9, 9)) is None
 
 
 def test_frames_that_end_early_make_no_picture() -> None:

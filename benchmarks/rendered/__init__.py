@@ -1,0 +1,1 @@
+"""What a picture costs: rendered frames and thumbnails."""
