@@ -133,6 +133,19 @@ class Settings(BaseSettings):
             return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
         return value
 
+    @field_validator("api_key")
+    @classmethod
+    def _key_is_not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        # Blanks around it come from files and forms, and no header could hold them.
+        key = value.get_secret_value().strip()
+        if not key:
+            # A variable that was never filled in would count as a key that everybody knows.
+            message = "must not be empty; leave it out for an archive without a key"
+            raise ValueError(message)
+        return SecretStr(key)
+
     @field_validator("root_path")
     @classmethod
     def _root_path_is_a_prefix(cls, value: str) -> str:

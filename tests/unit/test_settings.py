@@ -180,6 +180,18 @@ def test_an_open_archive_listens_on_this_machine_only() -> None:
     assert Settings(host="0.0.0.0", api_key="k").host == "0.0.0.0"
 
 
+@pytest.mark.parametrize("key", ["", " ", "\n"])
+def test_an_empty_key_is_none_that_somebody_has_chosen(key: str) -> None:
+    with pytest.raises(ValidationError, match="must not be empty"):
+        Settings(host="0.0.0.0", api_key=key)
+
+
+def test_blanks_around_a_key_are_not_part_of_it() -> None:
+    key = Settings(api_key=" secret\n").api_key
+    assert key is not None
+    assert key.get_secret_value() == "secret"
+
+
 def test_what_concerns_several_settings_is_put_under_no_name() -> None:
     with pytest.raises(SetupError) as caught:
         read_settings(host="0.0.0.0")

@@ -70,11 +70,12 @@ def local_path(text: str, root_path: str = "") -> str:
 
 async def show_form(request: Request) -> Response:
     """Show the form, or say that it is not needed."""
-    asked_for = request.query_params.get("next")
-    response = _page(request, asked_for or "")
-    if asked_for and request.headers.get("sec-fetch-site") == "cross-site":
-        # Who follows a link from elsewhere is signed in perhaps: a strict cookie is not sent then. Coming from our own
-        # page it is, and whoever has none is sent back here once.
+    asked_for = request.query_params.get("next", "")
+    came_from = request.headers.get("sec-fetch-site", "unknown")
+    # Who follows a link from elsewhere is signed in perhaps: a strict cookie is not sent then, but from our own page.
+    response = _page(request, asked_for, may_be_signed_in=bool(asked_for) and came_from == "unknown")
+    if asked_for and came_from == "cross-site":
+        # Whoever has no cookie is sent back here once, from our own page.
         response.headers["refresh"] = f"0;url={local_path(asked_for, _root_path(request))}"
     return response
 
@@ -132,8 +133,11 @@ async def _refuse(request: Request, asked_for: str) -> Response:
     return response
 
 
-def _page(request: Request, asked_for: str, status: int = 200, *, error: str | None = None) -> Response:
-    return render(request, "sign_in.html", status, back=local_path(asked_for, _root_path(request)), error=error)
+def _page(
+    request: Request, asked_for: str, status: int = 200, *, error: str | None = None, may_be_signed_in: bool = False
+) -> Response:
+    back = local_path(asked_for, _root_path(request))
+    return render(request, "sign_in.html", status, back=back, error=error, may_be_signed_in=may_be_signed_in)
 
 
 async def _read_form(request: Request, services: Services) -> dict[str, str]:
