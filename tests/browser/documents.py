@@ -1,30 +1,33 @@
 """What holds no picture: a report, a PDF and an electrocardiogram."""
 
+from collections.abc import Iterator
+
+from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 from tests.factories import ROOT, identified, part10
 from tests.pydicom_files import bundled, read
 
 REPORT_STUDY, PDF_STUDY, WAVEFORM_STUDY = f"{ROOT}.441", f"{ROOT}.442", f"{ROOT}.443"
+REPORT_TEXTS = ("Department of phantoms", "The generated head is well; Größe unverändert.")
 PDF_TEXT = "Findings of the generated phantom"
 
 
 def report() -> bytes:
-    """Return a Basic Text SR that comes with pydicom, as an instance of our own."""
+    """Return a Basic Text SR that comes with pydicom, as an instance of our own that says something."""
     dataset = read(bundled("reportsi.dcm"))
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = REPORT_STUDY, f"{REPORT_STUDY}.1"
     dataset.SOPInstanceUID = f"{REPORT_STUDY}.1.1"
+    for item, text in zip(_text_items(dataset), REPORT_TEXTS, strict=True):
+        item.TextValue = text
     return part10(dataset)
 
 
-def report_texts() -> list[str]:
-    """Return the text values of the report, those of its sections too."""
-    waiting, texts = list(read(report()).ContentSequence), []
-    while waiting:
-        item = waiting.pop(0)
-        waiting.extend(item.get("ContentSequence", []))
-        if "TextValue" in item:
-            texts.append(str(item.TextValue))
-    return texts
+def _text_items(item: Dataset) -> Iterator[Dataset]:
+    """Yield the content items that hold text, outer ones first."""
+    for inner in item.get("ContentSequence", []):
+        if "TextValue" in inner:
+            yield inner
+        yield from _text_items(inner)
 
 
 def waveform() -> bytes:

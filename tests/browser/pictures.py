@@ -45,14 +45,17 @@ def rendered(data_set: Dataset, frame: int = 1) -> Picture:
     return 1 - picture if data_set.PhotometricInterpretation == "MONOCHROME1" else picture
 
 
-def decoded(data_url: str) -> Picture:
-    """Read a picture from a `data:` URL, in colour."""
-    return read_png(base64.b64decode(data_url.partition(",")[2]))
+def decoded(data_url: str, *, only_opaque: bool = False) -> Picture:
+    """Read a picture from a `data:` URL, in colour; on request cut to what is not transparent."""
+    return read_png(base64.b64decode(data_url.partition(",")[2]), only_opaque=only_opaque)
 
 
-def read_png(data: bytes) -> Picture:
-    """Read a picture from a PNG, in colour."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.float64) / 255
+def read_png(data: bytes, *, only_opaque: bool = False) -> Picture:
+    """Read a picture from a PNG, in colour; on request cut to what is not transparent."""
+    image = Image.open(io.BytesIO(data))
+    if only_opaque:
+        image = image.crop(image.getchannel("A").getbbox() or (0, 0, 1, 1))
+    return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
 
 
 def likeness(shown: Picture, expected: Picture) -> float:

@@ -16,6 +16,7 @@ from tests.factories import ROOT, part10
 STUDY = f"{ROOT}.430"
 ROWS, COLUMNS, TILE = 768, 1024, 256
 NAME = "slide"
+PROFILE_BYTES = 4096
 
 
 def whole_slide(*, reduced: int = 1) -> Levels:
@@ -90,11 +91,12 @@ def _add_slide(dataset: Dataset, levels: Levels, reduced: int) -> None:
     dataset.SharedFunctionalGroupsSequence = [
         _item(PixelMeasuresSequence=Sequence([measures]), WholeSlideMicroscopyImageFrameTypeSequence=Sequence([kind]))
     ]
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Long enough to be bulk data, as those of scanners are.
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().ljust(PROFILE_BYTES, b"\0")
     dataset.OpticalPathSequence = [
         _item(
             OpticalPathIdentifier="1",
-            ICCProfile=profile + bytes(len(profile) % 2),
+            ICCProfile=profile,
             IlluminationTypeCodeSequence=Sequence([_code("111744", "Brightfield illumination", "DCM")]),
             IlluminationColorCodeSequence=Sequence([_code("414298005", "Full Spectrum", "SCT")]),
         )

@@ -166,6 +166,11 @@ class Viewer:
         canvas = self.page.locator("[data-viewport-uid] canvas").first
         return decoded(canvas.evaluate(_TO_DATA_URL)) if canvas.count() else np.zeros((1, 1, 3))
 
+    def slide_picture(self) -> Picture:
+        """Return what the microscopy viewer has painted, cut to the slide, which is all that is not transparent."""
+        canvas = self.page.locator("canvas.ol-layer").first
+        return decoded(canvas.evaluate(_TO_DATA_URL), only_opaque=True) if canvas.count() else np.zeros((1, 1, 3))
+
     def pane_picture(self) -> Picture:
         """Return what a person sees where pictures are shown, of whatever kind."""
         return read_png(self.page.locator('[data-cy="viewport-pane"]').first.screenshot())
