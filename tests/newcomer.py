@@ -4,6 +4,8 @@ Only what must differ on a busy machine differs: the archive listens on a free p
 of the commands say, and addresses on our pages are read with that port.
 """
 
+import contextlib
+import io
 import os
 import re
 import signal
@@ -16,9 +18,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from tests.conftest import REPOSITORY
+from tests.documents import Block
 
 _PORTS_OF_PAGES = (8000, 8001)
 _START_SECONDS = 90
@@ -59,6 +63,15 @@ class Newcomer:
         )  # fmt: skip
         assert done.returncode == 0, f"{text}\nended with {done.returncode}:\n{done.stdout}"
         return done.stdout
+
+    def evaluate(self, block: Block, names: dict[str, Any]) -> str:
+        """Run a block of Python as a notebook would, in the names that blocks before have left; return its output."""
+        # Blank lines before it give a traceback the page's own line numbers.
+        code = compile("\n" * (block.line - 1) + self.here(block.text), str(block.page), "exec")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
+        return printed.getvalue()
 
     def start(self, command: str) -> None:
         """Type a command that stays in the foreground of a terminal of its own, until it says that it is ready."""

@@ -72,8 +72,7 @@ def test_the_walk_ends_with_a_ct_on_the_screen(newcomer: Newcomer, page: Page) -
     done = []
     for step in steps_of_the_walk():
         for block in step.blocks:
-            if block.language == "sh":
-                _type(newcomer, block)
+            _type(newcomer, block)
         if step.addresses:
             _find_and_open(newcomer, page, step)
             done.append("found")
@@ -84,7 +83,9 @@ def test_the_walk_ends_with_a_ct_on_the_screen(newcomer: Newcomer, page: Page) -
 
 
 def _type(newcomer: Newcomer, block: Block) -> None:
-    if block.text.startswith("make "):
+    if block.language == "python":
+        assert newcomer.evaluate(block, {}), f"{block} prints nothing"
+    elif block.text.startswith("make "):
         newcomer.start(block.text)
     else:
         newcomer.run(block.text)

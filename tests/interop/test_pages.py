@@ -1,9 +1,9 @@
-"""The commands and the code of our pages do what the pages say: they are run in order, against a running archive."""
+"""The commands and the code of our pages do what the pages say: they are run in order, against a running archive.
 
-import contextlib
-import io
+README's are run by the walk through it in a browser.
+"""
+
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.needs import need_program
 from tests.newcomer import Newcomer, newcomer_in
 
 DOCS = REPOSITORY / "docs"
-PROGRAMS = {"curl", "rsync", "unzip", "sha256sum", "make"}
+PROGRAMS = {"curl", "rsync", "unzip", "sha256sum"}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_what_a_page_tells_to_type_works(newcomer: Newcomer, page: Path, monkeyp
         if block.language == "sh":
             printed = _type(newcomer, block)
         elif block.language == "python":
-            printed = _evaluate(newcomer, block, names)
+            printed = newcomer.evaluate(block, names)
         else:
             continue
         if following is not None and following.language == "text" and block.language == "python":
@@ -67,19 +67,7 @@ def test_what_a_page_tells_to_type_works(newcomer: Newcomer, page: Path, monkeyp
 
 
 def _type(newcomer: Newcomer, block: Block) -> str:
-    if block.text.startswith("make "):
-        return ""
     if " serve" in block.text:
         newcomer.start(block.text)
         return ""
     return newcomer.run(block.text)
-
-
-def _evaluate(newcomer: Newcomer, block: Block, names: dict[str, Any]) -> str:
-    """Run a block as a notebook would, in the names that the blocks before it have left."""
-    # Blank lines before it give a traceback the page's own line numbers.
-    code = compile("\n" * (block.line - 1) + newcomer.here(block.text), str(block.page), "exec")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
-        exec(code, names)
-    return printed.getvalue()
