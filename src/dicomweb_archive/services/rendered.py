@@ -2,7 +2,6 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Final
 
 import orjson
 
@@ -18,13 +17,10 @@ from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of
 from dicomweb_archive.services.pictures import PICTURE_OFFERS, Drawing, Pictures
 from dicomweb_archive.services.recheck import chunks_or_gone, gone_if_deleted
 from dicomweb_archive.services.representation import Representation, single, slices
-from dicomweb_archive.wire.media_types import Acceptable, Offer
+from dicomweb_archive.wire.media_types import Acceptable, Offer, document_offers
 from dicomweb_archive.wire.rendering import RenderingParameters
 
-PDF: Final = "application/pdf"
-_ENCAPSULATED_PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
 _ENCAPSULATED_DOCUMENT = "00420011"
-_DOCUMENT_OFFERS: Final = (Offer(PDF),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +47,9 @@ class RenderService:
         assert instance is not None
         visibility = visibility_of(principal)
         location = await self.pictures.instances.locate_instance(study, series, instance, visibility)
-        if location.sop_class_uid == _ENCAPSULATED_PDF_STORAGE and location.pixel_data is None:
-            offer = accepted.select(_DOCUMENT_OFFERS)
-            return await self._document(scope, location, offer, visibility)
+        documents = document_offers(location.sop_class_uid)
+        if documents and location.pixel_data is None:
+            return await self._document(scope, location, accepted.select(documents), visibility)
         _, pixels = pixels_of(location)
         _check_region(parameters, pixels)
         picture = _picture(accepted.select(PICTURE_OFFERS).type, parameters)

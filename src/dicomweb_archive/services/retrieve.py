@@ -19,14 +19,17 @@ from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.wire.media_types import (
     DICOM,
     EXPLICIT_VR_LITTLE_ENDIAN,
+    FRAME_MEDIA_TYPES,
     Acceptable,
     Offer,
     bulkdata_offers,
+    document_offers,
     frame_offers,
     instance_offers,
 )
 from dicomweb_archive.wire.resources import ServiceRoot
 
+_ENCAPSULATED_DOCUMENT = "00420011"
 _PIXEL_DATA_PATHS = frozenset({"7FE00010", "7FE00008", "7FE00009"})
 
 
@@ -108,7 +111,8 @@ class RetrieveService:
         if value is None:
             message = "this instance has no bulk value of that path"
             raise NotFoundError(message)
-        offer = accepted.select(bulkdata_offers(single=True))
+        documents = document_offers(location.sop_class_uid) if path == _ENCAPSULATED_DOCUMENT else ()
+        offer = accepted.select(bulkdata_offers(single=True) + documents)
         part = self._bytes.value_part(location, value, offer.content_type, url)
         answering = self._answer(offer, [part], f'"{location.digest.hex()}/{path}"')
         return await self._of_one(location, principal, answering)
@@ -186,9 +190,14 @@ class RetrieveService:
             value = BulkValue(f"{stored.tag:08X}", stored.vr, stored.offset, stored.length)
             parts = [self._bytes.value_part(location, value, offer.content_type, url)]
             return await self._answer(offer, parts, etag + '"')
-        can_decode, is_single = can_convert(location), pixels.number_of_frames == 1
+        # All frames of a video are one codestream (PS3.18 Table 8.7.3-5, notes).
+        is_video = FRAME_MEDIA_TYPES.get(location.transfer_syntax_uid, "").startswith("video/")
+        can_decode, is_single = can_convert(location), is_video or pixels.number_of_frames == 1
         offer = accepted.select(frame_offers(location.transfer_syntax_uid, can_decode=can_decode, single=is_single))
-        if offer.as_stored:
+        if is_video:
+            spans = tuple(span_of(location, offset, length) for offset, length in stored.fragments)
+            parts = [Part(offer.content_type, url, spans)]
+        elif offer.as_stored:
             frames = range(1, pixels.number_of_frames + 1)
             # Number of Frames may claim anything: nothing of that length is made before the fragments are asked.
             parts = _codestream_parts(location, frames, offer, repeat(url))

@@ -27,6 +27,8 @@ DICOM_JSON: Final = "application/dicom+json"
 DICOM_XML: Final = "application/dicom+xml"
 JSON: Final = "application/json"
 OCTET_STREAM: Final = "application/octet-stream"
+PDF: Final = "application/pdf"
+_ENCAPSULATED_PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
 
 _MOST_RANGES: Final = 64
 _MOST_BYTES: Final = 16 * 1024
@@ -220,6 +222,14 @@ def frame_offers(stored: str, *, can_decode: bool, single: bool) -> tuple[Offer,
 def bulkdata_offers(*, single: bool) -> tuple[Offer, ...]:
     """List the representations of bulkdata other than pixels: little endian octets (PS3.18 Table 8.7.3-4)."""
     return _with_forms(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, can_decode=True, single=single)
+
+
+def document_offers(sop_class_uid: str) -> tuple[Offer, ...]:
+    """List the representations of an encapsulated document as what it is (PS3.18 Table 8.7.4-1, text); none for others.
+
+    Of the kinds of documents only those are offered that a browser shows without running them.
+    """
+    return (Offer(PDF),) if sop_class_uid == _ENCAPSULATED_PDF_STORAGE else ()
 
 
 def _with_forms(media_type: str, stored: str, *, can_decode: bool, single: bool) -> tuple[Offer, ...]:
