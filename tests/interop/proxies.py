@@ -190,7 +190,7 @@ def _write_caddy(
     folder: Path, certificate: Certificate, upstream: str, port: int, plain_port: int, changes: dict[str, str]
 ) -> list[str]:
     own = {
-        "\n{\n": f"\n{{\n\tadmin off\n\thttp_port {plain_port}\n\thttps_port {port}\n",
+        "\n{\n": f"\n{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port {plain_port}\n\thttps_port {port}\n",
         ":localhost} {": f":localhost}} {{\n\ttls {certificate.certificate} {certificate.key}",
     }
     text = put_in((REPOSITORY / "deploy" / "Caddyfile").read_text(), own | changes)

@@ -26,7 +26,7 @@ from tests.interop.proxies import (
     start_proxy,
     write_nginx,
 )
-from tests.needs import need_program
+from tests.needs import need_program, need_viewer
 from tests.running_server import RunningServer, start_server
 
 MIB = 1024 * 1024
@@ -263,6 +263,18 @@ def test_below_a_prefix_everything_names_the_prefix(prefixed: Proxy, tmp_path: P
     assert uri.startswith(f"{PUBLIC_URL}{PREFIX}/dicom-web/studies/")
     assert prefixed.curl(uri, "--header", "Accept: application/octet-stream").body == pixels(64, 64, seed=study)
     assert prefixed.curl(f"{PREFIX}/metrics").status == 404
+
+
+@both_proxies
+def test_below_a_prefix_the_viewer_finds_its_files_and_the_archive(prefixed: Proxy) -> None:
+    need_viewer()
+    page = prefixed.curl(f"{PREFIX}/ohif/viewer?StudyInstanceUIDs=1.2", "--compressed")
+    assert (page.status, page.version) == (200, "2")
+    (script, *_) = re.findall(rb'<script[^>]+src="([^"]+\.js)"', page.body)
+    assert script.startswith(f"{PREFIX}/ohif/".encode())
+    assert prefixed.curl(script.decode(), "--compressed").status == 200
+    configuration = prefixed.curl(f"{PREFIX}/ohif/app-config.js", "--compressed")
+    assert f'"wadoRoot": "{PREFIX}/dicom-web"'.encode() in configuration.body
 
 
 def test_nginx_takes_the_site_as_shipped_and_with_its_limits_switched_on(
