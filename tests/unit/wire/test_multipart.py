@@ -252,6 +252,7 @@ def test_a_whole_chunk_of_data_is_passed_on_without_a_copy() -> None:
         ("multipart/related; boundary=----=_Part_1", "----=_Part_1", ""),
         ('multipart/related; boundary="a b"', "a b", ""),
         ("multipart/related; boundary=" + "b" * 70, "b" * 70, ""),
+        ("multipart/related; boundary=" + "b" * 200, "b" * 200, ""),
     ],
 )
 def test_the_content_type_of_a_request_is_read(content_type: str, boundary: str, type_: str) -> None:
@@ -266,7 +267,7 @@ def test_the_content_type_of_a_request_is_read(content_type: str, boundary: str,
         "multipart/related",
         'multipart/related; boundary=""',
         'multipart/related; boundary="ends with a blank "',
-        "multipart/related; boundary=" + "b" * 71,
+        "multipart/related; boundary=" + "b" * 201,
         'multipart/related; boundary="a\x01b"',
         'multipart/related; boundary="ä"',
         "multipart/related; boundary=a; boundary=b",
