@@ -208,6 +208,8 @@ async def test_a_further_attribute_is_had_without_a_script(archive: Archive) -> 
     page = await get(archive, tag="KVP", value="120", more="1")
     assert len(page.find("input", name="tag")) == 2
     assert "open" in page.one("details").attributes
+    pressed_by_enter = page.one("form", id="search").find("button")[0]
+    assert "name" not in pressed_by_enter.attributes
     assert len((await get(archive, tag=["KVP"] * 12, value=["1"] * 12)).find("input", name="tag")) == 10
 
 

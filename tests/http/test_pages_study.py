@@ -9,6 +9,8 @@ from tests.http.conftest import StartArchive
 from tests.http.html import Node, barriers, parse
 from tests.http.test_pages_home import BROWSER, get
 
+from dicomweb_archive.index.study_details import MOST_SEGMENTS
+
 STUDY = f"{UID_ROOT}.1"
 KEY = "a-key-for-tests-only"
 
@@ -70,6 +72,13 @@ async def test_attributes_are_found_by_keyword_tag_vr_and_value(archive: Archive
         page = await get(archive, f"/studies/{STUDY}", find=find)
         assert list(rows(page)) == [name]
         assert page.one(id="attributes-status").text == "1 attribute"
+
+
+async def test_a_series_that_came_in_many_pieces_says_how_much_of_it_was_read(archive: Archive) -> None:
+    for data in ct_series(MOST_SEGMENTS + 1):
+        await archive.store(data)
+    page = await get(archive, f"/studies/{STUDY}")
+    assert f"first {MOST_SEGMENTS} of {MOST_SEGMENTS + 1} instances" in page.one(id="attributes-result").text
 
 
 async def test_an_attribute_that_is_not_there_is_said_so_without_running_it(archive: Archive) -> None:
