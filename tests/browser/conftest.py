@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from tests.browser.viewer import StudyList, Viewer
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from tests.browser.study_list import StudyList
+from tests.browser.viewer import Viewer
 from tests.browser.watch import PageWatch
 from tests.needs import need_program, need_viewer
 from tests.running_server import RunningServer, start_server
@@ -72,6 +73,7 @@ def type_store(folder: Path, root: str, *options: str) -> None:
 def browser() -> Iterator[Browser]:
     """A Chromium without a window."""
     chromium = need_program("chromium")
+    expect.set_options(timeout=_TIMEOUT_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_ARGUMENTS)
         yield launched
@@ -94,6 +96,8 @@ def watch(context: BrowserContext) -> Iterator[PageWatch]:
     watching = PageWatch()
     context.on("page", watching.look_at)
     yield watching
+    # A round trip, so that what the browser has still to tell is told.
+    context.cookies()
     complaints = watching.complaints()
     assert not complaints, "the page complained:\n" + "\n".join(complaints)
 

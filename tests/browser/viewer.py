@@ -1,5 +1,6 @@
-"""The viewer's pages in the words of those who use them: the study list, and a study on the screen."""
+"""A study on the screen, in the words of those who look at it."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,55 +9,57 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 from tests.browser.pictures import Picture, decoded, read_png
 
 _PICTURES_WITHIN_SECONDS = 40
 
 # What a viewport shows is taken from the canvas on the page; only where it lies and which slice it claims to be is
 # asked of the viewer. The corners are those of the image (or volume) on the canvas, in its own pixels.
-_STATE = """id => {
+# A viewport without a name is the first on the page. It is looked up anew at each look: while a study opens, the viewer
+# replaces the viewports that it began with.
+_FIND = """
+  id ??= document.querySelector('[data-viewport-uid]')?.dataset.viewportUid;
   const viewport = window.cornerstone?.getEnabledElements().map(each => each.viewport).find(each => each.id === id);
+"""
+_STATE = f"""id => {{ {_FIND}
   if (!viewport) return null;
   const image = viewport.getImageData?.();
   const box = [Infinity, Infinity, -Infinity, -Infinity];
-  if (image) {
+  if (image) {{
     const scale = viewport.canvas.width / viewport.canvas.clientWidth;
     const ends = image.dimensions.map(count => [-0.5, count - 0.5]);
     if (viewport.type === 'stack') ends[2] = [0];
-    for (const x of ends[0]) for (const y of ends[1]) for (const z of ends[2]) {
+    for (const x of ends[0]) for (const y of ends[1]) for (const z of ends[2]) {{
       const [across, down] = viewport.worldToCanvas(image.imageData.indexToWorld([x, y, z]));
       box[0] = Math.min(box[0], across * scale); box[1] = Math.min(box[1], down * scale);
       box[2] = Math.max(box[2], across * scale); box[3] = Math.max(box[3], down * scale);
-    }
-  }
-  return {
-    type: viewport.type,
-    status: viewport.viewportStatus,
+    }}
+  }}
+  return {{
     imageId: viewport.getCurrentImageId?.() ?? '',
-    shownImageId: viewport.csImage?.imageId ?? '',
     slice: viewport.getSliceIndex?.() ?? 0,
     slices: viewport.getNumberOfSlices?.() ?? 1,
     focus: [...(viewport.getCamera?.().focalPoint ?? [])],
     window: viewport.getProperties?.().voiRange ?? null,
     box: image ? box : null,
-  };
-}"""
-_IS_SHOWN = """([id, slice]) => {
-  const viewport = window.cornerstone?.getEnabledElements().map(each => each.viewport).find(each => each.id === id);
+  }};
+}}"""
+_IS_SHOWN = f"""([id, slice]) => {{ {_FIND}
   if (!viewport || viewport.viewportStatus !== 'rendered' || !viewport.getImageData?.()) return false;
   if (slice !== null && viewport.getSliceIndex() !== slice) return false;
   if (viewport.type === 'stack') return viewport.csImage?.imageId === viewport.getCurrentImageId();
   const volumes = viewport.getAllVolumeIds().map(each => window.cornerstone.cache.getVolume(each));
   return volumes.every(each => each?.loadStatus?.loaded !== false);
-}"""
-_FIND = (
-    "const viewport = window.cornerstone?.getEnabledElements().map(each => each.viewport).find(each => each.id === id);"
-)
+}}"""
 _IS_AT = (
     f"([id, instance]) => {{ {_FIND} return viewport?.getCurrentImageId?.()?.includes(`/instances/${{instance}}/`); }}"
 )
 _IS_AT_SLICE_OR_BEYOND = f"([id, slice]) => {{ {_FIND} return viewport?.getSliceIndex() >= slice; }}"
+_HAS_ALL_SLICES = (
+    f"id => {{ {_FIND} return viewport.getImageIds().every(each => window.cornerstone.cache.getImage(each)); }}"
+)
+_FETCH = "async address => [...new Uint8Array(await (await fetch(address)).arrayBuffer())]"
 _TO_DATA_URL = "canvas => canvas.toDataURL('image/png')"
 
 
@@ -81,24 +84,12 @@ class Shown:
     window: tuple[float, float] | None
 
 
-class StudyList:
-    """The viewer's first page: a table of studies with filters above it."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self._page = page
-        self._address = address
-
-    def open(self) -> None:
-        """Open the list and wait until it has answered."""
-        self._page.goto(f"{self._address}/ohif/")
-
-
 class Viewer:
     """A study on the screen."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        self._address = address
+        self.address = address
 
     def open(self, *study_instance_uids: str) -> None:
         """Open studies by the address that a link has, and wait for the first picture."""
@@ -108,21 +99,21 @@ class Viewer:
     def visit(self, *study_instance_uids: str) -> None:
         """Open studies by the address that a link has; they may hold no picture."""
         uids = ",".join(quote(uid) for uid in study_instance_uids)
-        self.page.goto(f"{self._address}/ohif/viewer?StudyInstanceUIDs={uids}")
+        self.page.goto(f"{self.address}/ohif/viewer?StudyInstanceUIDs={uids}")
 
     def show_series(self, description: str, sop_instance_uid: str | None = None) -> None:
         """Put a series of the panel into the viewport and wait for the picture, of an instance if one is given."""
         label = self.page.locator('[data-cy="series-description-label"]').get_by_text(description, exact=True)
         label.first.dblclick()
         if sop_instance_uid is not None:
-            self.page.wait_for_function(_IS_AT, arg=[self._name(None), sop_instance_uid])
+            self.page.wait_for_function(_IS_AT, arg=[None, sop_instance_uid])
         self.wait_for_picture()
 
     def play_until(self, frame: int) -> None:
         """Play a cine from where it is, and stop it at a frame or a little after it."""
         button = self.page.locator('[data-cy="cine-player-play-pause"]')
         button.click()
-        self.page.wait_for_function(_IS_AT_SLICE_OR_BEYOND, arg=[self._name(None), frame - 1], polling=10)
+        self.page.wait_for_function(_IS_AT_SLICE_OR_BEYOND, arg=[None, frame - 1], polling=10)
         button.click()
         self.wait_for_picture()
 
@@ -133,8 +124,7 @@ class Viewer:
 
     def wait_for_picture(self, viewport: str | None = None, *, slice_index: int | None = None) -> None:
         """Wait until a viewport (else the first) has painted the slice it is at, or the given one."""
-        name = self._name(viewport)
-        self.page.wait_for_function(_IS_SHOWN, arg=[name, slice_index])
+        self.page.wait_for_function(_IS_SHOWN, arg=[viewport, slice_index])
         # The status is set where painting is decided; the frame after it is the one on the screen.
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
@@ -171,13 +161,20 @@ class Viewer:
         canvas = self.page.locator("canvas.ol-layer").first
         return decoded(canvas.evaluate(_TO_DATA_URL), only_opaque=True) if canvas.count() else np.zeros((1, 1, 3))
 
+    def embedded_document(self) -> bytes:
+        """Return the bytes of the PDF that the page holds, once it does."""
+        element = self.page.locator('object[type="application/pdf"][data^="blob:"]')
+        element.wait_for()
+        fetched: list[int] = self.page.evaluate(_FETCH, element.get_attribute("data"))
+        return bytes(fetched)
+
     def pane_picture(self) -> Picture:
         """Return what a person sees where pictures are shown, of whatever kind."""
         return read_png(self.page.locator('[data-cy="viewport-pane"]').first.screenshot())
 
     def canvas(self, viewport: str | None = None) -> Locator:
         """Return a viewport's canvas."""
-        return self.page.locator(f'[data-viewport-uid="{self._name(viewport)}"] canvas').first
+        return self.page.locator(f"{_place_of(viewport)} canvas").first
 
     def scroll(self, slices: int, viewport: str | None = None) -> None:
         """Turn the wheel over a viewport, forward or back, and wait for the picture there."""
@@ -192,9 +189,32 @@ class Viewer:
         self.page.locator('[data-cy="Layout"] button').first.click()
         self.page.get_by_text(name, exact=True).click()
 
-    def thumbnails(self) -> Locator:
-        """Return the thumbnails of the series panel."""
-        return self.page.locator('[data-cy="study-browser-thumbnail"]')
+    def lay_out_grid(self, *, columns: int, rows: int = 1) -> None:
+        """Choose a layout of viewports beside and below each other."""
+        self.page.locator('[data-cy="Layout"] button').first.click()
+        self.page.locator(f'[data-cy="Layout-{columns - 1}-{rows - 1}"]').click()
+        expect(self.page.locator("[data-viewport-uid]")).to_have_count(columns * rows)
+
+    def put(self, viewport: str, series_description: str) -> None:
+        """Drag a series of the panel into a viewport, and wait for its picture there."""
+        series = self._series(series_description)
+        series.drag_to(self.page.locator(_place_of(viewport)))
+        pane = self.page.locator('[data-cy="viewport-pane"]').filter(has=self.page.locator(_place_of(viewport)))
+        expect(pane.locator('[data-cy="viewport-overlay-top-left"]')).to_contain_text(series_description)
+        self.wait_for_picture(viewport)
+
+    def thumbnail(self, series_description: str) -> str:
+        """Return the picture of a series in the panel, as an address with the data in it."""
+        picture = self._series(series_description).locator("img")
+        expect(picture).to_have_attribute("src", re.compile("^data:image/"))
+        return picture.get_attribute("src") or ""
+
+    def wait_for_all_slices(self, viewport: str | None = None) -> None:
+        """Wait until each slice of a viewport has come, looked at or not."""
+        self.page.wait_for_function(_HAS_ALL_SLICES, arg=viewport)
+
+    def _series(self, description: str) -> Locator:
+        return self.page.locator('[data-cy="study-browser-thumbnail"]').filter(has_text=description)
 
     def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
         """Wait for something that only the pictures tell."""
@@ -209,12 +229,11 @@ class Viewer:
         left, top, right, bottom = (max(0, round(edge)) for edge in box)
         return picture[top:bottom, left:right]
 
-    def _name(self, viewport: str | None) -> str:
-        if viewport is not None:
-            return viewport
-        return self.page.locator("[data-viewport-uid]").first.get_attribute("data-viewport-uid") or ""
-
     def _state(self, viewport: str | None) -> dict[str, Any]:
-        state = self.page.evaluate(_STATE, self._name(viewport))
+        state = self.page.evaluate(_STATE, viewport)
         assert isinstance(state, dict), "there is no such viewport"
         return state
+
+
+def _place_of(viewport: str | None) -> str:
+    return "[data-viewport-uid]" if viewport is None else f'[data-viewport-uid="{viewport}"]'

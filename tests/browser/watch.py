@@ -26,7 +26,17 @@ class Allowed:
     reason: str
 
 
-ALLOWED: tuple[Allowed, ...] = ()
+ALLOWED = (
+    Allowed(
+        r"^failed request: GET .*: net::ERR_ABORTED$",
+        "the browser itself drops what it waits for when a page is left; an answer broken off by the archive is"
+        " ERR_INCOMPLETE_CHUNKED_ENCODING, ERR_CONTENT_LENGTH_MISMATCH or ERR_CONNECTION_RESET",
+    ),
+    Allowed(
+        r"^console error: Unable to preventDefault inside passive event listener invocation\.",
+        "the viewer's own: it means to keep the page from scrolling while the wheel turns over a plane",
+    ),
+)
 
 
 @dataclass(frozen=True)
