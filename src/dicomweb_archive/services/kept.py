@@ -19,6 +19,8 @@ QUICK_SECONDS = 0.1
 
 _KEPT_FOR = 10
 _KEPT_AT_MOST_SECONDS = 120.0
+_HANDED_OUT_OLD = 2.0
+"""How many times as long as it is good a figure may be handed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,15 @@ class Held(Generic[Value]):
     at: datetime
     seconds: float
     good_until: float
+    handed_out_until: float
 
 
 class Kept(Generic[Value]):
     """Keeps figures by key; however many pages are viewed, they keep one connection busy for a tenth of the time.
 
-    A figure that was costly is handed out a little old while it is asked for anew, so nobody waits for it but
-    the first caller. Keys come from bounded sets.
+    A figure that was costly is handed out a little old while it is asked for anew, so under steady use nobody
+    waits for it. One that nobody has looked at for long is not handed out: what it tells may be an hour ago.
+    Keys come from bounded sets.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,7 +56,7 @@ class Kept(Generic[Value]):
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._ask(key, ask))
             task.add_done_callback(_note_failure)
-        if held is not None and held.seconds > QUICK_SECONDS:
+        if held is not None and self._clock() < held.handed_out_until:
             return held
         # Others may wait for the same answer, so it is not given up with this caller.
         return await asyncio.shield(task)
@@ -71,7 +75,8 @@ class Kept(Generic[Value]):
             ended = self._clock()
             seconds = ended - begun
             kept_for = min(seconds * _KEPT_FOR, _KEPT_AT_MOST_SECONDS) if seconds > QUICK_SECONDS else 0.0
-            held = self._held[key] = Held(value, datetime.now(UTC), seconds, ended + kept_for)
+            old_from = ended + kept_for * _HANDED_OUT_OLD
+            held = self._held[key] = Held(value, datetime.now(UTC), seconds, ended + kept_for, old_from)
             return held
         finally:
             del self._asking[key]

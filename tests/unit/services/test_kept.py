@@ -66,6 +66,14 @@ async def test_what_cost_much_is_kept_then_handed_out_old_while_it_is_asked_anew
     assert (await kept.get("all", costly)).value == 2
 
 
+async def test_what_nobody_has_looked_at_for_long_is_not_handed_out() -> None:
+    clock = Clock()
+    costly, kept = Costly(clock, 1), Kept[int](clock)
+    assert (await kept.get("all", costly)).value == 1
+    clock.now += 21
+    assert (await kept.get("all", costly)).value == 2
+
+
 async def test_a_caller_that_leaves_takes_the_answer_from_nobody() -> None:
     clock = Clock()
     costly, kept = Costly(clock, 1), Kept[int](clock)
