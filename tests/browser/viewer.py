@@ -61,6 +61,12 @@ _HAS_ALL_SLICES = (
 )
 _FETCH = "async address => [...new Uint8Array(await (await fetch(address)).arrayBuffer())]"
 _TO_DATA_URL = "canvas => canvas.toDataURL('image/png')"
+_AS_DATA_URL = """async picture => {
+    const reader = new FileReader();
+    reader.readAsDataURL(await (await fetch(picture.src)).blob());
+    await new Promise(done => { reader.onload = done; });
+    return reader.result;
+}"""
 
 
 @dataclass(frozen=True)
@@ -206,8 +212,9 @@ class Viewer:
     def thumbnail(self, series_description: str) -> str:
         """Return the picture of a series in the panel, as an address with the data in it."""
         picture = self._series(series_description).locator("img")
-        expect(picture).to_have_attribute("src", re.compile("^data:image/"))
-        return picture.get_attribute("src") or ""
+        expect(picture).to_have_attribute("src", re.compile("^(data|blob):"))
+        address: str = picture.evaluate(_AS_DATA_URL)
+        return address
 
     def wait_for_all_slices(self, viewport: str | None = None) -> None:
         """Wait until each slice of a viewport has come, looked at or not."""
