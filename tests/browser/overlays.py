@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RTStructureSetStorage
+from tests.browser.masks import Mask
 from tests.browser.volumes import series_of, volume, written
 from tests.factories import ROOT, part10
 
@@ -20,8 +20,6 @@ OUTLINED_SLICE = 6
 SEGMENTATION, STRUCTURES = "Segmented thing", "Outlined structure"
 """Series descriptions."""
 _STUDY = 4201
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

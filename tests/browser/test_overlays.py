@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from tests.browser import overlays
 from tests.browser.conftest import StoreFiles
-from tests.browser.overlays import SIZE, Mask, Overlaid
-from tests.browser.pictures import Picture, assert_shown, rendered
+from tests.browser.masks import Mask, agreement, coloured
+from tests.browser.overlays import SIZE, Overlaid
+from tests.browser.pictures import assert_shown, rendered
 from tests.browser.viewer import Viewer
 
 _OUTLINE_PIXELS = 7
@@ -26,13 +27,13 @@ def overlaid(store_files: StoreFiles) -> Overlaid:
 def test_a_segmentation_colours_what_it_marks(viewer: Viewer, overlaid: Overlaid) -> None:
     viewer.open(overlaid.study)
     viewer.show_series(overlays.SEGMENTATION)
-    viewer.wait_until(lambda: bool(_coloured(viewer.picture()).any()), "colour over the image")
+    viewer.wait_until(lambda: bool(coloured(viewer.picture()).any()), "colour over the image")
     for _ in range(2):
         at, shown = _index_of(viewer, overlaid), viewer.picture()
         marked, expected = overlays.segmented(at), rendered(overlaid.slices[at])
-        assert _agreement(_coloured(shown), marked) > 0.9
-        assert _agreement(_coloured(shown), marked[:, ::-1]) < 0.3
-        assert _agreement(_coloured(shown), overlays.segmented(at - 1)) < 0.8
+        assert agreement(coloured(shown), marked) > 0.9
+        assert agreement(coloured(shown), marked[:, ::-1]) < 0.3
+        assert agreement(coloured(shown), overlays.segmented(at - 1)) < 0.8
         assert_shown(shown, expected, [expected[:, ::-1], expected[::-1]])
         viewer.scroll(3)
 
@@ -54,23 +55,6 @@ def _index_of(viewer: Viewer, overlaid: Overlaid) -> int:
     """Return which slice is shown, counted from 0."""
     shown = viewer.shown().sop_instance_uid
     return [str(each.SOPInstanceUID) for each in overlaid.slices].index(shown)
-
-
-def _coloured(picture: Picture) -> Mask:
-    """Mark what is not grey, as the CT below it is."""
-    return np.ptp(picture, axis=2) > 0.08
-
-
-def _agreement(shown: Mask, expected: Mask) -> float:
-    """Return what two masks have in common, of what either marks."""
-    expected = _enlarged(expected, shown.shape)
-    return float((shown & expected).sum() / (shown | expected).sum())
-
-
-def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
-    rows, columns = shape
-    image = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(image.resize((columns, rows), Image.Resampling.NEAREST)) > 127
 
 
 def _share_along(drawn: Mask, corners: Sequence[tuple[float, float]]) -> float:
