@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -80,26 +82,40 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A fresh profile: no cookies, no cache, nothing stored."""
-    fresh = browser.new_context(viewport={"width": 1280, "height": 800})
+@contextmanager
+def open_context(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
+    """Open a fresh profile: no cookies, no cache, nothing stored; `options` are Playwright's."""
+    fresh = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
     fresh.set_default_timeout(_TIMEOUT_MS)
     fresh.add_init_script(_HIDE_TOUR)
     yield fresh
     fresh.close()
 
 
+@contextmanager
+def watching(context: BrowserContext) -> Iterator[PageWatch]:
+    """Watch all pages of a context; what they complain about fails the test at the end."""
+    watch = PageWatch()
+    context.on("page", watch.look_at)
+    yield watch
+    # A round trip, so that what the browser has still to tell is told.
+    context.cookies()
+    complaints = watch.complaints()
+    assert not complaints, "the page complained:\n" + "\n".join(complaints)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A fresh profile: no cookies, no cache, nothing stored."""
+    with open_context(browser) as fresh:
+        yield fresh
+
+
 @pytest.fixture
 def watch(context: BrowserContext) -> Iterator[PageWatch]:
     """What happens on the pages of this test; a complaint fails the test at its end."""
-    watching = PageWatch()
-    context.on("page", watching.look_at)
-    yield watching
-    # A round trip, so that what the browser has still to tell is told.
-    context.cookies()
-    complaints = watching.complaints()
-    assert not complaints, "the page complained:\n" + "\n".join(complaints)
+    with watching(context) as watch:
+        yield watch
 
 
 @pytest.fixture
