@@ -13,11 +13,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ class Newcomer:
     """Somebody who types in `folder`, with a home, an environment and ports of their own."""
 
     folder: Path
-    ports: MappingProxyType[int, int] = field(default_factory=lambda: MappingProxyType(_free_ports()))
+    ports: Mapping[int, int]
     _started: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -117,12 +116,13 @@ class Newcomer:
 def newcomer_in(folder: Path) -> Iterator[Newcomer]:
     """Let a newcomer type in a folder that has the virtual environment of a clone; end all that was started."""
     (folder / ".venv").symlink_to(sys.prefix)
-    newcomer = Newcomer(folder)
-    newcomer.home.mkdir()
-    try:
-        yield newcomer
-    finally:
-        newcomer.stop()
+    with _reserved_ports() as ports:
+        newcomer = Newcomer(folder, ports)
+        newcomer.home.mkdir()
+        try:
+            yield newcomer
+        finally:
+            newcomer.stop()
 
 
 def _what_make_runs(command: str) -> str:
@@ -142,11 +142,18 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", output: Path) -> None:
     pytest.fail(f"it did not get ready:\n{output.read_text(errors='replace')[-4000:]}")
 
 
-def _free_ports() -> dict[int, int]:
+@contextmanager
+def _reserved_ports() -> Iterator[dict[int, int]]:
+    """Take a port for each that our pages name, and keep others from taking it until it is listened on.
+
+    A socket that is bound and does not listen keeps a port from being chosen for somebody's connection, and lets our
+    server, which may share the address as well (SO_REUSEADDR), listen on it.
+    """
     with ExitStack() as stack:
         found = {}
         for port in _PORTS_OF_PAGES:
-            listening = stack.enter_context(socket.socket())
-            listening.bind(("127.0.0.1", 0))
-            found[port] = listening.getsockname()[1]
-        return found
+            holder = stack.enter_context(socket.socket())
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", 0))
+            found[port] = holder.getsockname()[1]
+        yield found
