@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test bench openapi lock clean
+.PHONY: help setup serve check test screenshots bench openapi lock clean
 
 help: ## Show what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -54,8 +54,11 @@ check: setup ## Format, lint, types, import floors and unit tests, in under a mi
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m "not real_data"
 
 test: check $(VENV)/.viewer ## make check, then all other tests on a real PostgreSQL and a real server
-	@$(BIN)/python -m pytest tests/component tests/http tests/interop -q -n $(JOBS) --dist loadfile --durations=15
+	@$(BIN)/python -m pytest tests/component tests/http tests/interop tests/browser -q -n $(JOBS) --dist loadfile --durations=15
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m real_data || test $$? -eq 5
+
+screenshots: setup $(VENV)/.viewer ## Take the pictures of docs/images anew, with Chromium
+	@$(BIN)/python -m pytest tests/browser/test_screenshots.py -q -n 0 --screenshots docs/images
 
 bench: setup ## Run the benchmarks, about two minutes (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks

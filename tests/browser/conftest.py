@@ -38,6 +38,21 @@ _HIDE_TOUR = """try { localStorage.setItem('shownTours', '["basicViewerTour"]') 
 StoreFiles = Callable[[Iterable[bytes]], None]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the pictures of the documentation be taken: `--screenshots FOLDER`."""
+    parser.addoption("--screenshots", type=Path, metavar="FOLDER", help="write the documentation's pictures there")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the taking of pictures out where nobody asked for them."""
+    if config.getoption("--screenshots", default=None) is not None:
+        return
+    left_out = [item for item in items if item.get_closest_marker("screenshots")]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker("screenshots")]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One archive for all tests in a browser; each module stores studies of its own."""
@@ -55,16 +70,16 @@ def store_files(archive: RunningServer, tmp_path_factory: pytest.TempPathFactory
         folder = tmp_path_factory.mktemp("to_store")
         for number, data in enumerate(files):
             (folder / f"{number:04}.dcm").write_bytes(data)
-        type_store(folder, archive.root)
+        type_command("store", str(folder), "--to", archive.root, state=tmp_path_factory.mktemp("state"))
 
     return store
 
 
-def type_store(folder: Path, root: str, *options: str) -> None:
-    """Store a folder's files in an archive, as a user types it."""
+def type_command(*words: str, state: Path) -> None:
+    """Type a command of the archive, with a state folder of its own."""
     # In a process of its own: the command starts an event loop, and Playwright has one here already.
-    command = [sys.executable, "-m", "dicomweb_archive", "store", str(folder), "--to", root, *options]
-    environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+    command = [sys.executable, "-m", "dicomweb_archive", *words]
+    environment = {**os.environ, "XDG_STATE_HOME": str(state)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -26,10 +26,10 @@ TABS_AT_MOST = 60
 @pytest.fixture(scope="module", autouse=True)
 def studies(store_files: StoreFiles) -> list[list[Dataset]]:
     """Paula's CT and Quentin's MR."""
-    stored = [
-        series_of(volume(SLICES, 96, 96, seed=61 + number), study=3600 + number, PatientID=f"PAGE-{number + 1}", **patient)
-        for number, patient in enumerate(PATIENTS)
-    ]
+    stored = []
+    for number, patient in enumerate(PATIENTS):
+        named = {**patient, "PatientID": f"PAGE-{number + 1}"}
+        stored.append(series_of(volume(SLICES, 96, 96, seed=61 + number), study=3600 + number, **named))
     store_files(data for images in stored for data in written(images))
     return stored
 
