@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from tests.browser import overlays
 from tests.browser.conftest import StoreFiles
-from tests.browser.masks import Mask, agreement, coloured
+from tests.browser.masks import Mask, agreement, coloured, covered
 from tests.browser.overlays import SIZE, Overlaid
 from tests.browser.pictures import assert_shown, rendered
 from tests.browser.viewer import Viewer
@@ -31,10 +31,12 @@ def test_a_segmentation_colours_what_it_marks(viewer: Viewer, overlaid: Overlaid
     for _ in range(2):
         at, shown = _index_of(viewer, overlaid), viewer.picture()
         marked, expected = overlays.segmented(at), rendered(overlaid.slices[at])
-        assert agreement(coloured(shown), marked) > 0.9
-        assert agreement(coloured(shown), marked[:, ::-1]) < 0.3
-        assert agreement(coloured(shown), overlays.segmented(at - 1)) < 0.8
-        assert_shown(shown, expected, [expected[:, ::-1], expected[::-1]])
+        colours = coloured(shown)
+        assert agreement(colours, marked) > 0.9
+        assert agreement(colours, marked[:, ::-1]) < 0.3
+        assert agreement(colours, overlays.segmented(at - 1)) < 0.8
+        others = [covered(other, colours) for other in (expected[:, ::-1], expected[::-1])]
+        assert_shown(covered(shown, colours), covered(expected, colours), others)
         viewer.scroll(3)
 
 
