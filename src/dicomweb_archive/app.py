@@ -40,6 +40,7 @@ from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.web import errors, middleware, openapi
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
+from dicomweb_archive.web.hosts import HostGuard, host_rule
 from dicomweb_archive.web.pages import assets, home, status, study
 from dicomweb_archive.web.routers import (
     delete,
@@ -84,6 +85,9 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=middleware.ALLOWED_HEADERS,
             expose_headers=middleware.EXPOSED_HEADERS,
         )
+    rule = host_rule(settings.allowed_hosts, settings.public_url, has_key=settings.api_key is not None)
+    if rule is not None:
+        app.add_middleware(HostGuard, rule=rule)
     # Added last is outermost.
     app.add_middleware(
         middleware.RequestRecorder,

@@ -7,6 +7,7 @@ wins. `docs/settings.md` documents each one; a test holds the two together.
 """
 
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -29,6 +30,8 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 
 PositiveInt = Annotated[int, Field(gt=0)]
+
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
 def default_viewer_folder() -> Path:
@@ -74,6 +77,11 @@ class Settings(BaseSettings):
         "it alone. Unset: from http:// and the host and port that the client has asked.",
     )
     root_path: str = Field("", description="Path prefix under which a proxy serves the archive, e.g. /archive.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Further names by which clients may ask the archive, with commas between; `*`: any. Unset: any "
+        "with a key; without one localhost, IP addresses and the name in `PUBLIC_URL` only.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins of viewers on other hosts that may call us, with commas between."
     )
@@ -125,6 +133,22 @@ class Settings(BaseSettings):
 
     # Shutdown
     graceful_timeout_seconds: float = Field(30, gt=0, description="How long running requests may take to end.")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _names_are_separated_by_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip().lower().removesuffix(".") for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _allowed_hosts_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # A URL or a port here would never match, and its owner be locked out without a reason.
+        if not all(name == "*" or _HOST_NAME.fullmatch(name) for name in value):
+            message = "must be names like images.example.org, without scheme and port, or *"
+            raise ValueError(message)
+        return value
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -68,8 +68,8 @@ UNSOUND = [
 
 @pytest.fixture
 async def following(start_archive: StartArchive) -> AsyncIterator[Archive]:
-    """An archive without a public URL, on an address of its own."""
-    async with start_archive(public_url=None, port=8123) as archive:
+    """An archive without a public URL, on an address of its own, that takes any name (see `test_hosts.py`)."""
+    async with start_archive(public_url=None, port=8123, allowed_hosts="*") as archive:
         await archive.store(*ct_series(2))
         yield archive
 

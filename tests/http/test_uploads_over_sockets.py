@@ -54,7 +54,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(start_archive: StartArchive, **overrides: float | str) -> AsyncIterator[Served]:
-    async with start_archive(**overrides) as archive:
+    async with start_archive(**{"allowed_hosts": "a,archive", **overrides}) as archive:
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             archive.app, lifespan="off", log_config=None, access_log=False, http=BoundedProtocol, timeout_keep_alive=1

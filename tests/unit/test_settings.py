@@ -220,6 +220,17 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Settings().cors_origins == ("https://a.example", "https://b.example")
 
 
+def test_names_of_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_ALLOWED_HOSTS", " Images.example.org., my_container,")
+    assert Settings().allowed_hosts == ("images.example.org", "my_container")
+
+
+@pytest.mark.parametrize("name", ["https://images.example.org", "images.example.org:8000", "a b", "*.example.org"])
+def test_what_could_never_be_the_name_of_a_host_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must be names"):
+        Settings(allowed_hosts=name)
+
+
 @pytest.mark.parametrize(
     ("given", "root"),
     [

@@ -58,6 +58,7 @@ PROBLEMS: Mapping[type[errors.ArchiveError], Problem] = {
 }
 
 UNEXPECTED = Problem(500, "unexpected", "Something unexpected happened")
+MISDIRECTED = Problem(421, "misdirected", "The request was sent to another host")
 URI_TOO_LONG = Problem(414, "uri-too-long", "The request's target is too long")
 
 # What the framework raises by itself.
