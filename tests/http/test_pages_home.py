@@ -168,6 +168,16 @@ MISTAKES: list[tuple[dict[str, object], str, str]] = [
     ({"tag": "PixelData", "value": "5"}, "condition-1-error", "too large"),
     ({"tag": ["KVP", "KVP"], "value": ["120", "100"]}, "form-error", "once"),
     ({"patient": "a*b*c*d*e*f*g*h*i*j"}, "patient-error", "asterisks"),
+    ({"PatientName": "Nobody"}, "form-error", "no field"),
+    ({"patient": ["Nobody", "P"]}, "form-error", "once"),
+    ({"tag": ["KVP"] + [""] * 10 + ["SliceThickness"], "value": ["120"]}, "form-error", "at most 10"),
+    ({"limit": "x"}, "form-error", "limit"),
+    ({"limit": "101"}, "form-error", "limit"),
+    ({"limit": "0"}, "form-error", "limit"),
+    ({"offset": "-1"}, "form-error", "offset"),
+    ({"offset": "10000001"}, "form-error", "offset"),
+    ({"patient": "P", "as": "something"}, "form-error", "another search"),
+    ({"patient": "P", "as": "reversed"}, "form-error", "another search"),
 ]
 
 

@@ -20,6 +20,10 @@ MOST_CONDITIONS: Final = 10
 _MOST_WORDS: Final = 7
 _MOST_OFFSET: Final = 10_000_000
 
+_REPEATED: Final = frozenset({"tag", "value"})
+_ONCE: Final = frozenset({"patient", "from", "to", "modality", "limit", "offset", "as", "more"})
+_LEAST: Final = {"limit": 1, "offset": 0}
+
 _SEPARATORS = re.compile(r"[\s,^]+")
 _UINT = re.compile(r"[0-9]{1,8}")
 _GROUP_AND_ELEMENT = re.compile(r"\(?\s*([0-9A-Fa-f]{4})\s*,\s*([0-9A-Fa-f]{4})\s*\)?")
@@ -129,6 +133,7 @@ def read_form(parameters: QueryParams, limits: SearchLimits) -> SearchForm:
         offset=_bounded(parameters, "offset", 0, _MOST_OFFSET),
         reading=_text(parameters, "as"),
     )
+    _check_address(form, parameters)
     _check_days(form)
     _check_conditions(form, limits)
     if form.is_valid:
@@ -160,6 +165,27 @@ def _parse_day(text: str) -> date | None:
         return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])) if re.fullmatch("[0-9]{8}", digits) else None
     except ValueError:
         return None
+
+
+def _check_address(form: SearchForm, parameters: QueryParams) -> None:
+    """Say what the form never sends and somebody wrote: left out silently, it would find other studies than meant."""
+    most = {"limit": PAGE_SIZES[-1], "offset": _MOST_OFFSET}
+    for name in parameters:
+        texts = parameters.getlist(name)
+        if name not in _ONCE and name not in _REPEATED:
+            form.errors["form"] = "The address has a parameter that is no field of this form; see “Any other attribute”"
+        elif name in _ONCE and len(texts) > 1:
+            form.errors["form"] = f"The address may have {name} once"
+        elif name in _REPEATED and len(texts) > MOST_CONDITIONS:
+            form.errors["form"] = f"There may be at most {MOST_CONDITIONS} attributes"
+        elif name in most and texts[0] and not _is_number(texts[0], _LEAST[name], most[name]):
+            form.errors["form"] = f"{name} in the address must be a number from {_LEAST[name]} to {most[name]}"
+    if form.patient and not any(form.searches()):
+        form.errors["form"] = "The address names a page of another search; leave “as” out of it"
+
+
+def _is_number(text: str, least: int, most: int) -> bool:
+    return _UINT.fullmatch(text) is not None and least <= int(text) <= most
 
 
 def _check_days(form: SearchForm) -> None:
