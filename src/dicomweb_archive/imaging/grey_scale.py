@@ -29,7 +29,11 @@ _VIEW_KEYWORDS = (
     "WindowWidth",
     "VOILUTFunction",
     "VOILUTSequence",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "MaximumFractionalValue",
 )
+_WINDOW_ENDS = (0.0, 2.0**16 - 1)
 
 
 class GreyTable:
@@ -45,6 +49,7 @@ class GreyTable:
         self._values = _transformed(stored, self._view)
         self._range = _output_range(self._view)
         self._grey = None if self._range is None else to_grey(self._values, self._view, self._range)
+        self._padding = _padding_among(stored, view) if self._range is None else None
 
     def __call__(self, bits: npt.NDArray[np.unsignedinteger]) -> Grey:
         """Return the grey of pixels, given as the bits that they are stored in."""
@@ -55,8 +60,9 @@ class GreyTable:
         held = np.zeros(self._values.shape, np.bool_)
         held[bits.reshape(-1)] = True
         values = self._values[held]
+        padding = None if self._padding is None else self._padding[held]
         grey = np.zeros(held.shape, np.uint8)
-        grey[held] = to_grey(values, self._view, value_range(values))
+        grey[held] = to_grey(values, self._view, _range_without(padding, values))
         return grey
 
 
@@ -64,7 +70,7 @@ def grey_of(stored: Pixels, view: Dataset, window: Window | None) -> Grey:
     """Return the grey of an image's stored values, pixel by pixel; what `GreyTable` is a short cut for."""
     shown = _windowed(view, window)
     values = _transformed(stored, shown)
-    return to_grey(values, shown, _output_range(shown) or value_range(values))
+    return to_grey(values, shown, _output_range(shown) or _range_without(_padding_among(stored, view), values))
 
 
 def view_of_frame(image: Dataset, frame: int) -> Dataset:
@@ -75,22 +81,40 @@ def view_of_frame(image: Dataset, frame: int) -> Dataset:
     view = Dataset()
     # Words of look-up tables are read in the image's byte order.
     view.set_original_encoding(*image.original_encoding)
-    for keyword in _VIEW_KEYWORDS:
-        if keyword in image and image[keyword].value not in (None, ""):
-            view[keyword] = image[keyword]
+    _take(image, view)
     shared = image.get("SharedFunctionalGroupsSequence") or []
     per_frame = image.get("PerFrameFunctionalGroupsSequence") or []
     own = per_frame[frame - 1 : frame] or (per_frame if len(per_frame) == 1 else [])
     for group in [*shared[:1], *own]:
         for sequence in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
             for item in (group.get(sequence) or [])[:1]:
-                view.update({element.tag: element for element in item if element.keyword != "RescaleType"})
+                _take(item, view)
     if "RescaleSlope" not in view or "RescaleIntercept" not in view:
         view.pop("RescaleSlope", None)
         view.pop("RescaleIntercept", None)
-    if "WindowWidth" not in view:
-        view.pop("WindowCenter", None)
+    _mend_window(view)
     return view
+
+
+def _take(source: Dataset, view: Dataset) -> None:
+    for keyword in _VIEW_KEYWORDS:
+        if keyword in source and source[keyword].value not in (None, ""):
+            view[keyword] = source[keyword]
+
+
+def _mend_window(view: Dataset) -> None:
+    """Make the best of a window that cannot be (PS3.3 C.11.2.1.2, C.11.2.1.3): better a plain picture than none."""
+    if str(view.get("VOILUTFunction", "LINEAR")).upper() not in _FUNCTIONS.values():
+        view.pop("VOILUTFunction")
+    widths = view["WindowWidth"] if "WindowCenter" in view and "WindowWidth" in view else None
+    width = 0.0 if widths is None else float(widths.value[0] if widths.VM > 1 else widths.value)
+    if not width > 0:
+        view.pop("WindowCenter", None)
+        view.pop("WindowWidth", None)
+    elif width < 1 and str(view.get("VOILUTFunction", "LINEAR")).upper() == "LINEAR":
+        # Of values between 0 and 1, as those of parametric maps; what was meant is plain.
+        view.pop("VOILUTFunction", None)
+        view.VOILUTFunction = "LINEAR_EXACT"
 
 
 def view_key(view: Dataset) -> str | None:
@@ -118,7 +142,20 @@ def _transformed(stored: Pixels, view: Dataset) -> Pixels:
     if "VOILUTSequence" in view:
         # A look-up table has whole numbers as its index; rescale gives floats.
         return apply_voi_lut(np.rint(values).astype(np.int32), view, prefer_lut=True)
-    return apply_windowing(values, view) if "WindowCenter" in view else values
+    return apply_windowing(values, _window_alone(view)) if "WindowCenter" in view else values
+
+
+def _window_alone(view: Dataset) -> Dataset:
+    """Return a window for values that are through rescale already, and whose bits pydicom need not ask about.
+
+    pydicom maps onto the range of the stored values after rescale; of float pixel data there is none.
+    """
+    window = Dataset()
+    for keyword in ("PhotometricInterpretation", "WindowCenter", "WindowWidth", "VOILUTFunction"):
+        if keyword in view:
+            window[keyword] = view[keyword]
+    window.BitsStored, window.PixelRepresentation = 16, 0
+    return window
 
 
 def _output_range(view: Dataset) -> tuple[float, float] | None:
@@ -126,21 +163,35 @@ def _output_range(view: Dataset) -> tuple[float, float] | None:
     if "VOILUTSequence" in view:
         return 0.0, 2.0 ** int(view.VOILUTSequence[0].LUTDescriptor[2]) - 1
     if "WindowCenter" in view:
-        return _window_output_range(view)
+        return _WINDOW_ENDS
+    if "MaximumFractionalValue" in view:
+        # What is certain is white in every frame of a fractional segmentation (PS3.3 C.8.20.2.3).
+        return 0.0, float(view.MaximumFractionalValue)
     # Of a mask both values are known, also where a frame holds but one of them.
     return (0.0, 1.0) if view.get("BitsStored") == 1 else None
 
 
-def _window_output_range(view: Dataset) -> tuple[float, float]:
-    # pydicom's windowing maps onto the range of the stored values after rescale (its documentation names
-    # it); the picture's black and white are the ends of that range, in this order also for a negative slope.
-    if "ModalityLUTSequence" in view:
-        return 0, 2.0 ** int(view.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    bits = int(view.BitsStored)
-    signed = int(view.PixelRepresentation) == 1
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    slope, intercept = float(view.get("RescaleSlope", 1)), float(view.get("RescaleIntercept", 0))
-    return low * slope + intercept, high * slope + intercept
+def _padding_among(stored: Pixels, view: Dataset) -> npt.NDArray[np.bool_] | None:
+    """Tell which stored values stand for no measurement, and so say nothing of the range (PS3.3 C.7.5.1.1.2)."""
+    ends = [view.get("PixelPaddingValue"), view.get("PixelPaddingRangeLimit", view.get("PixelPaddingValue"))]
+    if not all(isinstance(end, int) for end in ends) or stored.dtype.kind == "f":
+        return None
+    bits = int(view.get("BitsStored", 8 * stored.dtype.itemsize))
+    representation = int(view.get("PixelRepresentation", 0))
+    # Written as US by many where SS is meant, so it is read as the pixels are: by its bits.
+    low, high = sorted(_from_bits(int(end), bits, representation) for end in ends)
+    return np.asarray((stored >= low) & (stored <= high))
+
+
+def _from_bits(value: int, bits: int, representation: int) -> int:
+    unsigned = value % (1 << bits)
+    return unsigned - (1 << bits) if representation and unsigned >> (bits - 1) else unsigned
+
+
+def _range_without(padding: npt.NDArray[np.bool_] | None, values: Pixels) -> tuple[float, float]:
+    if padding is None or padding.all():
+        return value_range(values)
+    return value_range(values[~padding])
 
 
 def value_range(values: Pixels) -> tuple[float, float]:
