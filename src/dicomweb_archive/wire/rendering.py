@@ -168,13 +168,13 @@ def parse_viewport(text: str) -> Viewport:
     """Read `vw,vh[,[sx],[sy],[sw],[sh]]` (PS3.18 8.3.5.1.3)."""
     accepted = f"vw,vh or vw,vh,sx,sy,sw,sh with vw and vh from 1 to {MAXIMUM_VIEWPORT}"
     parts = text.split(",")
-    if len(parts) not in (2, 6):
+    if not 2 <= len(parts) <= 6:
         raise InvalidParameterError("viewport", accepted=accepted)
     width, height = (_size(part, accepted) for part in parts[:2])
-    if len(parts) == 2:
-        return Viewport(width, height)
+    # Values in between may be left out, and what is left out at the end takes its commas with it.
+    region = [*parts[2:], "", "", "", ""][:4]
     x, y, region_width, region_height = (
-        None if part == "" else _decimal(part, "viewport", accepted) for part in parts[2:]
+        None if part == "" else _decimal(part, "viewport", accepted) for part in region
     )
     if (x or 0) < 0 or (y or 0) < 0 or region_width == 0 or region_height == 0:
         raise InvalidParameterError("viewport", accepted=accepted)

@@ -32,11 +32,24 @@ def test_a_window_that_breaks_its_grammar_is_refused(text):
 def test_viewport_takes_a_size_and_a_region_with_elided_values():
     assert parse_viewport("64,32") == Viewport(64, 32)
     assert parse_viewport("512,512,,,512,-512") == Viewport(512, 512, 0, 0, 512, -512)
+    assert parse_viewport("412,412,100,50") == Viewport(412, 412, 100, 50)
+    assert parse_viewport("412,412,,,300") == Viewport(412, 412, 0, 0, 300)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "64", "0,64", "-1,64", "64.5,64", "5000,64", "64,64,1", "64,64,-1,0,1,1", "64,64,0,0,0,1", "99999999,1"],
+    [
+        "",
+        "64",
+        "0,64",
+        "-1,64",
+        "64.5,64",
+        "5000,64",
+        "64,64,1,2,3,4,5",
+        "64,64,-1,0,1,1",
+        "64,64,0,0,0,1",
+        "99999999,1",
+    ],
 )
 def test_a_viewport_that_breaks_its_grammar_is_refused(text):
     with pytest.raises(InvalidParameterError):
