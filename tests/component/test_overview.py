@@ -1,8 +1,11 @@
 """Overview, details of a study and figures, on a real database."""
 
+import asyncio
+import time
 from datetime import date
 
 import pytest
+from pydicom import Dataset, Sequence
 from tests.factories import ROOT, ct_series
 from tests.stored import pack_of, segment_of
 
@@ -14,6 +17,7 @@ from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.figures import FiguresIndex
 from dicomweb_archive.index.overview import OverviewIndex
 from dicomweb_archive.index.register import Register
+from dicomweb_archive.index.segment_document import Document, decode_document
 from dicomweb_archive.index.study_details import StudyDetailsIndex
 
 ALL = Visibility()
@@ -113,6 +117,45 @@ async def test_many_values_and_segments_are_read_up_to_their_bounds(
     found = await StudyDetailsIndex(database).attributes(ALL, f"{ROOT}.1", f"{ROOT}.1.1")
     numbers = next(attribute for attribute in found.attributes if attribute.tag == "00200013")
     assert (len(numbers.elements), numbers.instances, found.instances) == (2, 3, 3)
+
+
+async def test_of_large_attributes_no_more_is_read_than_is_shown(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_details, "MOST_BYTES", 1000)
+    for number in range(3):
+        item = Dataset()
+        item.RequestedProcedureID = str(number)
+        await store(database, ct_series(number + 1, RequestAttributesSequence=Sequence([item]))[number:])
+    index = StudyDetailsIndex(database)
+    found = await index.attributes(ALL, f"{ROOT}.1", f"{ROOT}.1.1")
+    assert found.instances == 1, "further segments are left out once so much was read"
+    monkeypatch.undo()
+    whole = await index.attributes(ALL, f"{ROOT}.1", f"{ROOT}.1.1")
+    sequence = next(attribute for attribute in whole.attributes if attribute.tag == "00400275")
+    assert (len(sequence.elements), sequence.different, sequence.instances) == (1, 3, 3)
+
+
+async def test_attributes_are_put_together_for_one_page_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(database, ct_series(1))
+    at_once, most = 0, 0
+
+    def decode(document: bytes) -> Document:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.02)
+        at_once -= 1
+        return decode_document(document)
+
+    monkeypatch.setattr(study_details, "decode_document", decode)
+    index = StudyDetailsIndex(database)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(index.attributes(ALL, f"{ROOT}.1", f"{ROOT}.1.1"))
+    assert most == 1
 
 
 @pytest.mark.parametrize("statement", [statements.SUM_STUDIES, statements.COUNT_PATIENTS])

@@ -1,7 +1,7 @@
 """One study in detail: its rows, its series, and the attributes of a series as its segments keep them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +16,7 @@ from dicomweb_archive.index.segment_document import decode_document
 
 # The address of a bulk value is for programs; that there is one is enough here.
 _MARKER = BULK_MARKER.encode()
+_SEQUENCE = b'{"vr":"SQ"'
 
 MOST_SERIES: Final = 500
 """Most series of a study that are described; the row of the study says how many there are."""
@@ -25,6 +26,9 @@ MOST_SEGMENTS: Final = 8
 
 MOST_VALUES: Final = 200
 """Most different values of an attribute that are told apart."""
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""After so much JSON no further segment is read: one of enhanced images alone may hold as much."""
 
 # Reads the row of a study.
 FIND_STUDY = f"""
@@ -81,12 +85,15 @@ class AttributeValues:
 
     Attributes:
         tag: eight hexadecimal digits.
-        elements: the different elements in the DICOM JSON model, in the order of instances, at most `MOST_VALUES`.
+        elements: the different elements in the DICOM JSON model, in the order of instances, at most `MOST_VALUES`;
+            of a sequence the first alone.
+        different: how many different ones there are, counted up to `MOST_VALUES`.
         instances: how many instances have the attribute.
     """
 
     tag: str
     elements: Sequence[Mapping[str, Any]]
+    different: int
     instances: int
 
 
@@ -103,6 +110,8 @@ class StudyDetailsIndex:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # A series may take seconds and tens of megabytes; pages that ask for many at once get them in turn.
+        self._merging = asyncio.Semaphore(1)
 
     async def study(self, visibility: Visibility, study_instance_uid: str) -> StudyDetails:
         """Read a study and its series.
@@ -130,28 +139,42 @@ class StudyDetailsIndex:
             NotFoundError, GoneError: there is no such series that may be seen.
         """
         uids = (study_instance_uid, series_instance_uid)
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(READ_DOCUMENTS, *visibility.parameters(), *uids, MOST_SEGMENTS)
-            if not rows:
-                raise await missing(connection, Scope(*uids), visibility)
-        # Inflating the document of a thousand instances takes tens of milliseconds.
-        return await asyncio.to_thread(_merged, [(row["instance_count"], row["document"]) for row in rows])
+        async with self._merging:
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(READ_DOCUMENTS, *visibility.parameters(), *uids, MOST_SEGMENTS)
+                if not rows:
+                    raise await missing(connection, Scope(*uids), visibility)
+            # Inflating the document of a thousand instances takes tens of milliseconds.
+            return await asyncio.to_thread(_merged, [(row["instance_count"], row["document"]) for row in rows])
 
 
 def _merged(documents: Sequence[tuple[int, bytes]]) -> SeriesAttributes:
     """Put the documents of a series together, each value once."""
     texts: dict[str, dict[bytes, None]] = {}
     counts: dict[str, int] = {}
+    instances = size = 0
     for instance_count, document in documents:
+        if size > MOST_BYTES:
+            break
+        instances += instance_count
         for name, content in decode_document(document).lines:
             present = [content] if isinstance(content, bytes) else [text for text in content if text]
+            size += sum(map(len, present))
             tag = name.decode()
             counts[tag] = counts.get(tag, 0) + (instance_count if isinstance(content, bytes) else len(present))
-            texts.setdefault(tag, {}).update(dict.fromkeys(present))
-    attributes = [
-        AttributeValues(
-            tag, [orjson.loads(text.replace(_MARKER, b"")) for text in list(found)[:MOST_VALUES]], counts[tag]
-        )
-        for tag, found in sorted(texts.items())
-    ]
-    return SeriesAttributes(attributes, sum(count for count, _ in documents))
+            _add_different(texts.setdefault(tag, {}), present)
+    return SeriesAttributes([_values(tag, list(found), counts[tag]) for tag, found in sorted(texts.items())], instances)
+
+
+def _add_different(known: dict[bytes, None], texts: Iterable[bytes]) -> None:
+    for text in texts:
+        if len(known) >= MOST_VALUES:
+            break
+        known[text] = None
+
+
+def _values(tag: str, texts: Sequence[bytes], instances: int) -> AttributeValues:
+    # Of sequences the first is shown, and reading two hundred of a thousand items each would take a second.
+    shown = texts[:1] if texts[0].startswith(_SEQUENCE) else texts
+    elements = [orjson.loads(text.replace(_MARKER, b"")) for text in shown]
+    return AttributeValues(tag, elements, len(texts), instances)

@@ -61,10 +61,10 @@ def find_rows(attributes: Iterable[AttributeValues], instances: int, find: str) 
 
 def _rows(attributes: Iterable[AttributeValues], instances: int) -> Iterator[AttributeRow]:
     for attribute in attributes:
-        first, *others = attribute.elements
+        first = attribute.elements[0]
         note = f"in {attribute.instances} of {instances} instances" if attribute.instances < instances else ""
         if first.get("vr") == "SQ":
-            different = f"of the first instance, {len(others) + 1} different" if others else ""
+            different = f"of the first instance, {attribute.different} different" if attribute.different > 1 else ""
             yield from _sequence(attribute.tag, first, 0, "; ".join(filter(None, (different, note))))
             continue
         value, varies = _summary(attribute.elements)
