@@ -53,7 +53,11 @@ def test_whatever_is_no_page_is_data_that_a_browser_runs_nothing_of(path: str, p
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("path", ["/docs", "/docs/oauth2-redirect", "/redoc", "/static-offline-docs/swagger-ui.css"])
 def test_the_api_pages_may_run_their_inline_scripts(path: str, prefix: str) -> None:
-    assert "'unsafe-inline'" in policy_of(path, prefix)["default-src"]
+    policy = policy_of(path, prefix)
+    assert "'unsafe-inline'" in policy["default-src"]
+    # Their buttons store and delete: no other page may lay itself over them.
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["object-src"] == "'none'"
+    assert policy["form-action"] == "'self'"
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

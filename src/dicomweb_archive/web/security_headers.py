@@ -9,7 +9,10 @@ _EVERYWHERE: Headers = (_NO_SNIFFING, (b"referrer-policy", b"no-referrer"))
 # Whatever a data set holds, a browser that opens it directly runs none of it.
 _DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'; sandbox"
 # The API pages carry inline scripts of their generator, and nothing from other hosts.
-_API_PAGE_POLICY = b"default-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"
+_API_PAGE_POLICY = (
+    b"default-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:; object-src 'none'; "
+    b"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 # Names and descriptions in our pages come from data sets: an inline script in one of them is never run.
 _OWN_PAGE_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
