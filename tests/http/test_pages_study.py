@@ -103,6 +103,7 @@ async def test_deep_and_hostile_values_stay_text(archive: Archive) -> None:
 async def test_unknown_deleted_and_impossible_studies_have_pages_of_their_own(archive: Archive) -> None:
     await archive.store(*ct_series(1))
     paths = {f"/studies/{STUDY}.7": 404, "/studies/a.b": 400, f"/studies/{STUDY}?series=1.2": 404}
+    paths |= {f"/studies/{STUDY}?{query}": 400 for query in ("serie=1", "find=a&find=b", "series=1.2&series=1.3")}
     for path, status in paths.items():
         answer = await archive.client.get(path, headers=BROWSER)
         assert answer.status_code == status, path
@@ -137,6 +138,16 @@ async def test_advice_stands_beside_what_is_wrong(start_archive: StartArchive) -
         home = await archive.client.get("/", headers=BROWSER)
         assert home.status_code == 503
         assert barriers(parse(home.text)) == []
+
+
+async def test_a_page_of_a_problem_has_the_headers_of_the_problem(start_archive: StartArchive) -> None:
+    async with start_archive(api_key=KEY) as archive:
+        wrong = await archive.client.get("/status", headers={**BROWSER, "authorization": "Bearer wrong"})
+        assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, 'Bearer realm="dicomweb-archive"')
+        assert wrong.headers["cache-control"] == "no-store"
+        await archive.app.state.services.health.database.close()
+        away = await archive.client.get("/", headers=BROWSER)
+        assert (away.status_code, away.headers["retry-after"]) == (503, "5")
 
 
 async def test_only_who_manages_the_archive_sees_its_status(start_archive: StartArchive) -> None:

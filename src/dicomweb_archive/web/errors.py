@@ -98,7 +98,8 @@ def problem_response(
     )
 
 
-def _headers_of(error: errors.ArchiveError) -> dict[str, str]:
+def headers_of(error: errors.ArchiveError) -> dict[str, str]:
+    """Return what the answer to an error has to say besides its status (RFC 9110 10.2.3, 11.6.1)."""
     if isinstance(error, errors.UnauthenticatedError):
         return {"www-authenticate": 'Bearer realm="dicomweb-archive"'}
     if isinstance(error, (errors.DatabaseUnavailableError, errors.StorageUnavailableError, errors.OverloadedError)):
@@ -120,7 +121,7 @@ async def answer_archive_error(request: Request, error: Exception) -> Response:
         members["supported"] = list(error.supported)
     if problem.status >= 500:
         logger.error("request failed: %s", problem.name, exc_info=error)
-    return problem_response(problem, str(error), headers=_headers_of(error), **members)
+    return problem_response(problem, str(error), headers=headers_of(error), **members)
 
 
 def answer_unexpected(error: Exception) -> Response:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from dicomweb_archive.errors import ArchiveError, UnauthenticatedError
 from dicomweb_archive.observability import request_id
 from dicomweb_archive.web.authentication import sign_in_redirect
-from dicomweb_archive.web.errors import Problem, problem_of
+from dicomweb_archive.web.errors import Problem, headers_of, problem_of
 from dicomweb_archive.web.pages.rendering import render
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,9 @@ def as_page(endpoint: Endpoint) -> Endpoint:
             problem = problem_of(error)
             if problem.status >= 500:
                 logger.error("page failed: %s", problem.name, exc_info=error)
-            return render_problem(request, problem, str(error))
+            page = render_problem(request, problem, str(error))
+            page.headers.update(headers_of(error))
+            return page
 
     return answer
 
