@@ -244,3 +244,26 @@ async def test_an_enhanced_image_is_shown_by_the_window_of_its_middle_frame(arch
     await archive.store(part10(dataset))
     assert await grey_at(archive, SERIES) == 255
     assert await grey_at(archive, f"{INSTANCE}/frames/3") == 0
+
+
+async def test_a_thumbnail_follows_what_is_deleted_and_stored_again(archive: Archive) -> None:
+    await archive.store(*(grey(50 * number, instance=number) for number in (1, 2, 3)))
+    middle = f"{SERIES}/instances/{UID}.1.1.2"
+    before = {path: await archive.get(f"{path}/thumbnail", headers=PNG) for path in (STUDY, SERIES, middle)}
+    assert (await archive.client.delete(f"/dicom-web{middle}")).status_code == 204
+    assert (await archive.get(f"{middle}/thumbnail")).status_code == 410
+    assert await grey_at(archive, SERIES) != 100
+    await archive.store(grey(220, instance=2))
+    for path, answer in before.items():
+        again = await archive.get(f"{path}/thumbnail", headers={**PNG, "if-none-match": answer.headers["etag"]})
+        assert abs(int(np.asarray(seen(again).convert("L"))[0, 0]) - 220) <= 1
+
+
+async def test_asking_for_the_head_of_a_picture_tells_what_getting_it_would(archive: Archive) -> None:
+    await archive.store(*ct_series(1))
+    for path in (f"{STUDY}/thumbnail", f"{INSTANCE}/rendered?viewport=8,8,4"):
+        whole = await archive.get(path)
+        head = await archive.client.head(f"/dicom-web{path}")
+        assert (head.status_code, head.content) == (200, b"")
+        for name in ("etag", "content-type", "content-length", "vary", "cache-control"):
+            assert head.headers[name] == whole.headers[name]
