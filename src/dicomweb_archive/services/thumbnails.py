@@ -1,9 +1,12 @@
 """Thumbnails: one small picture for a study, a series, an instance or a frame (PS3.18 10.4.1.1.4)."""
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from dicomweb_archive.dicom.representative import middle_frame, rank_instances, rank_series
 from dicomweb_archive.errors import NotFoundError
@@ -25,6 +28,8 @@ THUMBNAIL_SIZE = (256, 256)
 _MOST_SERIES = 8
 _MOST_INSTANCES = 4
 _MOST_CHOICES = 20_000
+# So many take a millisecond.
+_RANKED_AT_ONCE = 500
 
 
 class Choice(NamedTuple):
@@ -40,21 +45,19 @@ class Choices:
     """Choices of this process by revision, least recently used out first; `None`: there is nothing to show."""
 
     _kept: OrderedDict[Revision, Choice | None] = field(default_factory=OrderedDict)
+    _locks: WeakValueDictionary[Revision, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
-    def find(self, revision: Revision) -> Choice | None:
-        """Return what was chosen.
-
-        Raises:
-            KeyError: nothing was chosen yet.
-        """
-        self._kept.move_to_end(revision)
-        return self._kept[revision]
-
-    def put(self, revision: Revision, choice: Choice | None) -> None:
-        """Keep a choice."""
-        self._kept[revision] = choice
+    async def get(self, revision: Revision, choose: Callable[[], Awaitable[Choice | None]]) -> Choice | None:
+        """Return what was chosen, or is chosen now; what `choose` raises is raised."""
+        # A page of results asks for many at once, and of a large series ten thousand instances are looked at.
+        async with self._locks.setdefault(revision, asyncio.Lock()):
+            if revision in self._kept:
+                self._kept.move_to_end(revision)
+                return self._kept[revision]
+            choice = self._kept[revision] = await choose()
         if len(self._kept) > _MOST_CHOICES:
             self._kept.popitem(last=False)
+        return choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,7 @@ class ThumbnailService:
 
     async def _choice(self, scope: Scope, visibility: Visibility) -> Choice:
         revision = await self.representatives.revision(scope, visibility)
-        try:
-            choice = self.choices.find(revision)
-        except KeyError:
-            choice = await self._choose(scope, visibility)
-            self.choices.put(revision, choice)
+        choice = await self.choices.get(revision, partial(self._choose, scope, visibility))
         if choice is None:
             resource = "study" if scope.series_instance_uid is None else "series"
             message = f"nothing in this {resource} is an image, so it has no thumbnail"
@@ -128,8 +127,13 @@ class ThumbnailService:
     async def _choose(self, scope: Scope, visibility: Visibility) -> Choice | None:
         """Choose the best instance of the best series that has one to show."""
         for series in rank_series(await self.representatives.series(scope, visibility))[:_MOST_SERIES]:
-            outlines = rank_instances(await self.representatives.instances(series.id), series.modality)
-            for outline in outlines[:_MOST_INSTANCES]:
+            outlines = await self.representatives.instances(series.id)
+            ranked = (
+                await asyncio.to_thread(rank_instances, outlines, series.modality)
+                if len(outlines) > _RANKED_AT_ONCE
+                else rank_instances(outlines, series.modality)
+            )
+            for outline in ranked[:_MOST_INSTANCES]:
                 uid = await self.representatives.sop_instance_uid(outline)
                 if uid is None:
                     continue
