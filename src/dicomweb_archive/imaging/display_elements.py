@@ -30,8 +30,8 @@ DISPLAY_TAGS = frozenset(
         0x00281221, 0x00281222, 0x00281223,
         # Modality LUT and VOI LUT (PS3.3 C.11.1, C.11.2)
         0x00281050, 0x00281051, 0x00281052, 0x00281053, 0x00281056, 0x00283000, 0x00283010,
-        # Maximum Fractional Value (PS3.3 C.8.20.2)
-        0x0062000E,
+        # Segmentation Image (PS3.3 C.8.20.2)
+        0x00620001, 0x0062000E,
         # Functional groups (PS3.3 C.7.6.16)
         0x52009229, _PER_FRAME,
     }

@@ -31,6 +31,7 @@ _VIEW_KEYWORDS = (
     "VOILUTSequence",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
+    "SegmentationType",
     "MaximumFractionalValue",
 )
 _WINDOW_ENDS = (0.0, 2.0**16 - 1)
@@ -164,7 +165,7 @@ def _output_range(view: Dataset) -> tuple[float, float] | None:
         return 0.0, 2.0 ** int(view.VOILUTSequence[0].LUTDescriptor[2]) - 1
     if "WindowCenter" in view:
         return _WINDOW_ENDS
-    if "MaximumFractionalValue" in view:
+    if view.get("SegmentationType") == "FRACTIONAL" and "MaximumFractionalValue" in view:
         # What is certain is white in every frame of a fractional segmentation (PS3.3 C.8.20.2.3).
         return 0.0, float(view.MaximumFractionalValue)
     # Of a mask both values are known, also where a frame holds but one of them.
@@ -174,7 +175,8 @@ def _output_range(view: Dataset) -> tuple[float, float] | None:
 def _padding_among(stored: Pixels, view: Dataset) -> npt.NDArray[np.bool_] | None:
     """Tell which stored values stand for no measurement, and so say nothing of the range (PS3.3 C.7.5.1.1.2)."""
     ends = [view.get("PixelPaddingValue"), view.get("PixelPaddingRangeLimit", view.get("PixelPaddingValue"))]
-    if not all(isinstance(end, int) for end in ends) or stored.dtype.kind == "f":
+    # The padding of a label map is its background, from which the first label has to stand out.
+    if "SegmentationType" in view or not all(isinstance(end, int) for end in ends) or stored.dtype.kind == "f":
         return None
     bits = int(view.get("BitsStored", 8 * stored.dtype.itemsize))
     representation = int(view.get("PixelRepresentation", 0))
@@ -189,9 +191,12 @@ def _from_bits(value: int, bits: int, representation: int) -> int:
 
 
 def _range_without(padding: npt.NDArray[np.bool_] | None, values: Pixels) -> tuple[float, float]:
+    low, high = value_range(values)
     if padding is None or padding.all():
-        return value_range(values)
-    return value_range(values[~padding])
+        return low, high
+    inner = value_range(values[~padding])
+    # What is of one value stands out from its padding at least.
+    return inner if inner[0] < inner[1] else (low, high)
 
 
 def value_range(values: Pixels) -> tuple[float, float]:

@@ -73,6 +73,20 @@ def test_a_probability_is_the_same_grey_in_every_frame(value: int) -> None:
     assert np.all(picture == value)
 
 
+def test_labels_stand_out_from_their_background_that_is_called_padding() -> None:
+    labels = np.repeat(np.arange(4, dtype="u1"), 64).reshape(16, 16)
+    dataset = unwindowed(labels, SegmentationType="LABELMAP")
+    dataset.add_new(0x00280120, "US", 0)
+    assert sorted(set(quickly(part10(dataset), PNG).flat)) == [0, 85, 170, 255]
+
+
+def test_what_is_of_one_value_stands_out_from_padding() -> None:
+    values = np.repeat(np.array([0, 700], "<u2"), 128).reshape(16, 16)
+    dataset = unwindowed(values)
+    dataset.add_new(0x00280120, "US", 0)
+    assert np.array_equal(quickly(part10(dataset), PNG), np.where(values == 700, 255, 0))
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize(
     ("kind", "signed", "bits", "padding", "vr"),
