@@ -58,7 +58,7 @@ test: check $(VENV)/.viewer ## make check, then all other tests on a real Postgr
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m real_data || test $$? -eq 5
 
 screenshots: setup $(VENV)/.viewer ## Take the pictures of docs/images anew, with Chromium
-	@$(BIN)/python -m pytest tests/browser/test_screenshots.py -q -n 0 --screenshots docs/images
+	@$(BIN)/python -m pytest tests/browser/test_readme_walk.py tests/browser/test_screenshots.py -q -n 0 --screenshots docs/images
 
 bench: setup ## Run the benchmarks, about two minutes (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks

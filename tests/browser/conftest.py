@@ -3,6 +3,7 @@
 The archive is shared by a whole run, the browser by a module, and each test has pages of its own.
 """
 
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from tests.browser.study_list import StudyList
 from tests.browser.viewer import Viewer
@@ -35,7 +37,12 @@ _CHROMIUM_ARGUMENTS = (
 # Documents without an origin, such as a blank page and the browser's own PDF viewer, have no storage.
 _HIDE_TOUR = """try { localStorage.setItem('shownTours', '["basicViewerTour"]') } catch {}"""
 
+# Pages of few hues: with a palette they are a third as large and look the same.
+_COLOURS = 96
+_LARGEST_BYTES = 200_000
+
 StoreFiles = Callable[[Iterable[bytes]], None]
+Shoot = Callable[[str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -149,3 +156,22 @@ def study_list(page: Page, archive: RunningServer) -> StudyList:
 def viewer(page: Page, archive: RunningServer) -> Viewer:
     """The viewer, without a study yet."""
     return Viewer(page, archive.address)
+
+
+@pytest.fixture
+def shoot(page: Page, request: pytest.FixtureRequest) -> Shoot:
+    """Take a picture of what the page shows, by its name in the documentation, when pictures are asked for."""
+    folder: Path | None = request.config.getoption("--screenshots")
+
+    def take(name: str) -> None:
+        if folder is None:
+            return
+        page.wait_for_load_state("networkidle")
+        page.mouse.move(640, 799)
+        image = Image.open(io.BytesIO(page.screenshot(animations="disabled", caret="hide"))).convert("RGB")
+        path = folder / f"{name}.png"
+        folder.mkdir(parents=True, exist_ok=True)
+        image.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        assert path.stat().st_size <= _LARGEST_BYTES, f"{path.name} is too large for a page"
+
+    return take

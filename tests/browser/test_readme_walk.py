@@ -1,4 +1,7 @@
-"""README's walk of five minutes, done as it is written: its commands, its links, its words, in a real browser."""
+"""README's walk of five minutes, done as it is written: its commands, its links, its words, in a real browser.
+
+With `--screenshots` it takes README's pictures on its way.
+"""
 
 import io
 import re
@@ -9,6 +12,7 @@ import pydicom
 import pytest
 from playwright.sync_api import Page, expect
 from pydicom.dataset import Dataset
+from tests.browser.conftest import Shoot
 from tests.browser.pictures import assert_shown, rendered
 from tests.browser.viewer import Viewer
 from tests.conftest import REPOSITORY
@@ -68,16 +72,16 @@ def newcomer() -> Iterator[Newcomer]:
 
 
 @pytest.mark.slow
-def test_the_walk_ends_with_a_ct_on_the_screen(newcomer: Newcomer, page: Page) -> None:
+def test_the_walk_ends_with_a_ct_on_the_screen(newcomer: Newcomer, page: Page, shoot: Shoot) -> None:
     done = []
     for step in steps_of_the_walk():
         for block in step.blocks:
             _type(newcomer, block)
         if step.addresses:
-            _find_and_open(newcomer, page, step)
+            _find_and_open(newcomer, page, step, shoot)
             done.append("found")
         if step.title.startswith("The viewer opens with the CT"):
-            _look_and_scroll(Viewer(page, newcomer.address))
+            _look_and_scroll(Viewer(page, newcomer.address), shoot)
             done.append("seen")
     assert done == ["found", "seen"]
 
@@ -91,7 +95,7 @@ def _type(newcomer: Newcomer, block: Block) -> None:
         newcomer.run(block.text)
 
 
-def _find_and_open(newcomer: Newcomer, page: Page, step: Step) -> None:
+def _find_and_open(newcomer: Newcomer, page: Page, step: Step, shoot: Shoot) -> None:
     (address,), (study, link) = step.addresses, step.names
     page.goto(newcomer.here(address))
     studies = page.locator("#studies tbody tr")
@@ -100,24 +104,29 @@ def _find_and_open(newcomer: Newcomer, page: Page, step: Step) -> None:
     expect(line).to_have_count(1)
     # Leaving a page while its small pictures come would count as failed requests.
     page.wait_for_load_state("networkidle")
+    shoot("home")
     line.get_by_role("link", name=link).click()
 
 
-def _look_and_scroll(viewer: Viewer) -> None:
-    """See a slice of the CT, and the next one after a turn of the wheel."""
+def _look_and_scroll(viewer: Viewer, shoot: Shoot) -> None:
+    """See a slice of the CT, the next one after a turn of the wheel, and the middle of the head after many."""
     demo = [instance.data for instance in iter_demo() if instance.name.startswith("ct/")]
     slices = {image.SOPInstanceUID: image for image in (pydicom.dcmread(io.BytesIO(data)) for data in demo)}
     viewer.wait_for_picture()
     first = _hold_to_pydicom(viewer, slices)
     viewer.scroll(1)
     assert _hold_to_pydicom(viewer, slices) != first
+    viewer.scroll(viewer.shown().slices // 2)
+    # There the head hardly changes from one slice to the next.
+    _hold_to_pydicom(viewer, slices, apart=15)
+    shoot("ct")
 
 
-def _hold_to_pydicom(viewer: Viewer, slices: dict[str, Dataset]) -> str:
-    """Hold the picture shown to that slice as pydicom renders it, and to no slice beside it."""
+def _hold_to_pydicom(viewer: Viewer, slices: dict[str, Dataset], *, apart: int = 1) -> str:
+    """Hold the picture shown to that slice as pydicom renders it, and to no slice so far apart."""
     uid = viewer.shown().sop_instance_uid
     order = list(slices)
     place = order.index(uid)
-    beside = [slices[order[other]] for other in (place - 1, place + 1) if 0 <= other < len(order)]
+    beside = [slices[order[other]] for other in (place - apart, place + apart) if 0 <= other < len(order)]
     assert_shown(viewer.picture(), rendered(slices[uid]), map(rendered, beside))
     return uid
