@@ -26,7 +26,12 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests of real data out where there are none; they add to the suite, nothing depends on them."""
+    """Leave tests of real data out where there are none, and put the browser's first.
+
+    Tests of real data add to the suite, nothing depends on them. Those in a browser are few and long: at the end one
+    process would be left alone with them.
+    """
+    items.sort(key=lambda item: not item.path.is_relative_to(REPOSITORY / "tests" / "browser"))
     if real_data_folder() is not None:
         return
     left_out = [item for item in items if item.get_closest_marker("real_data")]

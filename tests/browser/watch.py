@@ -33,6 +33,11 @@ ALLOWED = (
         " ERR_INCOMPLETE_CHUNKED_ENCODING, ERR_CONTENT_LENGTH_MISMATCH or ERR_CONNECTION_RESET",
     ),
     Allowed(
+        r"^(failed request: GET |console error: Failed to load resource: net::ERR_FILE_NOT_FOUND \()blob:",
+        "the viewer's own: it takes back its small pictures, which lie in the page, when another view comes; nothing"
+        " of this ever reaches the archive, and tests that need a blob look at what it shows",
+    ),
+    Allowed(
         r"^console error: Unable to preventDefault inside passive event listener invocation\.",
         "the viewer's own: it means to keep the page from scrolling while the wheel turns over a plane",
     ),
