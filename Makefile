@@ -6,8 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 JOBS ?= 2
-# Much of what these tests do is waiting: for servers to start, for pages, for time limits.
-WAITING_JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve check test screenshots bench openapi lock clean
@@ -56,7 +54,7 @@ check: setup ## Format, lint, types, import floors and unit tests, in under a mi
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m "not real_data"
 
 test: check $(VENV)/.viewer ## make check, then all other tests on a real PostgreSQL and a real server
-	@$(BIN)/python -m pytest tests/component tests/http tests/interop tests/browser -q -n $(WAITING_JOBS) --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m pytest tests/component tests/http tests/interop tests/browser -q -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		--durations=15
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m real_data || test $$? -eq 5
 
