@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playwright.sync_api import ConsoleMessage, Page, Request, Response
+from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
 
 _FRAME_PATH = re.compile(r"/studies/[^/]+/series/([^/]+)/instances/([^/]+)/frames/(\d+)$")
 
@@ -66,13 +66,24 @@ class PageWatch:
     answers: list[Answer] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     _allowed: list[Allowed] = field(default_factory=lambda: list(ALLOWED))
+    _pages: list[Page] = field(default_factory=list)
 
     def look_at(self, page: Page) -> None:
         """Begin to watch a page."""
+        self._pages.append(page)
         page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.remarks.append(f"script error: {error}"))
+        page.on("pageerror", self._on_script_error)
         page.on("requestfailed", self._on_failure)
         page.on("response", self._on_answer)
+
+    def look_away(self) -> None:
+        """Watch no page any longer."""
+        for page in self._pages:
+            page.remove_listener("console", self._on_console)
+            page.remove_listener("pageerror", self._on_script_error)
+            page.remove_listener("requestfailed", self._on_failure)
+            page.remove_listener("response", self._on_answer)
+        self._pages.clear()
 
     def allow(self, pattern: str, reason: str) -> None:
         """Expect a remark in this test; the reason says why it is right that it comes."""
@@ -90,6 +101,9 @@ class PageWatch:
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "assert"}:
             self.remarks.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
+
+    def _on_script_error(self, error: Error) -> None:
+        self.remarks.append(f"script error: {error}")
 
     def _on_failure(self, request: Request) -> None:
         self.remarks.append(f"failed request: {request.method} {request.url}: {request.failure}")

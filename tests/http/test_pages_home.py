@@ -321,5 +321,8 @@ async def test_assets_are_kept_for_ever_under_their_digest(archive: Archive) -> 
         )
         assert plain.content == answer.content
         assert "no-cache" in plain.headers["cache-control"]
+    icon = await archive.client.get("/favicon.ico")
+    assert icon.headers["content-type"] == "image/svg+xml"
+    assert "no-cache" in icon.headers["cache-control"]
     assert (await archive.client.get("/assets/other.css")).status_code == 404
     assert (await archive.client.get("/assets/..%2Fhome.py")).status_code == 404

@@ -8,6 +8,7 @@ import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 from tests.pydicom_files import bundled_path
 from tests.running_server import RunningServer
 
@@ -129,6 +130,8 @@ def test_retrieve_frames_of_a_multiframe_segmentation(client: DICOMwebClient, or
 
 def test_retrieve_compressed_frames_decoded_and_as_stored(client: DICOMwebClient) -> None:
     image = pydicom.dcmread(bundled_path("JPEG2000.dcm"))
+    # Under a name of its own: another test of the same server stores the file as it is.
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["client"])
     client.store_instances([image])
     (decoded,) = client.retrieve_instance_frames(*_uids(image), frame_numbers=[1])
     assert np.array_equal(np.frombuffer(decoded, image.pixel_array.dtype), image.pixel_array.ravel())

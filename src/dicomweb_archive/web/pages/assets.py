@@ -52,6 +52,15 @@ async def give_asset(request: Request) -> Response:
     asset = find_assets().get(request.path_params["name"])
     if asset is None:
         raise HTTPException(404)
+    return _answer(request, asset)
+
+
+async def give_icon(request: Request) -> Response:
+    """Answer with the icon where browsers look for one that no page names, as for an answer in JSON."""
+    return _answer(request, find_assets()["icon.svg"])
+
+
+def _answer(request: Request, asset: Asset) -> Response:
     named = request.query_params.get("v") == asset.digest
     headers = {
         "cache-control": _FOR_EVER if named else _ASK_AGAIN,
@@ -67,4 +76,4 @@ async def give_asset(request: Request) -> Response:
     return Response(content, media_type=asset.media_type, headers=headers)
 
 
-routes = [PageRoute("/assets/{name}", give_asset, name="asset")]
+routes = [PageRoute("/assets/{name}", give_asset, name="asset"), PageRoute("/favicon.ico", give_icon, name="icon")]
