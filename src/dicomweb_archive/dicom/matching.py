@@ -121,15 +121,15 @@ def _item_matches(attributes: Attributes, conditions: Iterable[_Condition]) -> b
             continue
         if len(steps) > 1:
             nested.setdefault(steps[0], []).append((steps[1:], vr, matching))
-        elif not any(_element_matches(found, vr, matching) for found in _find(attributes, steps[0])):
+        elif not any(_element_matches(found, vr, matching) for found in find_elements(attributes, steps[0])):
             return False
     return all(
-        any(_item_matches(item, inner) for found in _find(attributes, step) for item in _items(found))
+        any(_item_matches(item, inner) for found in find_elements(attributes, step) for item in _items(found))
         for step, inner in nested.items()
     )
 
 
-def _find(attributes: Attributes, step: PathStep) -> list[Element]:
+def find_elements(attributes: Attributes, step: PathStep) -> list[Element]:
     """Look an attribute up; a private one in every block that its creator has reserved (PS3.5 7.8.1)."""
     if step.private_creator is None:
         element = attributes.get(step.tag)
@@ -192,7 +192,7 @@ def _combined_matches(attributes: Attributes, pair: DateTimeRange) -> bool:
 
 
 def _first_number(attributes: Attributes, path: AttributePath) -> float | None:
-    for element in _find(attributes, path.steps[-1]):
+    for element in find_elements(attributes, path.steps[-1]):
         for value in element.values:
             if isinstance(value, str):
                 return next((form.number for form in normalise(path.vr, value)), None)

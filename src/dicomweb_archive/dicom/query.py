@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Conditions of a filter name attributes, so its module stands on this one.
+    from dicomweb_archive.dicom.query_filter import Expression
 
 
 class Level(StrEnum):
@@ -116,6 +121,7 @@ class SearchQuery:
         study_instance_uid, series_instance_uid: the scope given by the resource path.
         include: attributes asked for by includefield; `include_all` for `all`.
         limit: page size, already bounded by the configured maximum; 0 is an empty page.
+        filter: holds as well, for the same instance (`dicom/query_filter.py`); its attributes are not returned.
         relational: the resource spans levels (`/series`, `/instances`, `/studies/{s}/instances`), so attributes
             of the levels above are returned too (PS3.18 10.6.3.3).
     """
@@ -130,3 +136,4 @@ class SearchQuery:
     limit: int = 1000
     offset: int = 0
     relational: bool = False
+    filter: "Expression | None" = None
