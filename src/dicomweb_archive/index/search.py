@@ -13,6 +13,7 @@ from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.engine import Connection, Database
 from dicomweb_archive.index.search_answers import AnswerWriter
+from dicomweb_archive.index.search_collect import Collected, collect
 from dicomweb_archive.index.search_plan import SearchPlan
 from dicomweb_archive.index.search_planner import plan_search, with_known_vrs
 from dicomweb_archive.index.search_shape import (
@@ -70,6 +71,21 @@ class SearchPage:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedSearch:
+    """A search whose keys have been looked up, and the shape that its statements take."""
+
+    plan: SearchPlan
+    findings: Sequence[Finding]
+    choice: Choice
+
+    def of_all(self) -> Choice:
+        """Choose the shape for statements about everything that matches, not one page of it."""
+        if self.choice.shape is Shape.ORDERED and not self.plan.selective:
+            return driven_by_terms(self.plan, self.findings)
+        return self.choice
+
+
+@dataclass(frozen=True, slots=True)
 class _Hits:
     """What was found: rows with details, ids, or positions by segment."""
 
@@ -107,21 +123,31 @@ class SearchIndex:
     # --- finding ---------------------------------------------------------------------------------------------
 
     async def _find(self, connection: Connection, query: SearchQuery, visibility: Visibility) -> _Hits:
+        prepared = await self.prepare(connection, query)
+        if prepared is None:
+            return _Hits()
+        return await _Search(connection, prepared, visibility).page()
+
+    async def prepare(self, connection: Connection, query: SearchQuery) -> PreparedSearch | None:
+        """Plan a search and look its keys up; `None` when nothing can match.
+
+        Raises:
+            InvalidMatchError: a wild card for an attribute that has none.
+        """
         unknown = [str(key.path) for key in query.keys if key.path.vr == "UN"]
         if unknown:
             vrs = await self._terms.known_vrs(connection, unknown)
             query = replace(query, keys=with_known_vrs(query.keys, vrs))
         plan = plan_search(query)
         if plan.impossible:
-            return _Hits()
+            return None
         findings: Sequence[Finding] | None = ()
         if plan.keys:
             findings = await self._terms.find(connection, plan.keys)
         if findings is None:
-            return _Hits()
+            return None
         statistics = await self._terms.statistics(connection)
-        choice = self._choose(plan, findings, statistics.sizes)
-        return await _Search(connection, plan, findings, visibility).page(choice)
+        return PreparedSearch(plan, findings, self._choose(plan, findings, statistics.sizes))
 
     # --- writing ---------------------------------------------------------------------------------------------
 
@@ -170,23 +196,29 @@ class _Search:
     """One search on one connection."""
 
     connection: Connection
-    plan: SearchPlan
-    findings: Sequence[Finding]
+    prepared: PreparedSearch
     visibility: Visibility
 
-    async def page(self, choice: Choice) -> _Hits:
+    @property
+    def plan(self) -> SearchPlan:
+        return self.prepared.plan
+
+    async def page(self) -> _Hits:
         """Fetch a page and one row more, which tells whether the rest has to be counted."""
+        choice = self.prepared.choice
         rows = await self._fetch(choice) if self.plan.limit else []
         if choice.shape is Shape.ORDERED and not self._is_full(rows) and await self._window_was_full():
-            choice = driven_by_terms(self.plan, self.findings)
+            choice = driven_by_terms(self.plan, self.prepared.findings)
             rows = await self._fetch(choice)
         hits = self._hits(rows)
         if self.plan.limit and not self._is_full(rows):
             return hits
-        remaining, capped = await self._count(choice)
+        remaining, capped = await self._count()
         return replace(hits, remaining=remaining, capped=capped)
 
-    async def _fetch(self, choice: Choice) -> Sequence[Row]:
+    async def _fetch(self, choice: Choice) -> Sequence[Row] | Collected:
+        if self.plan.limit > HELD_ROWS and not self._by_whole_segments:
+            return await collect(self.connection, self.plan.level, *self._statement(choice, self._part))
         rows: Sequence[Row] = await self.connection.fetch(*self._statement(choice, self._part))
         return rows
 
@@ -203,8 +235,8 @@ class _Search:
         text, arguments = search_statement(self.plan, choice, self.visibility, part)
         return (text, *arguments)
 
-    def _is_full(self, rows: Sequence[Row]) -> bool:
-        if self._by_whole_segments:
+    def _is_full(self, rows: Sequence[Row] | Collected) -> bool:
+        if self._by_whole_segments and not isinstance(rows, Collected):
             return bool(rows) and rows[-1]["upto"] > self.plan.offset + self.plan.limit
         return len(rows) > self.plan.limit
 
@@ -216,10 +248,9 @@ class _Search:
         candidates: int = await self.connection.fetchval(*self._statement(none, Part.WINDOW))
         return candidates > WINDOW
 
-    async def _count(self, choice: Choice) -> tuple[int, bool]:
+    async def _count(self) -> tuple[int, bool]:
         """Count what stands behind the page, exactly up to a cap."""
-        if choice.shape is Shape.ORDERED and not self.plan.selective:
-            choice = driven_by_terms(self.plan, self.findings)
+        choice = self.prepared.of_all()
         behind = self.plan.offset + self.plan.limit
         try:
             total = await self._count_within(COUNT_SECONDS, choice)
@@ -242,7 +273,12 @@ class _Search:
             total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
         return total
 
-    def _hits(self, rows: Sequence[Row]) -> _Hits:
+    def _hits(self, rows: Sequence[Row] | Collected) -> _Hits:
+        if isinstance(rows, Collected):
+            rows.cut(self.plan.limit)
+            if self.plan.level is Level.INSTANCE:
+                return _Hits(segments=rows.segments())
+            return _Hits(ids=rows.ids)
         if self._by_whole_segments:
             return _Hits(segments=list(self._positions(rows)))
         rows = rows[: self.plan.limit]

@@ -62,7 +62,12 @@ def search_statement(plan: SearchPlan, choice: Choice, visibility: Visibility, p
     number of instances from the first of all to its last.
     """
     statement = _compile(plan, choice, visibility.form(), part)
-    values = {
+    return statement.text, statement.arguments(search_values(plan, choice, visibility))
+
+
+def search_values(plan: SearchPlan, choice: Choice, visibility: Visibility) -> dict[str, Any]:
+    """Return the values that the statements of a search refer to, by the names of their parameters."""
+    return {
         **column_parameters(plan),
         **segment_parameters(plan, choice),
         **position_parameters(plan),
@@ -73,7 +78,6 @@ def search_statement(plan: SearchPlan, choice: Choice, visibility: Visibility, p
         "end": plan.offset + plan.limit + 1,
         "counted": plan.offset + plan.limit + COUNT_CAP + 1,
     }
-    return statement.text, statement.arguments(values)
 
 
 def details_statement(level: Level, ids: Sequence[int]) -> tuple[str, list[Any]]:
