@@ -8,7 +8,7 @@ from dicomweb_archive.dicom.tags import is_private, is_private_creator, parse_ta
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 
 _HARMLESS = re.compile(r"[A-Za-z0-9.]{1,64}")
-_UNSEARCHABLE_GROUPS = frozenset({0x0000, 0x0002, 0xFFFE})
+UNSEARCHABLE_GROUPS = frozenset({0x0000, 0x0002, 0xFFFE})
 
 
 class UnknownAttributeError(Exception):
@@ -61,7 +61,7 @@ class AttributeNames:
         except ValueError:
             raise UnknownAttributeError from None
         # Commands, file meta information, delimiters and group lengths belong to no data set.
-        if any(tag >> 16 in _UNSEARCHABLE_GROUPS or tag & 0xFFFF == 0 for tag in tags):
+        if any(tag >> 16 in UNSEARCHABLE_GROUPS or tag & 0xFFFF == 0 for tag in tags):
             raise UnknownAttributeError
         if any((vr_of(tag) or "SQ") != "SQ" for tag in tags[:-1]):
             raise InvalidMatchError("an attribute path", accepted="a path whose inner attributes are sequences")
