@@ -6,9 +6,10 @@ ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS dependencies
 WORKDIR /build
-COPY requirements.lock ./
+COPY requirements.lock requirements-parquet.lock ./
 RUN python -m venv --without-pip /opt/archive \
-    && pip --python /opt/archive/bin/python install --no-cache-dir --require-hashes -r requirements.lock
+    && pip --python /opt/archive/bin/python install --no-cache-dir --require-hashes \
+        -r requirements.lock -r requirements-parquet.lock
 
 FROM dependencies AS program
 COPY pyproject.toml README.md LICENSE ./

@@ -73,6 +73,8 @@ lock: setup ## Resolve the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--no-emit-find-links pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links --group parquet -c requirements.lock -o requirements-parquet.lock
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--no-emit-find-links --group viewer -o requirements-viewer.lock
 
 clean: ## Remove the virtual environment and caches (not the data)

@@ -207,6 +207,10 @@ def _search_limits(settings: Settings) -> dict[Level, SearchLimits]:
         Level.INSTANCE: settings.search_max_instances,
     }
     return {
-        level: SearchLimits(default_limit=min(settings.search_default_limit, most), max_limit=most)
+        level: SearchLimits(
+            default_limit=min(settings.search_default_limit, most),
+            max_limit=most,
+            table_rows=settings.export_rows_max,
+        )
         for level, most in largest.items()
     }

@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     search_default_limit: PositiveInt = Field(1000, description="Page size of a search without `limit`.")
     search_max_studies: PositiveInt = Field(5000, description="Largest page of studies.")
     search_max_instances: PositiveInt = Field(50_000, description="Largest page of series or instances.")
+    export_rows_max: PositiveInt = Field(1_000_000, description="Most rows of a search answered as CSV or Parquet.")
     database_connections: PositiveInt = Field(
         8, description="Database connections of a server process for short statements."
     )

@@ -7,7 +7,9 @@ import re
 from functools import lru_cache
 
 from pydicom.datadict import (
+    dictionary_description,
     dictionary_keyword,
+    dictionary_VM,
     dictionary_VR,
     keyword_dict,
     private_dictionary_VR,
@@ -82,6 +84,28 @@ def keyword_of(tag: int) -> str | None:
         return dictionary_keyword(tag) or None
     except KeyError:
         return None
+
+
+@lru_cache(maxsize=16_384)
+def name_of(tag: int) -> str | None:
+    """Return the name of a tag (PS3.6), `None` for private and unknown ones."""
+    if is_private(tag):
+        return None
+    try:
+        return dictionary_description(tag) or None
+    except KeyError:
+        return None
+
+
+@lru_cache(maxsize=16_384)
+def is_single_valued(tag: int) -> bool:
+    """Tell whether an attribute has one value at most (value multiplicity 1 in PS3.6)."""
+    if is_private(tag):
+        return False
+    try:
+        return dictionary_VM(tag) == "1"
+    except KeyError:
+        return False
 
 
 def tag_of(keyword: str) -> int | None:

@@ -20,6 +20,8 @@ Media types and their parameters are negotiated as PS3.18 8.7 says; `docs/confor
 
 _JSON = "application/dicom+json"
 _XML = 'multipart/related; type="application/dicom+xml"'
+_CSV = "text/csv"
+_PARQUET = "application/vnd.apache.parquet"
 _PART10 = 'multipart/related; type="application/dicom"'
 _OCTETS = 'multipart/related; type="application/octet-stream"'
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
@@ -122,7 +124,7 @@ def _operation(
 
 
 def _search(name: str, summary: str) -> dict[str, Any]:
-    content = {_JSON: _DATA_SETS, _XML: _BYTES}
+    content = {_JSON: _DATA_SETS, _XML: _BYTES, _CSV: {"schema": {"type": "string"}}, _PARQUET: _BYTES}
     operation = _operation("search", name, summary, success={200: content}, problems=(400, 401, 406, 413, 503))
     operation["parameters"] = [{"in": "query", **parameter} for parameter in _SEARCH_PARAMETERS] + [_ACCEPT]
     return operation

@@ -28,6 +28,8 @@ DICOM_XML: Final = "application/dicom+xml"
 JSON: Final = "application/json"
 OCTET_STREAM: Final = "application/octet-stream"
 PDF: Final = "application/pdf"
+CSV: Final = "text/csv"
+PARQUET: Final = "application/vnd.apache.parquet"
 _ENCAPSULATED_PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
 
 _MOST_RANGES: Final = 64
@@ -178,6 +180,9 @@ def select(header: str | None, parameter: str | None, offers: Sequence[Offer]) -
 
 SEARCH_OFFERS: Final = (Offer(DICOM_JSON), Offer(DICOM_XML, multipart=True), Offer(JSON))
 """Representations of search results (PS3.18 Table 10.6.4-1)."""
+
+TABLE_OFFERS: Final = (Offer(CSV), Offer(PARQUET))
+"""Search results as a table, which is an extension of ours."""
 
 METADATA_OFFERS: Final = SEARCH_OFFERS
 """Representations of metadata (PS3.18 10.4.4)."""

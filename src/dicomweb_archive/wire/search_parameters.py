@@ -6,7 +6,7 @@ also be separated by backslashes, as viewers send it.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
@@ -52,6 +52,11 @@ class SearchLimits:
     fields: int = 500
     depth: int = 16
     values: ValueLimits = field(default_factory=ValueLimits)
+    table_rows: int = 1_000_000
+
+    def of_tables(self) -> "SearchLimits":
+        """Return the bounds of an answer as a table, which is streamed and read whole."""
+        return replace(self, default_limit=self.table_rows, max_limit=self.table_rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """QIDO-RS: search for studies, series and instances (PS3.18 10.6)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,12 +8,15 @@ from starlette.responses import Response
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
-from dicomweb_archive.web.representations import collected_or_streamed, json_array, negotiate, xml_parts
+from dicomweb_archive.web.representations import collected_or_streamed, json_array, xml_parts
 from dicomweb_archive.web.routing import ResourceRoute
-from dicomweb_archive.wire.media_types import SEARCH_OFFERS
+from dicomweb_archive.web.tables import answer_table, columns_for, negotiate_table
+from dicomweb_archive.wire.media_types import SEARCH_OFFERS, TABLE_OFFERS, Offer
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_uid
 from dicomweb_archive.wire.search_parameters import parse_search, split_query
+
+_OFFERS = (*SEARCH_OFFERS, *TABLE_OFFERS)
 
 
 def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], Awaitable[Response]]:
@@ -22,24 +25,24 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         services = get_services(request)
         principal = get_principal(request)
         limits = services.search_limits[level]
+        pairs = split_query(request.scope["query_string"], limits)
+        offer = negotiate_table(request, _OFFERS, parameter=dict(pairs).get("accept"))
+        as_table = offer in TABLE_OFFERS
         asked = parse_search(
-            split_query(request.scope["query_string"], limits),
+            pairs,
             level,
             study_instance_uid=_uid(request, "study"),
             series_instance_uid=_uid(request, "series"),
             relational=relational,
-            limits=limits,
+            limits=limits.of_tables() if as_table else limits,
         )
-        offer = negotiate(request, SEARCH_OFFERS, parameter=asked.accept)
+        columns = columns_for(asked.query) if as_table else ()
         page = await services.search.search(asked.query, principal, root_of(request))
         warnings = list(asked.warnings)
         if page.remaining:
             warnings.append(_remaining(page.remaining, capped=page.capped))
-        framing = PartFraming(offer.type)
         response = await (
-            collected_or_streamed(xml_parts(page.rows, framing), media_type=framing.content_type)
-            if offer.multipart
-            else collected_or_streamed(json_array(page.rows), media_type=offer.type)
+            answer_table(page.rows, columns, offer, name=level) if as_table else _data_sets(page.rows, offer)
         )
         response.headers["cache-control"] = CACHE_CONTROL
         response.headers["vary"] = "Accept"
@@ -48,6 +51,13 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         return response
 
     return search
+
+
+async def _data_sets(rows: AsyncIterator[bytes], offer: Offer) -> Response:
+    if not offer.multipart:
+        return await collected_or_streamed(json_array(rows), media_type=offer.type)
+    framing = PartFraming(offer.type)
+    return await collected_or_streamed(xml_parts(rows, framing), media_type=framing.content_type)
 
 
 def _uid(request: Request, name: str) -> str | None:
