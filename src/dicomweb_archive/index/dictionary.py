@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from asyncpg import exceptions
 
 from dicomweb_archive.index.engine import Connection, Database
 from dicomweb_archive.index.terms import SegmentTerms, TermRow
@@ -41,6 +43,12 @@ _KNOWN_PATHS = 50_000
 # So many rows are merged in a millisecond.
 _INLINE_ROWS = 5_000
 
+# More rows than this take long enough to be no company for the few of a single instance.
+_SHARED_ROWS = 2_000
+
+# What the server or the driver says when it refuses the rows themselves: those of one store, not its neighbours'.
+_REFUSALS = (exceptions.PostgresError, exceptions.InterfaceError, ValueError)
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -50,16 +58,85 @@ class Vocabulary:
     hashes: frozenset[int]
 
 
-class Dictionary:
-    """Makes sure that the terms of segments have their rows before the segments themselves are written.
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What the dictionary lacks, as far as this process knows.
 
-    The rows go in by transactions of their own: written inside the main one they made stores of new values
-    wait for each other (spike: 91 against 1,639 transactions/s). A row without a segment does no harm. Rows
-    are never removed while the archive runs, so what is durable is remembered, within bounds.
+    Attributes:
+        ids: of paths that the values refer to and that are known.
+        vrs: of paths that are not known.
+    """
+
+    ids: Mapping[str, int]
+    vrs: Mapping[str, str]
+    rows: Sequence[TermRow]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What concurrent stores lack, written together; `task` gives the ids of all its paths."""
+
+    task: "asyncio.Task[dict[str, int]]"
+    members: list[_Missing] = field(default_factory=list)
+
+
+class _Writer:
+    """Writes missing rows; while one batch is on its way to the database, the next one gathers.
+
+    A lone store is written at once. Of many small ones at the same time each waits for one statement that is
+    running and one that it shares, instead of all of them competing for the same index pages.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._gathering: _Batch | None = None
+        self._turn = asyncio.Lock()
+
+    async def write(self, missing: _Missing) -> dict[str, int]:
+        """Make the rows visible; return the ids of the paths."""
+        if len(missing.rows) > _SHARED_ROWS:
+            return await self._insert([missing])
+        batch = self._gathering
+        if batch is None:
+            batch = self._gathering = _Batch(asyncio.create_task(self._next_batch()))
+        batch.members.append(missing)
+        try:
+            # Whoever is cancelled here leaves the others their batch.
+            return await asyncio.shield(batch.task)
+        except _REFUSALS:
+            if len(batch.members) == 1:
+                raise
+        # Somebody's rows cannot be written: each for itself, so that only they fail.
+        return await self._insert([missing])
+
+    async def _next_batch(self) -> dict[str, int]:
+        async with self._turn:
+            batch, self._gathering = self._gathering, None
+            assert batch is not None
+            # Every member may have been cancelled; then nobody else would ask for the exception.
+            batch.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            return await self._insert(batch.members)
+
+    async def _insert(self, members: Sequence[_Missing]) -> dict[str, int]:
+        ids = {path: id_ for missing in members for path, id_ in missing.ids.items()}
+        vrs = {path: vr for missing in members for path, vr in missing.vrs.items()}
+        rows = {row.hash: row for missing in members for row in missing.rows}
+        async with self._database.connection() as connection:
+            await _insert_missing(connection, ids, vrs, list(rows.values()), lazily=True)
+        return ids
+
+
+class Dictionary:
+    """Makes sure that the terms of segments have their rows before the segments themselves are written.
+
+    The rows go in by transactions of their own: written inside the main one they made stores of new values
+    wait for each other (spike: 91 against 1,639 transactions/s). Stores of the same moment share a
+    statement. A row without a segment does no harm. Rows are never removed while the archive runs, so what is
+    durable is remembered, within bounds.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._writer = _Writer(database)
         self._known_paths: dict[str, int] = {}
         self._known_terms: set[int] = set()
 
@@ -71,8 +148,8 @@ class Dictionary:
         new_vrs = {path: vr for path, vr in vrs.items() if path not in ids}
         new_rows = [row for value, row in rows.items() if value not in self._known_terms]
         if new_vrs or new_rows:
-            async with self._database.connection() as connection:
-                await _insert_missing(connection, ids, new_vrs, new_rows, lazily=True)
+            written = await self._writer.write(_Missing(ids, new_vrs, new_rows))
+            ids.update((path, written[path]) for path in new_vrs)
         return Vocabulary(ids, frozenset(rows))
 
     def remember(self, vocabulary: Vocabulary) -> None:
