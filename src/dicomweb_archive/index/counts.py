@@ -48,17 +48,32 @@ with back as (
 select null as series_id, facts from one union all select id, facts from several
 """
 
+
+def _vote(level: str) -> str:
+    """Compose the election of a study or series: most instances win, of equals whose first one was stored first.
+
+    The pack tells when that was: it stays the same when segments are merged or built anew.
+    """
+    return f"""
+with said as (
+  select {level}_facts as facts, min(id) as segment_id, sum(instance_count) as instances
+  from segment where {level}_id = $1 group by {level}_facts
+), most as (
+  select facts, segment_id from said where instances = (select max(instances) from said)
+)
+select m.facts, m.segment_id from most m left join lateral (
+  select i.pack_id, i.byte_offset from segment s join instance i on i.segment_id = s.id
+  where s.{level}_id = $1 and s.{level}_facts = m.facts and (select count(*) > 1 from most)
+  order by i.pack_id, i.byte_offset limit 1
+) first on true order by first.pack_id, first.byte_offset limit 1
+"""  # noqa: S608 - composed of constants
+
+
 # Elects what a study's row says.
-VOTE_STUDY = """
-select study_facts as facts, min(id) as segment_id from segment where study_id = $1
-group by study_facts order by sum(instance_count) desc, min(id) limit 1
-"""
+VOTE_STUDY = _vote("study")
 
 # Elects what a series' row says.
-VOTE_SERIES = """
-select series_facts as facts, min(id) as segment_id from segment where series_id = $1
-group by series_facts order by sum(instance_count) desc, min(id) limit 1
-"""
+VOTE_SERIES = _vote("series")
 
 # Reads the document in which the elected attributes stand.
 FIND_DOCUMENT = """

@@ -66,7 +66,7 @@ where se.id = $1 order by sg.id
 
 # Reads the document that one instance is in.
 READ_INSTANCE = f"""
-select i.segment_id, i.position, sg.instance_count, d.document
+select i.digest, i.position, sg.instance_count, d.document
 from instance i
 join segment sg on sg.id = i.segment_id
 join segment_data d on d.segment_id = sg.id
@@ -203,10 +203,11 @@ class MetadataIndex:
             row = await connection.fetchrow(READ_INSTANCE, *visibility.parameters(), *scope.parameters())
             if row is None:
                 raise await missing(connection, scope, visibility)
-        segment_id, position, instance_count, document = row
+        digest, position, instance_count, document = row
         series = _Series(0, 0, study_instance_uid, series_instance_uid, service_root)
         text = await asyncio.to_thread(_instance_text, series, document, instance_count, position)
-        return MetadataAnswer(_etag(service_root, [segment_id, position]), _one(fragment_of(text)))
+        # The digest names the bytes that the metadata follow from, wherever the index keeps them.
+        return MetadataAnswer(_etag(service_root, [int.from_bytes(digest)]), _one(fragment_of(text)))
 
     async def _answer(self, scope: Scope, visibility: Visibility, service_root: str) -> MetadataAnswer:
         async with self._database.connection() as connection:

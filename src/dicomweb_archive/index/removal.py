@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from asyncpg import exceptions
 
 from dicomweb_archive.errors import DatabaseUnavailableError
@@ -35,7 +36,8 @@ FIND_SERIES = "select id, facts from series where study_id = $1 and series_insta
 
 # Finds an instance of a series of the locked study, with all that its segment is built from.
 FIND_INSTANCE = """
-select sg.id as segment_id, i.position, d.document, d.locations
+select sg.id as segment_id, i.position, d.document, d.locations, sg.instance_count,
+  d.common ->> '00080005' as character_set, d.columns ->> '00080005' as character_sets
 from instance i join segment sg on sg.id = i.segment_id join segment_data d on d.segment_id = sg.id
 where i.space_id = $1 and i.sop_instance_uid = $2 and sg.series_id = $3
 """
@@ -228,12 +230,22 @@ def _rebuild(
         series_instance_uid=scope.series_instance_uid or "",
         sop_instance_uids={row["position"]: row["sop_instance_uid"] for row in remaining},
         byte_lengths={row["position"]: row["byte_length"] for row in remaining},
+        character_sets=_character_sets(found),
     )
     stored = [
         StoredInstance(each, row["byte_offset"], row["byte_length"], row["digest"])
         for each, row in zip(scanned, remaining, strict=True)
     ]
     return build_segments(stored, secret)
+
+
+def _character_sets(found: Mapping[str, Any]) -> list[list[str] | None]:
+    """Read by position what the files of a segment say of their character set."""
+    if found["character_sets"] is not None:
+        varying: list[list[str] | None] = orjson.loads(found["character_sets"])
+        return varying
+    common = found["character_set"]
+    return [None if common is None else orjson.loads(common)] * found["instance_count"]
 
 
 async def _subtract(connection: Connection, target: _Target, counted: Mapping[str, Any]) -> list[str]:

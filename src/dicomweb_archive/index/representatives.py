@@ -51,8 +51,13 @@ order by sg.id limit {_MOST_SEGMENTS}
 offset greatest(0, (select count(*) from segment where series_id = $1) / 2 - {_MOST_SEGMENTS // 2})
 """  # noqa: S608 - composed of constants
 
-# Names one instance of a segment.
-FIND_UID = "select sop_instance_uid from instance where segment_id = $1 and position = $2"
+# Names one instance of a segment, which may have been merged since it was outlined.
+FIND_UID = """
+select sop_instance_uid from instance where segment_id = $1 and position = $2
+union all
+select i.sop_instance_uid from segment_moved m
+join instance i on i.segment_id = m.new_segment_id and i.position = m.shift + $2 where m.segment_id = $1
+"""
 
 
 class Revision(NamedTuple):

@@ -8,6 +8,8 @@ from dicomweb_archive.dicom.instance import Element, ScannedInstance, Value
 from dicomweb_archive.index.segment_document import Document
 from dicomweb_archive.index.segment_locations import FileLayout
 
+SPECIFIC_CHARACTER_SET = 0x00080005
+
 _DECIMAL_VRS = frozenset({"FL", "FD"})
 _INTEGER_VRS = frozenset({"SL", "SS", "SV", "UL", "US", "UV"})
 
@@ -21,12 +23,23 @@ def restore_instances(
     series_instance_uid: str,
     sop_instance_uids: Mapping[int, str],
     byte_lengths: Mapping[int, int],
+    character_sets: Sequence[Sequence[str] | None],
 ) -> list[ScannedInstance]:
-    """Read the instances at `positions` back, all as differences from the first of them."""
+    """Read the instances at `positions` back, all as differences from the first of them.
+
+    Args:
+        character_sets: by position what the files say, since JSON says that all is UTF-8 (PS3.18 F.2.2).
+    """
     scanned = []
     base: dict[int, Element] = {}
+    # Most elements are the same in all instances.
+    known: dict[bytes, Element] = {}
     for position in positions:
-        elements = {tag: element_from_json(text) for tag, text in document.element_texts(position).items()}
+        texts = document.element_texts(position)
+        elements = {
+            tag: known.get(text) or known.setdefault(text, element_from_json(text)) for tag, text in texts.items()
+        }
+        _say_character_set(elements, character_sets[position])
         base = base or elements
         layout = layouts[position]
         scanned.append(
@@ -52,6 +65,12 @@ def element_from_json(text: bytes) -> Element:
     # Numbers stay text until their VR is known: those of IS and DS are matched as they were written.
     attribute = json.loads(text.decode(), strict=False, parse_int=str, parse_float=str)
     return _element(attribute, text)
+
+
+def _say_character_set(elements: dict[int, Element], values: Sequence[str] | None) -> None:
+    element = elements.get(SPECIFIC_CHARACTER_SET)
+    if element is not None and values is not None:
+        elements[SPECIFIC_CHARACTER_SET] = element._replace(values=tuple(values))
 
 
 def _difference(base: Mapping[int, Element], elements: Mapping[int, Element]) -> dict[int, Element | None]:

@@ -12,6 +12,7 @@ from asyncpg.exceptions import QueryCanceledError
 from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.engine import Connection, Database
+from dicomweb_archive.index.moved import find_moved
 from dicomweb_archive.index.search_answers import AnswerWriter
 from dicomweb_archive.index.search_collect import Collected, collect
 from dicomweb_archive.index.search_plan import SearchPlan
@@ -181,14 +182,26 @@ class SearchIndex:
             cached = self._documents.find(batch)
             async with self._database.search_connection() as connection:
                 rows = await connection.fetch(READ_SEGMENTS, list(batch), list(cached))
-            by_id = {row["segment_id"]: row for row in rows}
+                by_id = {row["segment_id"]: row for row in rows}
+                if len(by_id) < len(batch):
+                    await self._follow(connection, batch, by_id)
             # A segment deleted since it was found is left out.
             for segment_id in (segment_id for segment_id in batch if segment_id in by_id):
                 row = by_id[segment_id]
-                document = cached.get(segment_id) or self._documents.add(segment_id, row["document"])
+                document = cached.get(segment_id) or self._documents.add(row["segment_id"], row["document"])
                 for text in writer.instances(row, document, batch[segment_id]):
                     yield text
                 await asyncio.sleep(0)
+
+    async def _follow(self, connection: Connection, batch: dict[int, Sequence[int]], by_id: dict[int, Row]) -> None:
+        """Add the rows of segments that were merged since they were found, with positions as they are now."""
+        moved = await find_moved(connection, batch.keys() - by_id.keys())
+        rows = await connection.fetch(READ_SEGMENTS, [each.segment_id for each in moved.values()], [])
+        found = {row["segment_id"]: row for row in rows}
+        for segment_id, (new_id, shift) in moved.items():
+            if new_id in found:
+                by_id[segment_id] = found[new_id]
+                batch[segment_id] = [position + shift for position in batch[segment_id]]
 
 
 @dataclass(frozen=True, slots=True)

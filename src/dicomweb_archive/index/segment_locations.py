@@ -66,6 +66,11 @@ def encode_locations(layouts: Sequence[FileLayout]) -> bytes:
     return zlib.compress(orjson.dumps([_encode(layout) for layout in layouts]))
 
 
+def join_locations(blobs: Sequence[bytes]) -> bytes:
+    """Write the locations of several segments as those of one whose instances follow each other."""
+    return zlib.compress(orjson.dumps([entry for blob in blobs for entry in orjson.loads(zlib.decompress(blob))]))
+
+
 def decode_locations(locations: bytes) -> list[FileLayout]:
     """Read the layouts back, in order of position; neighbours of one layout share it."""
     layouts: list[FileLayout] = []

@@ -188,6 +188,8 @@ segment = Table(
 Index("segment_study_id_idx", segment.c.study_id)
 Index("segment_series_id_idx", segment.c.series_id)
 Index("segment_terms_idx", segment.c.terms, postgresql_using="gin", postgresql_with=_GIN)
+# What merging looks for (`merging.SMALL_INSTANCES`); it answers without the table.
+Index("segment_small_idx", segment.c.series_id, segment.c.id, postgresql_where=segment.c.instance_count <= text("128"))
 # The share of segments that hold a common value decides between the two search shapes.
 _then(segment, "ALTER TABLE segment ALTER terms SET STATISTICS 1000")
 
@@ -203,6 +205,17 @@ segment_data = Table(
 # Both are compressed by us already; a second attempt by TOAST only costs time.
 for _name in ("document", "locations"):
     _then(segment_data, f"ALTER TABLE segment_data ALTER {_name} SET STORAGE EXTERNAL")
+
+# Where the positions of merged segments went, for requests that have found them before.
+segment_moved = Table(
+    "segment_moved",
+    metadata,
+    Column("segment_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("new_segment_id", BigInteger, nullable=False),
+    Column("shift", Integer, nullable=False),
+    _now("moved_at"),
+)
+Index("segment_moved_new_segment_id_idx", segment_moved.c.new_segment_id)
 
 path = Table(
     "path",
@@ -254,7 +267,9 @@ instance = Table(
     Column("position", Integer, nullable=False),
     Column("space_id", Integer, nullable=False),
     _text("sop_instance_uid"),
-    Column("pack_id", BigInteger, ForeignKey("pack.id"), nullable=False),
+    # No foreign key: a pack is written by the transaction of its instances and goes when it has none. Checking
+    # it once more for each instance took a third of the time of writing a segment.
+    Column("pack_id", BigInteger, nullable=False),
     Column("byte_offset", BigInteger, nullable=False),
     Column("byte_length", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),

@@ -26,6 +26,9 @@ PATH_LIMIT = 512
 TEXT_LIMIT = 512
 """Longest text kept in the dictionary, in zones and for re-checks; the hash covers the whole value."""
 
+LAST_CHARACTER = "\U0010ffff"
+"""Sorts behind every other: a prefix with it is an upper bound of all that begins so."""
+
 SEQUENCE_LIMIT = 64 * 1024
 """Sequences whose JSON is longer than this are left out of the re-check form (bytes)."""
 
@@ -33,7 +36,6 @@ _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 # Only short values are remembered between segments, so that the memory for it is bounded.
 _SHORT = 64
 _EMPTY_JSON_BYTES = len(b'{"vr":"XX"}')
-_LAST_CHARACTER = "\U0010ffff"
 
 RecheckValue: TypeAlias = "str | float | dict[str, list[RecheckValue]]"
 Recheck: TypeAlias = list[RecheckValue]
@@ -207,5 +209,5 @@ def _zone(path: str, distinct: dict[str, float | None]) -> ZoneRow:
     highest = max(texts)
     if len(highest) > TEXT_LIMIT:
         # A prefix alone would lie below the value that it stands for.
-        highest = highest[:TEXT_LIMIT] + _LAST_CHARACTER
+        highest = highest[:TEXT_LIMIT] + LAST_CHARACTER
     return ZoneRow(path, low, high, min(texts)[:TEXT_LIMIT], highest)

@@ -127,7 +127,7 @@ def test_locations_come_back_as_scanned():
     assert decode_locations(content.locations) == layouts_of(scanned)
 
 
-def restored(stored: list[StoredInstance]) -> list[StoredInstance]:
+def restored(stored: list[StoredInstance], character_set: list[str] | None = None) -> list[StoredInstance]:
     """Build a segment, and read its instances back from its rows."""
     content = build_segment(stored, SECRET)
     first = stored[0].scanned
@@ -139,8 +139,15 @@ def restored(stored: list[StoredInstance]) -> list[StoredInstance]:
         series_instance_uid=first.series_instance_uid,
         sop_instance_uids={n: each.scanned.sop_instance_uid for n, each in enumerate(stored)},
         byte_lengths={n: each.byte_length for n, each in enumerate(stored)},
+        character_sets=[character_set] * len(stored),
     )
     return [replace(each, scanned=back) for each, back in zip(stored, scanned, strict=True)]
+
+
+def test_a_segment_built_from_its_own_rows_is_found_by_the_character_set_of_its_files():
+    stored = segment_of(ct_series(2, SpecificCharacterSet="ISO_IR 100"))
+    again = build_segment(restored(stored, ["ISO_IR 100"]), SECRET)
+    assert again.terms == build_segment(stored, SECRET).terms
 
 
 def test_a_segment_built_from_its_own_rows_is_the_same_segment():
