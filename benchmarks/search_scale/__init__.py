@@ -1,0 +1,1 @@
+"""Searches by kind on archives of different sizes: build each once, measure, compare."""

@@ -1,0 +1,43 @@
+"""The scale benchmark reports what it has measured."""
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from benchmarks.search_scale.chart import draw
+from benchmarks.search_scale.headers import Shape
+from benchmarks.search_scale.kinds import KINDS, Archive
+from benchmarks.search_scale.measure import percentile
+from benchmarks.search_scale.report import markdown, p95_by_kind
+
+
+def _run(instances: int, **p95: float) -> dict[str, Any]:
+    timings = [{"kind": kind, "clients": 1, "p50": 1.0, "p95": value} for kind, value in p95.items()]
+    return {
+        "instances": instances,
+        "built": {"tables": {"segment": {"rows": 30 * instances, "indexes": 10 * instances}}},
+        "timings": timings,
+    }
+
+
+def test_the_table_has_the_growth_between_the_two_largest_sizes() -> None:
+    text = markdown([_run(100, a=9), _run(1000, a=2), _run(10_000, a=3, b=5)])
+    assert "| a | 1.0 / 9.0 | 1.0 / 2.0 | 1.0 / 3.0 | 1.50 |" in text
+    assert "| b |  |  | 1.0 / 5.0 |  |" in text
+    assert "40 bytes an instance (segment 40)" in text
+
+
+def test_the_chart_is_an_image_with_a_line_a_kind() -> None:
+    runs = [_run(100, a=9, b=300), _run(1000, a=2)]
+    root = ET.fromstring(draw(p95_by_kind(runs), [100, 1000]))
+    assert len(root.findall("{http://www.w3.org/2000/svg}polyline")) == 2
+
+
+def test_a_percentile_is_a_measured_value() -> None:
+    assert [percentile([4, 1, 3, 2], percent) for percent in (50, 75, 76, 99)] == [2, 3, 4, 4]
+
+
+def test_every_kind_asks_with_paths_and_parameters_of_the_archive() -> None:
+    archive = Archive(Shape(2, 2), 50)
+    for urls in (kind(archive) for kind in KINDS.values()):
+        assert urls
+        assert all(url.startswith(("/studies", "/series", "/instances")) for url in urls)
