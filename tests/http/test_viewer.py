@@ -104,7 +104,7 @@ async def test_the_configuration_names_this_archive_and_is_never_kept(viewer: ht
     source = source_of(answer.text)
     assert source["qidoRoot"] == source["wadoRoot"] == "/dicom-web"
     assert source["bulkDataURI"] == {"enabled": True, "relativeResolution": "studies"}
-    assert source["omitQuotationForMultipartRequest"] is True
+    assert source["acceptHeader"] == ["application/octet-stream; transfer-syntax=*"]
     assert (source["thumbnailRendering"], source["thumbnailRequestStrategy"]) == ("thumbnail", "fetch")
     # WADO-URI is not served here, so it is not named.
     assert "wadoUriRoot" not in source
