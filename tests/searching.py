@@ -48,7 +48,7 @@ async def found(index: SearchIndex, query: SearchQuery, visibility: Visibility =
 def always_ordered(plan: SearchPlan, findings: Sequence[Finding], _: Statistics) -> Choice:
     """Choose the shape that is driven by the order of the answer, whatever the counts say."""
     by_terms = driven_by_terms(plan, findings)
-    if not plan.keys or plan.by_sop_instance:
+    if not (plan.keys or plan.filtered) or plan.by_sop_instance:
         return by_terms if plan.keys else always_by_terms(plan, findings, _)
     return Choice(Shape.ORDERED, by_terms.prunes)
 

@@ -90,7 +90,7 @@ def _fulfils(stored: MatchValue, condition: Condition) -> bool:
         case OneOf(path, values):
             return stored.text in {comparable(path, value).text for value in values}
         case Like(path, pattern, any_case):
-            return _like(like_text(path, pattern), any_case=any_case).fullmatch(stored.text) is not None
+            return _like(like_text(path, pattern), stored.text, any_case=any_case)
         case _:
             return False
 
@@ -101,8 +101,10 @@ def _ordered(stored: MatchValue, wanted: MatchValue, operator: Operator) -> bool
     return stored.number is not None and _ORDER[operator](stored.number, wanted.number)
 
 
-def _like(pattern: str, *, any_case: bool) -> re.Pattern[str]:
+def _like(pattern: str, text: str, *, any_case: bool) -> bool:
+    if any_case:
+        pattern, text = pattern.lower(), text.lower()
     parts = {"%": ".*", "_": "."}
     found = re.findall(r"\\.|.", pattern, re.DOTALL)
-    text = "".join(parts.get(part) or re.escape(part.removeprefix("\\") or part) for part in found)
-    return re.compile(text, re.DOTALL | (re.IGNORECASE if any_case else 0))
+    regex = "".join(parts.get(part) or re.escape(part[-1]) for part in found)
+    return re.fullmatch(regex, text, re.DOTALL) is not None

@@ -10,13 +10,16 @@ from typing import Any, TypeAlias
 from asyncpg.exceptions import QueryCanceledError
 
 from dicomweb_archive.dicom.query import Level, SearchQuery
+from dicomweb_archive.dicom.query_filter import conditions, with_vrs
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.engine import Connection, Database
 from dicomweb_archive.index.moved import find_moved
 from dicomweb_archive.index.search_answers import AnswerWriter
 from dicomweb_archive.index.search_collect import Collected, collect
+from dicomweb_archive.index.search_filter_planner import plan_with_filter
+from dicomweb_archive.index.search_filter_prunes import with_prune
 from dicomweb_archive.index.search_plan import SearchPlan
-from dicomweb_archive.index.search_planner import plan_search, with_known_vrs
+from dicomweb_archive.index.search_planner import with_known_vrs
 from dicomweb_archive.index.search_shape import (
     WINDOW,
     Choice,
@@ -135,13 +138,14 @@ class SearchIndex:
         Raises:
             InvalidMatchError: a wild card for an attribute that has none.
         """
-        unknown = [str(key.path) for key in query.keys if key.path.vr == "UN"]
-        if unknown:
-            vrs = await self._terms.known_vrs(connection, unknown)
-            query = replace(query, keys=with_known_vrs(query.keys, vrs))
-        plan = plan_search(query)
+        plan = plan_with_filter(await self._with_known_vrs(connection, query))
         if plan.impossible:
             return None
+        if plan.filter is not None and plan.filter.rest is not None:
+            filtered = with_prune(plan, await self._terms.find_each(connection, plan.filter.keys))
+            if filtered is None:
+                return None
+            plan = filtered
         findings: Sequence[Finding] | None = ()
         if plan.keys:
             findings = await self._terms.find(connection, plan.keys)
@@ -149,6 +153,18 @@ class SearchIndex:
             return None
         statistics = await self._terms.statistics(connection)
         return PreparedSearch(plan, findings, self._choose(plan, findings, statistics.sizes))
+
+    async def _with_known_vrs(self, connection: Connection, query: SearchQuery) -> SearchQuery:
+        """Give attributes of unknown VR (private ones) the VR with which the archive holds them."""
+        asked = [key.path for key in query.keys]
+        if query.filter is not None:
+            asked += [condition.path for condition in conditions(query.filter)]
+        unknown = [str(path) for path in asked if path.vr == "UN"]
+        if not unknown:
+            return query
+        vrs = await self._terms.known_vrs(connection, unknown)
+        expression = None if query.filter is None else with_vrs(query.filter, vrs)
+        return replace(query, keys=with_known_vrs(query.keys, vrs), filter=expression)
 
     # --- writing ---------------------------------------------------------------------------------------------
 
@@ -242,7 +258,7 @@ class _Search:
 
     @property
     def _by_whole_segments(self) -> bool:
-        return self.plan.level is Level.INSTANCE and not (self.plan.keys or self.plan.by_sop_instance)
+        return self.plan.level is Level.INSTANCE and not self.plan.needs_segments
 
     def _statement(self, choice: Choice, part: Part) -> tuple[Any, ...]:
         text, arguments = search_statement(self.plan, choice, self.visibility, part)
@@ -277,7 +293,7 @@ class _Search:
 
     async def _count_within(self, seconds: float, choice: Choice) -> int:
         total: int
-        if not self.plan.keys:
+        if not self.plan.keys and not self.plan.filtered:
             total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
             return total
         # Only re-checks of many segments can take long.

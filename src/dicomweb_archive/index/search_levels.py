@@ -9,9 +9,12 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index import tables
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search_columns import column_test
+from dicomweb_archive.index.search_filter_plan import Row
+from dicomweb_archive.index.search_filter_segments import segment_search
+from dicomweb_archive.index.search_filter_tests import FilterWriter
 from dicomweb_archive.index.search_plan import SearchPlan
 from dicomweb_archive.index.search_positions import Expression
-from dicomweb_archive.index.search_segments import BARRIER, ONE, Condition, Query, SegmentSearch
+from dicomweb_archive.index.search_segments import BARRIER, ONE, Condition, Query
 from dicomweb_archive.index.search_shape import WINDOW, Choice, Shape
 
 
@@ -24,7 +27,7 @@ class LevelWriter(ABC):
         self.visibility = visibility
         self.t = tables.study.alias("t")
         self.s = tables.series.alias("s")
-        self.segments = SegmentSearch(plan, choice)
+        self.segments = segment_search(plan, choice)
         self.p = self.segments.segment
 
     @abstractmethod
@@ -46,7 +49,7 @@ class LevelWriter(ABC):
     @property
     def needs_segments(self) -> bool:
         """Whether rows of studies and series alone cannot answer."""
-        return bool(self.plan.keys) or self.plan.by_sop_instance
+        return self.plan.needs_segments
 
     @property
     def driven_by_terms(self) -> bool:
@@ -56,11 +59,18 @@ class LevelWriter(ABC):
     def studies(self) -> Condition:
         """Visible studies that pass the tests on study columns."""
         tests = (column_test(f"study_{n}", test, self.t) for n, test in enumerate(self.plan.study))
-        return and_(self.visibility.clause(self.t), *tests)
+        return and_(self.visibility.clause(self.t), *tests, *self._of_filter(Row.STUDY, self.t))
 
     def series(self) -> list[Condition]:
         """The tests on series columns."""
-        return [column_test(f"series_{n}", test, self.s) for n, test in enumerate(self.plan.series)]
+        tests = [column_test(f"series_{n}", test, self.s) for n, test in enumerate(self.plan.series)]
+        return tests + self._of_filter(Row.SERIES, self.s)
+
+    def _of_filter(self, kind: Row, row: FromClause) -> list[Condition]:
+        """What the filter asks of the row alone."""
+        found = self.plan.filter
+        asked = None if found is None else found.study if kind is Row.STUDY else found.series
+        return [] if asked is None else [FilterWriter({kind: row}).is_true(asked)]
 
     def paginate(self, query: Query, *, paged: bool) -> Query:
         """Cut one page out of the query, if asked to."""
@@ -89,7 +99,7 @@ class _StudyWriter(LevelWriter):
         elif self.choice.shape is Shape.ORDERED:
             study = origin = self.window(WINDOW) if paged else self.window_of_all()
             conditions = [self._holds_segment(study)]
-        elif self.plan.series:
+        elif self.plan.needs_series:
             below = select(ONE).where(self.s.c.study_id == self.t.c.id, *self.series())
             conditions.append(exists(below))
         query = select(study.c.id, study.c.study_date).select_from(origin).where(*conditions)
@@ -107,7 +117,7 @@ class _StudyWriter(LevelWriter):
         return exists(query.correlate(study).offset(BARRIER))
 
     def _with_series(self, query: Query) -> Query:
-        if not self.plan.series:
+        if not self.plan.needs_series:
             return query
         return query.join(self.s, self.s.c.id == self.p.c.series_id).where(*self.series())
 
@@ -184,7 +194,7 @@ class _InstanceWriter(LevelWriter):
             )
         else:
             window = self.window(WINDOW)
-            segments = SegmentSearch(self.plan, self.choice, segment=window)
+            segments = segment_search(self.plan, self.choice, window)
             position = segments.position.label("position")
             query = segments.select(window.c.id.label("segment_id"), position, instances=True)
         order: list[Expression] = [literal_column("segment_id"), literal_column("position")]
@@ -192,14 +202,14 @@ class _InstanceWriter(LevelWriter):
 
     def window(self, size: int) -> FromClause:
         p = self.p
-        query = self._visible(select(p.c.id, p.c.instance_count, p.c.terms).select_from(p))
+        query = self._visible(select(p.c.id, p.c.study_id, p.c.series_id, p.c.instance_count, p.c.terms).select_from(p))
         return query.order_by(p.c.id).limit(literal_column(str(size))).subquery("p")
 
     def count(self) -> Query:
         if self.needs_segments:
             return super().count()
         # The counters of study and series rows are kept with every store.
-        if not self.plan.series:
+        if not self.plan.needs_series:
             return select(func.coalesce(func.sum(self.t.c.instance_count), BARRIER)).where(self.studies())
         joined = self.s.join(self.t, self.t.c.id == self.s.c.study_id)
         total = func.coalesce(func.sum(self.s.c.instance_count), BARRIER)
@@ -221,7 +231,7 @@ class _InstanceWriter(LevelWriter):
 
     def _visible(self, query: Query) -> Query:
         query = query.join(self.t, self.t.c.id == self.p.c.study_id).where(self.studies())
-        if not self.plan.series:
+        if not self.plan.needs_series:
             return query
         return query.join(self.s, self.s.c.id == self.p.c.series_id).where(*self.series())
 

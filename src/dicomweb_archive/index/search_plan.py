@@ -10,9 +10,13 @@ Two plans are equal when their statements have the same text: values do not take
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dicomweb_archive.dicom.query import Level
+
+if TYPE_CHECKING:
+    # A filter's plan is made of index keys, so its module stands on this one.
+    from dicomweb_archive.index.search_filter_plan import FilterPlan
 
 
 class Kind(StrEnum):
@@ -27,6 +31,10 @@ class Kind(StrEnum):
     HOLDS = "holds"
     """One entry of an array column equals."""
     HOLDS_LIKE = "holds_like"
+    TEXT_RANGE = "text_range"
+    """Between two texts, of filters."""
+    LIKE_ANY_CASE = "like_any_case"
+    """LIKE without regard to case, of filters."""
 
 
 STUDY_MOMENT = "study_moment"
@@ -118,6 +126,7 @@ class SearchPlan:
         tests: the index keys again, as they hang together in one instance.
         sop_instance_uids: the instance is one of these; `None` when not asked.
         impossible: no instance can match, whatever is stored.
+        filter: what the boolean filter asks beyond the keys that its simple conditions have become.
     """
 
     level: Level
@@ -130,6 +139,22 @@ class SearchPlan:
     impossible: bool = False
     limit: int = field(default=0, compare=False)
     offset: int = field(default=0, compare=False)
+    filter: "FilterPlan | None" = None
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the filter asks something of segments and their instances."""
+        return self.filter is not None and self.filter.rest is not None
+
+    @property
+    def needs_segments(self) -> bool:
+        """Whether rows of studies and series alone cannot answer."""
+        return bool(self.keys) or self.by_sop_instance or self.filtered
+
+    @property
+    def needs_series(self) -> bool:
+        """Whether rows of series are tested."""
+        return bool(self.series) or (self.filter is not None and self.filter.series is not None)
 
     @property
     def selective(self) -> bool:

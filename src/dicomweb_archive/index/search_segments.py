@@ -41,7 +41,7 @@ BARRIER: Expression = literal_column("0")
 EMPTY: Expression = literal_column("''")
 """Stands for a value of zero length, which matches nothing (docs/design/0005-search.md)."""
 
-_HIGHEST_TEXT = "\U0010ffff"
+HIGHEST_TEXT = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class SegmentSearch:
             return [self.segment.c.id.in_(select(found.c.id))]
         if prune.kind is Prune.ALL_TERMS and not prune.zones:
             return []
-        condition = (holds_all if prune.kind is Prune.ALL_TERMS else _holds_any)(terms, hashes)
+        condition = (holds_all if prune.kind is Prune.ALL_TERMS else holds_any)(terms, hashes)
         if not prune.zones:
             return [condition]
         zone = tables.zone.alias(f"z_{number}")
@@ -130,11 +130,11 @@ class SegmentSearch:
             found = select(held.c.id).where(holds_all(held.c.terms, hashes))
         elif prune.kind is Prune.ANY_TERM:
             listed = func.unnest(hashes).table_valued("hash").render_derived(name=f"m_{number}")
-            found = _looked_up(number, held, listed)
+            found = looked_up(number, held, listed)
         else:
             dictionary = tables.term.alias(f"m_{number}")
             condition = dictionary_condition(number, self.plan.keys[number], dictionary)
-            found = _looked_up(number, held, dictionary).where(condition)
+            found = looked_up(number, held, dictionary).where(condition)
         if not prune.zones:
             return found.distinct()
         zone = tables.zone.alias(f"z_{number}")
@@ -171,11 +171,18 @@ def holds_all(entries: Expression, wanted: Expression) -> Condition:
     return entries.op("@>", is_comparison=True)(wanted)
 
 
-def _holds_any(entries: Expression, wanted: Expression) -> Condition:
+def holds_any(entries: Expression, wanted: Expression) -> Condition:
+    """An array has one of the wanted entries."""
     return entries.op("&&", is_comparison=True)(wanted)
 
 
-def _looked_up(number: int, held: FromClause, terms: FromClause) -> Query:
+def like_any_case(text: Expression, pattern: Expression) -> Condition:
+    """A text looks like a pattern, whatever their case; the default collation knows the case of all letters."""
+    return func.lower(text.collate("default")).like(func.lower(pattern.collate("default")))
+
+
+def looked_up(number: int | str, held: FromClause, terms: FromClause) -> Query:
+    """Select the segments that hold one of the terms."""
     # One look-up in the GIN index for each term; `&&` of the list would cost the square of its length.
     lookup = (
         select(held.c.id)
@@ -187,7 +194,7 @@ def _looked_up(number: int, held: FromClause, terms: FromClause) -> Query:
     return select(lookup.c.id).select_from(terms.join(lookup, true()))
 
 
-def dictionary_condition(number: int, key: IndexKey, dictionary: FromClause) -> Condition:
+def dictionary_condition(number: int | str, key: IndexKey, dictionary: FromClause) -> Condition:
     """The rows of the dictionary that a pattern, range or long list selects."""
     own = dictionary.c.path_id == bindparam(f"path_{number}", type_=Integer)
     match key.kind:
@@ -199,12 +206,20 @@ def dictionary_condition(number: int, key: IndexKey, dictionary: FromClause) -> 
             low = bindparam(f"low_number_{number}", type_=Double)
             high = bindparam(f"high_number_{number}", type_=Double)
             return and_(own, dictionary.c.number.between(low, high))
+        case Kind.TEXT_RANGE:
+            low = bindparam(f"low_text_{number}", type_=Text)
+            high = bindparam(f"high_text_{number}", type_=Text)
+            text = dictionary.c.value.between(low, high)
+            return and_(own, text, dictionary.c.number.is_(None), dictionary.c.value != EMPTY)
+        case Kind.LIKE_ANY_CASE:
+            folded = like_any_case(dictionary.c.value, bindparam(f"pattern_{number}", type_=Text))
+            return and_(own, folded, dictionary.c.number.is_(None), dictionary.c.value != EMPTY)
         case _:
             hashes = bindparam(f"hashes_{number}", type_=ARRAY(BigInteger))
             return and_(own, dictionary.c.hash == func.any(hashes))
 
 
-def zone_overlaps(number: int, zone: FromClause) -> Condition:
+def zone_overlaps(number: int | str, zone: FromClause) -> Condition:
     """The zones of a path that may hold a value of the key; bounds of the other kind are NULL."""
     low, high = (bindparam(f"{bound}_number_{number}", type_=Double) for bound in ("low", "high"))
     low_text, high_text = (bindparam(f"{bound}_text_{number}", type_=Text) for bound in ("low", "high"))
@@ -224,7 +239,11 @@ def key_bounds(key: IndexKey) -> tuple[float | None, float | None, str | None, s
             return key.low, key.high, None, None
         case Kind.LIKE:
             prefix = _literal_prefix(key.pattern)
-            return None, None, prefix, prefix + _HIGHEST_TEXT
+            return None, None, prefix, prefix + HIGHEST_TEXT
+        case Kind.TEXT_RANGE:
+            return None, None, key.texts[0], key.texts[1]
+        case Kind.LIKE_ANY_CASE:
+            return None, None, "", HIGHEST_TEXT
         case _:
             numbers = [number for number in key.numbers if number is not None]
             low, high = (min(numbers), max(numbers)) if numbers else (None, None)
@@ -248,14 +267,19 @@ def segment_parameters(plan: SearchPlan, choice: Choice) -> dict[str, Any]:
     for number, (key, prune) in enumerate(zip(plan.keys, choice.prunes, strict=False)):
         if prune.kind is Prune.ALL_TERMS and not prune.zones:
             values["terms"] += prune.hashes
-        low, high, low_text, high_text = key_bounds(key)
-        values |= {
-            f"hashes_{number}": list(prune.hashes),
-            f"path_{number}": prune.path_id,
-            f"pattern_{number}": key.pattern,
-            f"low_number_{number}": low,
-            f"high_number_{number}": high,
-            f"low_text_{number}": low_text,
-            f"high_text_{number}": high_text,
-        }
+        values |= key_parameters(number, key, prune)
     return values
+
+
+def key_parameters(number: int | str, key: IndexKey, prune: KeyPrune) -> dict[str, Any]:
+    """Return the values for the parameters of one key."""
+    low, high, low_text, high_text = key_bounds(key)
+    return {
+        f"hashes_{number}": list(prune.hashes),
+        f"path_{number}": prune.path_id,
+        f"pattern_{number}": key.pattern,
+        f"low_number_{number}": low,
+        f"high_number_{number}": high,
+        f"low_text_{number}": low_text,
+        f"high_text_{number}": high_text,
+    }

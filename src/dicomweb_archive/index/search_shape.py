@@ -93,11 +93,17 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A shape, and how each key of the plan is pruned; `driver` is the number of the key that goes first."""
+    """A shape, and how each key of the plan is pruned.
+
+    Attributes:
+        driver: number of the key that goes first.
+        filter_drives: the boolean filter goes first.
+    """
 
     shape: Shape
     prunes: tuple[KeyPrune, ...] = ()
     driver: int | None = None
+    filter_drives: bool = False
 
     def carries(self, key: int, *, nested: bool) -> bool:
         """Whether a segment that reaches the re-check is known to hold the key."""
@@ -139,12 +145,12 @@ def choose_shape(plan: SearchPlan, findings: Sequence[Finding], statistics: Stat
     An order driven search that comes short and has filled its window is run again, driven by the terms
     (`driven_by_terms`), so a wrong guess costs one window more, about 25 ms.
     """
-    if not plan.keys:
+    if not plan.keys and not plan.filtered:
         return Choice(Shape.TERMS if plan.by_sop_instance else Shape.COLUMNS)
     by_terms = driven_by_terms(plan, findings)
     if plan.by_sop_instance:
         return Choice(Shape.TERMS, by_terms.prunes)
-    if plan.selective or _ordered_seconds(plan, findings, statistics) < _terms_seconds(plan, findings):
+    if plan.selective or _ordered_seconds(plan, findings, statistics) < _terms_seconds(plan, findings, statistics):
         return Choice(Shape.ORDERED, by_terms.prunes)
     return by_terms
 
@@ -152,10 +158,26 @@ def choose_shape(plan: SearchPlan, findings: Sequence[Finding], statistics: Stat
 def driven_by_terms(plan: SearchPlan, findings: Sequence[Finding]) -> Choice:
     """Return the choice that starts from the rarest key."""
     prunes = tuple(_prune(key, found) for key, found in zip(plan.keys, findings, strict=True))
+    of_filter = filter_finding(plan)
     if not prunes:
-        return Choice(Shape.COLUMNS)
+        return Choice(Shape.TERMS if plan.filtered else Shape.COLUMNS, filter_drives=of_filter is not None)
     driver = min(range(len(prunes)), key=lambda number: _key_seconds(findings[number]))
+    if of_filter is not None and _key_seconds(of_filter) < _key_seconds(findings[driver]):
+        return Choice(Shape.TERMS, prunes, filter_drives=True)
     return Choice(Shape.TERMS, prunes, driver)
+
+
+def filter_finding(plan: SearchPlan) -> Finding | None:
+    """Return what terms and zones find of the boolean filter; `None` when they leave all segments."""
+    prune = None if plan.filter is None else plan.filter.prune
+    return None if prune is None else Finding(0, (), False, prune.terms, round(prune.segments), 1)
+
+
+def _all_findings(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> list[Finding]:
+    """Return the findings of the keys and of the filter, of which half is taken to pass when nothing is known."""
+    if not plan.filtered:
+        return list(findings)
+    return [*findings, filter_finding(plan) or Finding(0, (), False, 0, statistics.segments // 2, 1)]
 
 
 def _prune(key: IndexKey, found: Finding) -> KeyPrune:
@@ -171,14 +193,16 @@ def _key_seconds(found: Finding) -> float:
     return (found.segments + found.zones) * _SEGMENT_SECONDS + found.terms * _TERM_SECONDS
 
 
-def _terms_seconds(plan: SearchPlan, findings: Sequence[Finding]) -> float:
-    driver = min(findings, key=_key_seconds)
-    rechecked = len(plan.keys) > 1 or driver.zones > 0
+def _terms_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> float:
+    known = _all_findings(plan, findings, statistics)
+    driver = min(known, key=_key_seconds)
+    rechecked = len(known) > 1 or driver.zones > 0
     return _key_seconds(driver) + (driver.segments + driver.zones) * (_RECHECK_SECONDS if rechecked else 0)
 
 
 def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> float:
-    shares = sorted(min(1.0, (f.segments + f.zones) / statistics.segments) for f in findings)
+    known = _all_findings(plan, findings, statistics)
+    shares = sorted(min(1.0, (f.segments + f.zones) / statistics.segments) for f in known)
     # Keys go together more often than by chance: each further one counts with a smaller power.
     share = prod(float(share ** (0.5**n)) for n, share in enumerate(shares))
     share = min(1.0, share * max(1.0, sqrt(statistics.segments / statistics.studies)))
@@ -188,5 +212,5 @@ def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: 
     unlisted = any(not f.listed and k.nested for k, f in zip(plan.keys, findings, strict=True))
     if looked_at > WINDOW or unlisted:
         return inf
-    listed = all(found.listed for found in findings)
-    return looked_at * (_LOOK_SECONDS if listed and len(findings) == 1 else _RECHECK_SECONDS)
+    listed = all(found.listed for found in known)
+    return looked_at * (_LOOK_SECONDS if listed and len(known) == 1 else _RECHECK_SECONDS)

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search_columns import column_parameters
+from dicomweb_archive.index.search_filter_segments import plan_parameters
 from dicomweb_archive.index.search_levels import DETAILS, WRITERS
 from dicomweb_archive.index.search_plan import SearchPlan
 from dicomweb_archive.index.search_positions import position_parameters
@@ -71,6 +72,7 @@ def search_values(plan: SearchPlan, choice: Choice, visibility: Visibility) -> d
         **column_parameters(plan),
         **segment_parameters(plan, choice),
         **position_parameters(plan),
+        **plan_parameters(plan),
         **visibility.named_parameters(),
         "sop_instance_spaces": list(visibility.spaces),
         "page": plan.limit + 1,

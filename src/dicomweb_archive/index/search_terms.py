@@ -47,6 +47,19 @@ FIND_BETWEEN = f"""
 select hash, segment_count from term where path_id = $1 and number between $2 and $3 limit {DICTIONARY_LIMIT + 1}
 """  # noqa: S608 - composed of constants
 
+# Finds the terms of a range of texts.
+FIND_TEXTS = f"""
+select hash, segment_count from term
+where path_id = $1 and value between $2 and $3 and number is null and value <> '' limit {DICTIONARY_LIMIT + 1}
+"""  # noqa: S608 - composed of constants
+
+# Finds the terms of a pattern without regard to case; the default collation knows the case of all letters.
+FIND_LIKE_ANY_CASE = f"""
+select hash, segment_count from term
+where path_id = $1 and lower(value collate "default") like lower($2 collate "default")
+  and number is null and value <> '' limit {DICTIONARY_LIMIT + 1}
+"""  # noqa: S608 - composed of constants
+
 # About how many rows there are, and which terms are common: what ANALYZE has seen.
 READ_STATISTICS = """
 select (select reltuples::int8 from pg_class where oid = 'study'::regclass) as studies,
@@ -106,6 +119,17 @@ class TermFinder:
         await self._learn_paths(connection, [key.path for key in keys])
         if any(key.path not in self._paths for key in keys):
             return None
+        findings = [finding for finding in await self._find_known(connection, keys) if finding is not None]
+        return findings if len(findings) == len(keys) else None
+
+    async def find_each(self, connection: Connection, keys: Sequence[IndexKey]) -> list[Finding | None]:
+        """Look each key up; `None` stands for one that no segment can hold."""
+        await self._learn_paths(connection, [key.path for key in keys])
+        known = [key for key in keys if key.path in self._paths]
+        findings = iter(await self._find_known(connection, known) if known else ())
+        return [next(findings) if key.path in self._paths else None for key in keys]
+
+    async def _find_known(self, connection: Connection, keys: Sequence[IndexKey]) -> list[Finding | None]:
         secret = self._secret = self._secret or await self._database.term_secret()
         hashes = [[term_hash(secret, key.path, text) for text in key.texts] for key in keys]
         counted, zones = await self._find_terms(connection, keys, hashes)
@@ -114,12 +138,10 @@ class TermFinder:
         for number, key in enumerate(keys):
             path_id = self._paths[key.path].id
             found = {term: counted[term] for term in hashes[number] if term in counted}
-            if key.kind in (Kind.LIKE, Kind.BETWEEN):
+            if key.kind in _FIND_MANY:
                 found = await _find_many(connection, path_id, key)
             finding = _finding(key, path_id, found, hashes[number], zones[number], statistics)
-            if finding.nothing:
-                return None
-            findings.append(finding)
+            findings.append(None if finding.nothing else finding)
         return findings
 
     async def _learn_paths(self, connection: Connection, names: Sequence[str]) -> None:
@@ -151,11 +173,22 @@ def _cut_bounds(key: IndexKey) -> tuple[float | None, float | None, str | None, 
     return low, high, None if low_text is None else low_text[:TEXT_LIMIT], high_text
 
 
+_FIND_MANY: Mapping[Kind, str] = {
+    Kind.LIKE: FIND_LIKE,
+    Kind.BETWEEN: FIND_BETWEEN,
+    Kind.TEXT_RANGE: FIND_TEXTS,
+    Kind.LIKE_ANY_CASE: FIND_LIKE_ANY_CASE,
+}
+
+
 async def _find_many(connection: Connection, path_id: int, key: IndexKey) -> dict[int, int]:
-    if key.kind is Kind.LIKE:
-        rows = await connection.fetch(FIND_LIKE, path_id, key.pattern)
-    else:
-        rows = await connection.fetch(FIND_BETWEEN, path_id, key.low, key.high)
+    match key.kind:
+        case Kind.BETWEEN:
+            rows = await connection.fetch(_FIND_MANY[key.kind], path_id, key.low, key.high)
+        case Kind.TEXT_RANGE:
+            rows = await connection.fetch(_FIND_MANY[key.kind], path_id, *key.texts)
+        case _:
+            rows = await connection.fetch(_FIND_MANY[key.kind], path_id, key.pattern)
     return dict(rows)
 
 
