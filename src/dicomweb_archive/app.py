@@ -14,6 +14,7 @@ from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.documents import MetadataIndex
 from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.figures import FiguresIndex
+from dicomweb_archive.index.held_paths import HeldPathsIndex
 from dicomweb_archive.index.instances import InstanceIndex
 from dicomweb_archive.index.overview import OverviewIndex
 from dicomweb_archive.index.register import Register
@@ -33,6 +34,7 @@ from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
+from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
@@ -50,6 +52,7 @@ from dicomweb_archive.web.routers import (
     sign_in,
     store,
     system,
+    tags,
     thumbnails,
     viewer,
 )
@@ -70,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     # Many requests a second first: routes are tried in order.
-    for router in (retrieve, thumbnails, rendered, search, store, delete):
+    for router in (retrieve, thumbnails, rendered, search, store, delete, tags):
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
@@ -131,6 +134,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         viewer_files = await asyncio.to_thread(_read_viewer, settings)
         services = _build_services(settings, metrics, database, objects, decoding, viewer_files)
         stack.push_async_callback(services.overview.close)
+        stack.push_async_callback(services.tags.close)
         stack.push_async_callback(services.status.close)
         yield services
 
@@ -176,6 +180,7 @@ def _build_services(
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database), objects, store_limits),
+        tags=TagService(HeldPathsIndex(database)),
         search=SearchService(SearchIndex(database)),
         retrieve=RetrieveService(instances, metadata, objects, decoding),
         rendered=RenderService(pictures, metadata),

@@ -260,6 +260,25 @@ zone = Table(
 )
 Index("zone_path_bounds_idx", zone.c.path_id, zone.c.low, zone.c.high)
 
+# A set of paths that many segments have: ids of `path`, negative where the attribute varies within the segment.
+path_set = Table(
+    "path_set",
+    metadata,
+    Column("hash", BigInteger, primary_key=True, autoincrement=False),
+    Column("path_ids", ARRAY(Integer), nullable=False),
+)
+
+# Which set a segment has, found out after it was stored; narrow, for every row is read to count series.
+segment_paths = Table(
+    "segment_paths",
+    metadata,
+    Column("segment_id", BigInteger, ForeignKey("segment.id", ondelete="CASCADE"), primary_key=True),
+    Column("study_id", BigInteger, nullable=False),
+    Column("series_id", BigInteger, nullable=False),
+    Column("path_set", BigInteger, nullable=False),
+)
+Index("segment_paths_study_id_idx", segment_paths.c.study_id)
+
 instance = Table(
     "instance",
     metadata,

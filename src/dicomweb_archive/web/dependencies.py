@@ -17,6 +17,7 @@ from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
+from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.authentication import principal_of
@@ -51,6 +52,7 @@ class Services:
     health: HealthService
     store: StoreService
     search: SearchService
+    tags: TagService
     retrieve: RetrieveService
     rendered: RenderService
     thumbnails: ThumbnailService

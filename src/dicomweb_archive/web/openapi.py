@@ -25,6 +25,7 @@ _PARQUET = "application/vnd.apache.parquet"
 _PART10 = 'multipart/related; type="application/dicom"'
 _OCTETS = 'multipart/related; type="application/octet-stream"'
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
+_TEXT = {"schema": {"type": "string"}}
 _DATA_SETS = {"schema": {"type": "array", "items": {"type": "object", "description": "A data set (PS3.18 F.2)."}}}
 
 _STUDY = "/studies/{study}"
@@ -76,6 +77,20 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
     {"name": "limit", "description": "Size of the page.", "schema": {"type": "integer", "minimum": 0}},
     {"name": "offset", "description": "Results to skip.", "schema": {"type": "integer", "minimum": 0}},
 )
+_TAG_PARAMETERS: Sequence[Mapping[str, Any]] = (
+    {
+        "name": "prefix",
+        "description": "The path begins with this, in tags or keywords.",
+        "schema": {"type": "string", "maxLength": 200},
+    },
+    {
+        "name": "q",
+        "description": "Path, keyword, name or private creator contain this.",
+        "schema": {"type": "string", "maxLength": 200},
+    },
+    {"name": "limit", "description": "Size of the page.", "schema": {"type": "integer", "minimum": 0}},
+    {"name": "offset", "description": "Attributes to skip.", "schema": {"type": "integer", "minimum": 0}},
+)
 _RENDERING_PARAMETERS: Sequence[Mapping[str, Any]] = (
     {
         "name": "window",
@@ -124,9 +139,16 @@ def _operation(
 
 
 def _search(name: str, summary: str) -> dict[str, Any]:
-    content = {_JSON: _DATA_SETS, _XML: _BYTES, _CSV: {"schema": {"type": "string"}}, _PARQUET: _BYTES}
+    content = {_JSON: _DATA_SETS, _XML: _BYTES, _CSV: _TEXT, _PARQUET: _BYTES}
     operation = _operation("search", name, summary, success={200: content}, problems=(400, 401, 406, 413, 503))
     operation["parameters"] = [{"in": "query", **parameter} for parameter in _SEARCH_PARAMETERS] + [_ACCEPT]
+    return operation
+
+
+def _tags(name: str, summary: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Tags"}}, _CSV: _TEXT}
+    operation = _operation("search", name, summary, success={200: content}, problems=(400, 401, 404, 406, 413, 503))
+    operation["parameters"] = [{"in": "query", **parameter} for parameter in _TAG_PARAMETERS] + [_ACCEPT]
     return operation
 
 
@@ -179,6 +201,10 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
         f"{_STUDY}/series": {"get": _search("search_series", "Search for series of a study.")},
         f"{_STUDY}/instances": {"get": _search("search_instances_of_study", "Search for instances of a study.")},
         f"{_SERIES}/instances": {"get": _search("search_instances", "Search for instances of a series.")},
+        "/tags": {"get": _tags("list_tags", "List the attributes that there are (an extension of ours).")},
+        f"{_STUDY}/tags": {
+            "get": _tags("list_tags_of_study", "List the attributes of a study (an extension of ours).")
+        },
         _STUDY: {
             "get": _retrieve("retrieve_study", "Retrieve the instances of a study (PS3.18 10.4).", instances),
             "post": _store("store_instances_of_study", "Store instances of one study."),
@@ -259,6 +285,36 @@ def describe() -> dict[str, Any]:
 
 _SCHEMAS = {
     "UID": {"type": "string", "maxLength": 64, "pattern": r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$"},
+    "Tags": {
+        "type": "object",
+        "required": ["total", "series", "complete", "tags"],
+        "properties": {
+            "total": {"type": "integer", "description": "How many attributes pass the filter."},
+            "series": {"type": "integer", "description": "How many series there are."},
+            "complete": {"type": "boolean", "description": "Whether every series has been counted."},
+            "tags": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "path": {"type": "string", "description": "Tags joined by dots, as a search writes them."},
+                        "keyword": {"type": ["string", "null"]},
+                        "name": {"type": ["string", "null"]},
+                        "vr": {"type": "string"},
+                        "private_creator": {"type": ["string", "null"]},
+                        "series": {"type": "integer", "description": "In how many series it occurs."},
+                        "varies": {"type": "boolean"},
+                        "varies_in": {"type": "integer", "description": "In how many series it varies."},
+                        "creators": {
+                            "type": "object",
+                            "description": "Parameters that a search has to say with a private path.",
+                            "additionalProperties": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        },
+    },
     "Problem": {
         "type": "object",
         "description": "What went wrong (RFC 9457).",
