@@ -62,9 +62,21 @@ async def test_a_page_says_exactly_how_many_results_are_left(filled: Archive) ->
 
 
 async def test_unsupported_parameters_are_warned_of_and_ignored(filled: Archive) -> None:
-    answer = await filled.get("/studies?fuzzymatching=true&PatientName=Roe*")
+    answer = await filled.get("/studies?flavour=strong&PatientName=Roe*")
     assert len(answer.json()) == 1
-    assert "fuzzymatching" in answer.headers["warning"]
+    assert "flavour" in answer.headers["warning"]
+
+
+async def test_fuzzy_names_are_found_with_a_warning_that_says_how(filled: Archive) -> None:
+    answer = await filled.get("/studies?fuzzymatching=true&PatientName=RÖ,ri")
+    assert [values_of(row, "00100010")[0]["Alphabetic"] for row in answer.json()] == ["Roe^Richard"]
+    assert answer.headers["warning"].startswith(
+        '299 http://archive.example/dicom-web "Fuzzy matching of person names has been performed'
+    )
+    assert (await filled.get("/studies?PatientName=RÖ,ri")).json() == []
+    refused = await filled.get(f"/studies?fuzzymatching=true&PatientName={'%20'.join(map(chr, range(97, 123)))}")
+    assert refused.status_code == 400
+    assert "PatientName" in refused.text
 
 
 async def test_results_can_be_xml_parts(filled: Archive) -> None:

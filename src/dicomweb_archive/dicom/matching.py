@@ -7,6 +7,7 @@ Decisions that the standard leaves to the implementation:
 
 - Person names match without regard to case, accents, runs of blanks and trailing empty components; each
   component group (alphabetic, ideographic, phonetic) matches for itself (C.2.2.2.1.1).
+- Fuzzy matching takes the words of all component groups, and of all values of the attribute, together.
 - IS and DS match as numbers: `007` is `7` (C.2.2.2.1).
 - DA, TM and DT match by meaning: `2230` is `223000`; a DT without offset counts as UTC (C.2.2.2.1.3).
 - An attribute that is absent or empty matches universal matching only (C.2.2.1.2 would let every key match
@@ -17,7 +18,6 @@ Decisions that the standard leaves to the implementation:
 import math
 import re
 import struct
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -25,9 +25,11 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from dicomweb_archive.dicom.instance import Attributes, Element, Value
+from dicomweb_archive.dicom.name_words import stored_words, without_accents, words_match
 from dicomweb_archive.dicom.query import (
     AttributePath,
     DateTimeRange,
+    Fuzzy,
     Matching,
     PathStep,
     Range,
@@ -80,14 +82,9 @@ _known = lru_cache(maxsize=16_384)(_read)
 
 def person_name_text(text: str) -> str:
     """Fold one component group of a person name: case, accents, runs of blanks, trailing delimiters."""
-    plain = text.lower() if text.isascii() else _without_accents(text)
+    plain = text.lower() if text.isascii() else without_accents(text)
     blank_free = "^".join(" ".join(component.split()) for component in plain.split("^"))
     return blank_free.rstrip("^ ")
-
-
-def _without_accents(text: str) -> str:
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(character for character in folded if not unicodedata.combining(character))
 
 
 def wildcard_text(vr: str, pattern: str) -> str:
@@ -151,6 +148,10 @@ def _element_matches(element: Element | None, vr: str, matching: Matching) -> bo
     if element is None:
         return False
     known_vr = element.vr if vr == "UN" else vr
+    if isinstance(matching, Fuzzy):
+        # The words of a key may lie in different component groups, and so do the values of one attribute.
+        names = (value for value in element.values if isinstance(value, str))
+        return words_match(matching.words, frozenset(word for name in names for word in stored_words(name)))
     return any(_value_matches(value, known_vr, matching) for value in element.values)
 
 

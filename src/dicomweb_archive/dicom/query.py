@@ -87,7 +87,17 @@ class Universal:
     """Matches everything; the attribute is returned (PS3.4 C.2.2.2.3)."""
 
 
-Matching = SingleValue | UidList | WildCard | Range | Universal
+@dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """Each word begins a word of the person name (PS3.18 8.3.4.2); `words` has the spellings of each.
+
+    The spellings are those of `dicom/name_words.py`; one of them is enough.
+    """
+
+    words: tuple[tuple[str, ...], ...]
+
+
+Matching = SingleValue | UidList | WildCard | Range | Universal | Fuzzy
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,8 @@ select d.document, s.instance_count from segment s join segment_data d on d.segm
 # Writes an elected study.
 UPDATE_STUDY_FACTS = """
 update study set attributes = $2, facts = $3, patient_id = $4, patient_name = $5, study_date = $6,
-  study_time = $7, accession_number = $8, study_id = $9, referring_physician_name = $10
+  study_time = $7, accession_number = $8, study_id = $9, referring_physician_name = $10,
+  patient_name_words = $11, referring_physician_name_words = $12
 where id = $1
 """
 
@@ -186,6 +187,8 @@ async def vote_on_study(connection: Connection, study_id: int, facts: int) -> bo
         columns.accession_number,
         columns.study_id,
         columns.referring_physician_name,
+        columns.patient_name_words,
+        columns.referring_physician_name_words,
     )
     return True
 

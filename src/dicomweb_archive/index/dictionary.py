@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from asyncpg import exceptions
 
 from dicomweb_archive.index.engine import Connection, Database
+from dicomweb_archive.index.name_words import NameWord, insert_name_words, name_words
 from dicomweb_archive.index.terms import SegmentTerms, TermRow
 
 # Lets a statement of its own not wait for the disk. The log is one: when the segment that is written after it is
@@ -70,6 +71,7 @@ class _Missing:
     ids: Mapping[str, int]
     vrs: Mapping[str, str]
     rows: Sequence[TermRow]
+    words: Sequence[NameWord]
 
 
 @dataclass(slots=True)
@@ -121,8 +123,9 @@ class _Writer:
         ids = {path: id_ for missing in members for path, id_ in missing.ids.items()}
         vrs = {path: vr for missing in members for path, vr in missing.vrs.items()}
         rows = {row.hash: row for missing in members for row in missing.rows}
+        words = [word for missing in members for word in missing.words]
         async with self._database.connection() as connection:
-            await _insert_missing(connection, ids, vrs, list(rows.values()), lazily=True)
+            await _insert_missing(connection, ids, vrs, list(rows.values()), words, lazily=True)
         return ids
 
 
@@ -148,7 +151,7 @@ class Dictionary:
         new_vrs = {path: vr for path, vr in vrs.items() if path not in ids}
         new_rows = [row for value, row in rows.items() if value not in self._known_terms]
         if new_vrs or new_rows:
-            written = await self._writer.write(_Missing(ids, new_vrs, new_rows))
+            written = await self._writer.write(_Missing(ids, new_vrs, new_rows, name_words(new_rows, vrs)))
             ids.update((path, written[path]) for path in new_vrs)
         return Vocabulary(ids, frozenset(rows))
 
@@ -170,7 +173,8 @@ async def add_to_dictionary(connection: Connection, segments: Sequence[SegmentTe
     """Write the rows that are missing within the caller's transaction; for rare work with few new values."""
     ids: dict[str, int] = {}
     vrs, rows = _merge(segments)
-    await _insert_missing(connection, ids, vrs, list(rows.values()), lazily=False)
+    values = list(rows.values())
+    await _insert_missing(connection, ids, vrs, values, name_words(values, vrs), lazily=False)
     return ids
 
 
@@ -185,10 +189,11 @@ async def _insert_missing(
     ids: dict[str, int],
     vrs: Mapping[str, str],
     rows: Sequence[TermRow],
+    words: Sequence[NameWord],
     *,
     lazily: bool,
 ) -> None:
-    """Insert paths, adding their ids to `ids`, and then the values that refer to them."""
+    """Insert paths, adding their ids to `ids`, and then the values that refer to them, with the words of names."""
     if vrs:
         paths = sorted(vrs)
         await connection.execute(INSERT_PATHS, paths, [vrs[path] for path in paths], lazily)
@@ -203,3 +208,5 @@ async def _insert_missing(
             [row.number for row in rows],
             lazily,
         )
+    if words:
+        await insert_name_words(connection, words, ids, lazily=lazily)

@@ -11,6 +11,7 @@ import orjson
 from dicomweb_archive.dicom.attributes import PATIENT_LEVEL, SERIES_LEVEL, STUDY_LEVEL
 from dicomweb_archive.dicom.instance import BULK_MARKER
 from dicomweb_archive.dicom.matching import MatchValue, normalise
+from dicomweb_archive.index.name_words import words_text
 
 STUDY_ROW_TAGS = frozenset(PATIENT_LEVEL | STUDY_LEVEL)
 SERIES_ROW_TAGS = frozenset(SERIES_LEVEL)
@@ -39,6 +40,8 @@ class StudyColumns:
     accession_number: str
     study_id: str
     referring_physician_name: str
+    patient_name_words: str
+    referring_physician_name_words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +75,17 @@ def facts_of(attributes: bytes) -> int:
 def study_columns(attributes: bytes) -> StudyColumns:
     """Read the columns of a study row from its attributes."""
     elements = orjson.loads(attributes)
+    patient_name, referring = _name(elements, _PATIENT_NAME), _name(elements, _REFERRING_PHYSICIAN_NAME)
     return StudyColumns(
         patient_id=_text(elements, _PATIENT_ID),
-        patient_name=_name(elements, _PATIENT_NAME),
+        patient_name=patient_name,
         study_date=_number(elements, _STUDY_DATE),
         study_time=_number(elements, _STUDY_TIME),
         accession_number=_text(elements, _ACCESSION_NUMBER),
         study_id=_text(elements, _STUDY_ID),
-        referring_physician_name=_name(elements, _REFERRING_PHYSICIAN_NAME),
+        referring_physician_name=referring,
+        patient_name_words=words_text(patient_name),
+        referring_physician_name_words=words_text(referring),
     )
 
 

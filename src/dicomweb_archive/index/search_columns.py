@@ -39,6 +39,8 @@ def column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
             return tested == func.any(bindparam(name, type_=ARRAY(Text)))
         case Kind.LIKE:
             return and_(tested.like(bindparam(name, type_=Text)), tested != EMPTY)
+        case Kind.FUZZY:
+            return tested.like(func.any(bindparam(name, type_=ARRAY(Text))))
         case Kind.HOLDS:
             return holds_all(tested, bindparam(name, type_=ARRAY(Text)))
         case _:

@@ -35,6 +35,8 @@ class Kind(StrEnum):
     """Between two texts, of filters."""
     LIKE_ANY_CASE = "like_any_case"
     """LIKE without regard to case, of filters."""
+    FUZZY = "fuzzy"
+    """A word of a person name begins with one of these spellings (PS3.18 8.3.4.2)."""
 
 
 STUDY_MOMENT = "study_moment"
@@ -70,6 +72,7 @@ class IndexKey:
         numbers: beside `texts`, `None` where a text is no number.
         pattern: of LIKE, with SQL's wild cards.
         low, high: of BETWEEN, infinite when open.
+        spellings: of FUZZY, those of one word of the key.
     """
 
     path: str = field(compare=False)
@@ -79,6 +82,7 @@ class IndexKey:
     pattern: str = field(default="", compare=False)
     low: float = field(default=-inf, compare=False)
     high: float = field(default=inf, compare=False)
+    spellings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def nested(self) -> bool:

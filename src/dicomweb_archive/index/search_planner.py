@@ -10,6 +10,7 @@ from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, normalise, wi
 from dicomweb_archive.dicom.query import (
     AttributePath,
     DateTimeRange,
+    Fuzzy,
     Key,
     Range,
     SearchQuery,
@@ -20,6 +21,7 @@ from dicomweb_archive.dicom.query import (
 )
 from dicomweb_archive.dicom.tags import keyword_of
 from dicomweb_archive.errors import InvalidMatchError
+from dicomweb_archive.index.name_words import beginning_pattern
 from dicomweb_archive.index.search_plan import (
     STUDY_MOMENT,
     ColumnTest,
@@ -144,6 +146,8 @@ class _Planner:
         elif plain and tag == INSTANCE_AVAILABILITY and isinstance(key.matching, SingleValue):
             # Whatever the archive holds can be had at once.
             self._impossible |= key.matching.text.strip() != "ONLINE"
+        elif isinstance(key.matching, Fuzzy):
+            self._add_words(key.path, key.matching)
         else:
             self._add_index_key(key)
 
@@ -163,6 +167,9 @@ class _Planner:
             case Range(low, high) if form is ColumnForm.NUMBER:
                 # A missing date is stored as -1 and is in no range.
                 return [ColumnTest(column, Kind.BETWEEN, (max(0.0, low or 0.0), _above(high)))]
+            case Fuzzy(words) if form is ColumnForm.NAME:
+                patterns = ([beginning_pattern(spelling) for spelling in spellings] for spellings in words)
+                return [ColumnTest(f"{column}_words", Kind.FUZZY, each) for each in patterns]
             case _:
                 raise InvalidMatchError(_name(key.path), accepted="a single value or a range where it has one")
 
@@ -199,6 +206,13 @@ class _Planner:
                 raise InvalidMatchError(_name(key.path), accepted="a single value or a range where it has one")
         self._keys.append(found)
         self._hang(key.path, test)
+
+    def _add_words(self, path: AttributePath, matching: Fuzzy) -> None:
+        """Add a key for each word: they may begin words of different component groups, which are terms of their own."""
+        for spellings in matching.words:
+            test = ValueTest(str(path.steps[-1]), len(self._keys), Kind.FUZZY)
+            self._keys.append(IndexKey(str(path), Kind.FUZZY, spellings=spellings))
+            self._hang(path, test)
 
     def _add_moment(self, pair: DateTimeRange) -> None:
         if (pair.date.tag, pair.time.tag) == (0x00080020, 0x00080030) and len(pair.date.steps) == 1:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     FromClause,
+    Integer,
     Text,
     and_,
     bindparam,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from dicomweb_archive.index import tables
 from dicomweb_archive.index.search_plan import ItemTest, Kind, MomentTest, PositionTest, SearchPlan, ValueTest
 from dicomweb_archive.index.search_shape import Choice
 
@@ -107,7 +109,7 @@ def _test_parameters(name: str, test: PositionTest, plan: SearchPlan) -> Paramet
         case MomentTest():
             return {f"low{name}": test.low, f"high{name}": test.high}
         case ValueTest():
-            return {f"value{name}": _value(test, plan)}
+            return {} if test.kind is Kind.FUZZY else {f"value{name}": _value(test, plan)}
 
 
 def _value(test: ValueTest, plan: SearchPlan) -> Any:
@@ -152,6 +154,8 @@ def _first_key(test: PositionTest) -> int:
 def _test(name: str, test: ValueTest | ItemTest, value: Expression) -> Expression:
     if isinstance(test, ItemTest):
         return _some_item(name, test, value)
+    if test.kind is Kind.FUZZY:
+        return _some_word(name, test.key, value)
     return _TESTS[test.kind](f"value{name}", value)
 
 
@@ -202,6 +206,30 @@ def _like(parameter: str, values: Expression) -> Expression:
     source = listed.table_valued(column("value", Text)).render_derived(name=f"text_of_{parameter}")
     pattern = bindparam(parameter, type_=Text)
     return exists(select(_ONE).select_from(source).where(source.c.value.like(pattern)))
+
+
+def _some_word(name: str, key: int, values: Expression) -> Expression:
+    """A name among the values has a word with one of the key's beginnings; names are found by their terms."""
+    listed = func.jsonb_array_elements_text(_list(values))
+    source = listed.table_valued(column("value", Text)).render_derived(name=f"name_of{name}")
+    term, word, begin = tables.term.alias(f"m{name}"), tables.name_word.alias(f"w{name}"), word_beginnings(key, name)
+    own = and_(term.c.path_id == bindparam(f"path_{key}", type_=Integer), term.c.value == source.c.value)
+    # A scalar subquery stays a look-up in the index, name by name, whatever PostgreSQL thinks of joins.
+    hash_ = select(term.c.hash).where(own).limit(_ONE).correlate(source).scalar_subquery()
+    joined = source.join(word, word.c.hash == hash_).join(begin, begins_with(word, begin))
+    return exists(select(_ONE).select_from(joined))
+
+
+def word_beginnings(key: int, name: str = "") -> FromClause:
+    """The bounds between which the words lie that begin with a spelling of a FUZZY key."""
+    lows, highs = (bindparam(f"word_{bound}_{key}", type_=ARRAY(Text)) for bound in ("lows", "highs"))
+    listed = func.unnest(lows, highs).table_valued(column("low", Text), column("high", Text))
+    return listed.render_derived(name=f"begin{name}_{key}")
+
+
+def begins_with(word: FromClause, begin: FromClause) -> Expression:
+    """A row of `name_word` lies within bounds of `word_beginnings`."""
+    return and_(word.c.word >= begin.c.low, word.c.word < begin.c.high)
 
 
 def _between(parameter: str, values: Expression) -> Expression:

@@ -28,7 +28,14 @@ from sqlalchemy.dialects.postgresql import array
 
 from dicomweb_archive.index import tables
 from dicomweb_archive.index.search_plan import IndexKey, Kind, SearchPlan
-from dicomweb_archive.index.search_positions import Expression, at_most_one_varies, passes, recheck_source
+from dicomweb_archive.index.search_positions import (
+    Expression,
+    at_most_one_varies,
+    begins_with,
+    passes,
+    recheck_source,
+    word_beginnings,
+)
 from dicomweb_archive.index.search_shape import Choice, KeyPrune, Prune, Shape
 
 Condition: TypeAlias = ColumnElement[bool]
@@ -131,6 +138,8 @@ class SegmentSearch:
         elif prune.kind is Prune.ANY_TERM:
             listed = func.unnest(hashes).table_valued("hash").render_derived(name=f"m_{number}")
             found = looked_up(number, held, listed)
+        elif self.plan.keys[number].kind is Kind.FUZZY:
+            found = looked_up(number, held, _names(number))
         else:
             dictionary = tables.term.alias(f"m_{number}")
             condition = dictionary_condition(number, self.plan.keys[number], dictionary)
@@ -194,6 +203,14 @@ def looked_up(number: int | str, held: FromClause, terms: FromClause) -> Query:
     return select(lookup.c.id).select_from(terms.join(lookup, true()))
 
 
+def _names(number: int) -> FromClause:
+    """The terms of the names that have a word with one of the key's beginnings."""
+    word, begin = tables.name_word.alias(f"w_{number}"), word_beginnings(number)
+    own = word.c.path_id == bindparam(f"path_{number}", type_=Integer)
+    found = select(word.c.hash).select_from(begin.join(word, and_(own, begins_with(word, begin))))
+    return found.distinct().subquery(f"m_{number}")
+
+
 def dictionary_condition(number: int | str, key: IndexKey, dictionary: FromClause) -> Condition:
     """The rows of the dictionary that a pattern, range or long list selects."""
     own = dictionary.c.path_id == bindparam(f"path_{number}", type_=Integer)
@@ -237,6 +254,8 @@ def key_bounds(key: IndexKey) -> tuple[float | None, float | None, str | None, s
     match key.kind:
         case Kind.BETWEEN:
             return key.low, key.high, None, None
+        case Kind.FUZZY:
+            return None, None, "", HIGHEST_TEXT
         case Kind.LIKE:
             prefix = _literal_prefix(key.pattern)
             return None, None, prefix, prefix + HIGHEST_TEXT
@@ -249,6 +268,11 @@ def key_bounds(key: IndexKey) -> tuple[float | None, float | None, str | None, s
             low, high = (min(numbers), max(numbers)) if numbers else (None, None)
             # "C" collation orders UTF-8 by bytes, which is the order of code points: Python's.
             return low, high, min(key.texts, default=None), max(key.texts, default=None)
+
+
+def word_bounds(key: IndexKey) -> tuple[list[str], list[str]]:
+    """Return the texts between which the words lie that begin with a spelling of the key: lows, and highs."""
+    return list(key.spellings), [spelling + HIGHEST_TEXT for spelling in key.spellings]
 
 
 def _literal_prefix(pattern: str) -> str:
@@ -274,6 +298,7 @@ def segment_parameters(plan: SearchPlan, choice: Choice) -> dict[str, Any]:
 def key_parameters(number: int | str, key: IndexKey, prune: KeyPrune) -> dict[str, Any]:
     """Return the values for the parameters of one key."""
     low, high, low_text, high_text = key_bounds(key)
+    word_lows, word_highs = word_bounds(key)
     return {
         f"hashes_{number}": list(prune.hashes),
         f"path_{number}": prune.path_id,
@@ -282,4 +307,6 @@ def key_parameters(number: int | str, key: IndexKey, prune: KeyPrune) -> dict[st
         f"high_number_{number}": high,
         f"low_text_{number}": low_text,
         f"high_text_{number}": high_text,
+        f"word_lows_{number}": word_lows,
+        f"word_highs_{number}": word_highs,
     }

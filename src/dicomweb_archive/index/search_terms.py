@@ -8,7 +8,7 @@ from typing import Any
 
 from dicomweb_archive.index.engine import Connection, Database
 from dicomweb_archive.index.search_plan import IndexKey, Kind
-from dicomweb_archive.index.search_segments import key_bounds
+from dicomweb_archive.index.search_segments import key_bounds, word_bounds
 from dicomweb_archive.index.search_shape import LIST_LIMIT, Finding, Statistics
 from dicomweb_archive.index.terms import TEXT_LIMIT, term_hash
 
@@ -68,6 +68,12 @@ select (select reltuples::int8 from pg_class where oid = 'study'::regclass) as s
 from (select) as one left join pg_stats e
   on e.schemaname = current_schema() and e.tablename = 'segment' and e.attname = 'terms'
 """
+
+# Finds the names with a word that begins with one spelling of a key's word. A name may come more than once.
+FIND_WORDS = f"""
+select w.hash from unnest($2::text[], $3::text[]) as b(low, high)
+join name_word w on w.path_id = $1 and w.word >= b.low and w.word < b.high limit {2 * DICTIONARY_LIMIT}
+"""  # noqa: S608 - composed of constants
 
 _KNOWN_PATHS = 50_000
 
@@ -178,6 +184,7 @@ _FIND_MANY: Mapping[Kind, str] = {
     Kind.BETWEEN: FIND_BETWEEN,
     Kind.TEXT_RANGE: FIND_TEXTS,
     Kind.LIKE_ANY_CASE: FIND_LIKE_ANY_CASE,
+    Kind.FUZZY: FIND_WORDS,
 }
 
 
@@ -187,6 +194,10 @@ async def _find_many(connection: Connection, path_id: int, key: IndexKey) -> dic
             rows = await connection.fetch(_FIND_MANY[key.kind], path_id, key.low, key.high)
         case Kind.TEXT_RANGE:
             rows = await connection.fetch(_FIND_MANY[key.kind], path_id, *key.texts)
+        case Kind.FUZZY:
+            names = await connection.fetch(_FIND_MANY[key.kind], path_id, *word_bounds(key))
+            # How common a name is ANALYZE knows; fetching their counters would cost more than it is worth.
+            return dict.fromkeys((row["hash"] for row in names), 0)
         case _:
             rows = await connection.fetch(_FIND_MANY[key.kind], path_id, key.pattern)
     return dict(rows)

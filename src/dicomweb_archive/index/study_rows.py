@@ -17,8 +17,9 @@ where st.space_id = $1 and st.study_instance_uid = any($2::text[])
 # Makes a study; nothing is returned when somebody else made it meanwhile.
 INSERT_STUDY = """
 insert into study (space_id, collection_id, study_instance_uid, attributes, facts, patient_id, patient_name,
-  study_date, study_time, accession_number, study_id, referring_physician_name, revision)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0)
+  study_date, study_time, accession_number, study_id, referring_physician_name, patient_name_words,
+  referring_physician_name_words, revision)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)
 on conflict (space_id, study_instance_uid) do nothing
 returning id
 """
@@ -128,6 +129,8 @@ async def _insert_study(
         columns.accession_number,
         columns.study_id,
         columns.referring_physician_name,
+        columns.patient_name_words,
+        columns.referring_physician_name_words,
     )
     return new_id
 

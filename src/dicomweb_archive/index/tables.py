@@ -116,6 +116,9 @@ study = Table(
     _text_or_empty("accession_number"),
     _text_or_empty("study_id"),
     _text_or_empty("referring_physician_name"),
+    # Words of the names for fuzzy matching, each behind a blank.
+    _text_or_empty("patient_name_words"),
+    _text_or_empty("referring_physician_name_words"),
     Column("modalities", ARRAY(Text), nullable=False, server_default="{}"),
     Column("sop_classes", ARRAY(Text), nullable=False, server_default="{}"),
     _count("series_count"),
@@ -139,6 +142,13 @@ Index(
     study.c.patient_name,
     postgresql_using="gin",
     postgresql_ops={"patient_name": "gin_trgm_ops"},
+    postgresql_with=_GIN,
+)
+Index(
+    "study_patient_name_words_idx",
+    study.c.patient_name_words,
+    postgresql_using="gin",
+    postgresql_ops={"patient_name_words": "gin_trgm_ops"},
     postgresql_with=_GIN,
 )
 Index("study_modalities_idx", study.c.modalities, postgresql_using="gin", postgresql_with=_GIN)
@@ -246,6 +256,16 @@ Index(
     postgresql_where=term.c.number.is_(None),
     postgresql_with=_GIN,
 )
+
+name_word = Table(
+    "name_word",
+    metadata,
+    Column("hash", BigInteger, nullable=False, autoincrement=False),
+    _text("word"),
+    Column("path_id", Integer, nullable=False),
+    PrimaryKeyConstraint("hash", "word"),
+)
+Index("name_word_path_word_idx", name_word.c.path_id, name_word.c.word, postgresql_include=["hash"])
 
 zone = Table(
     "zone",

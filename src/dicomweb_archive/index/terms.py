@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from dicomweb_archive.dicom.instance import Attributes, Element
@@ -157,10 +158,13 @@ class TermCollector:
     def finish(self, secret: bytes) -> SegmentTerms:
         """Turn what was collected into terms, zones and dictionary rows."""
         result = SegmentTerms([], [], [], {})
+        unlisted: dict[str, list[str]] = {}
         for path in sorted(self._distinct, key=lambda path: (path.count("."), path)):
             distinct = self._distinct[path]
             if len(distinct) - ("" in distinct) > DISTINCT_LIMIT:
                 result.zones.append(_zone(path, distinct))
+                if self._vrs[path] == "PN":
+                    unlisted[path] = list(filter(None, distinct))
                 distinct = {text: number for text, number in distinct.items() if not text}
             if len(result.hashes) + len(distinct) > TERMS_LIMIT:
                 break
@@ -170,6 +174,8 @@ class TermCollector:
                 result.hashes.append(term)
                 result.dictionary.append(TermRow(term, path, text[:TEXT_LIMIT], number))
         result.zones[:] = [zone for zone in result.zones if zone.path in result.paths]
+        listed = {path: names for path, names in unlisted.items() if path in result.paths}
+        result.dictionary.extend(_name_rows(secret, listed))
         result.hashes.sort()
         result.dictionary.sort()
         return result
@@ -197,6 +203,15 @@ class TermCollector:
         if not items:
             self._distinct_of(path, "SQ")[""] = None
         return items if len(element.json) <= SEQUENCE_LIMIT else None
+
+
+def _name_rows(secret: bytes, unlisted: dict[str, list[str]]) -> list[TermRow]:
+    """Give rows of the dictionary to names that are no terms of the segment: fuzzy matching looks up every name."""
+    names = ((path, text) for path, texts in unlisted.items() for text in texts)
+    return [
+        TermRow(term_hash(secret, path, text), path, text[:TEXT_LIMIT], None)
+        for path, text in islice(names, TERMS_LIMIT)
+    ]
 
 
 def _zone(path: str, distinct: dict[str, float | None]) -> ZoneRow:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicomweb_archive.dicom.matching import DAY_SECONDS, NUMBER_VRS, RANGE_VRS, WILDCARD_VRS, normalise
-from dicomweb_archive.dicom.query import Matching, Range, SingleValue, UidList, Universal, WildCard
+from dicomweb_archive.dicom.name_words import KEY_WORDS, key_words
+from dicomweb_archive.dicom.query import Fuzzy, Matching, Range, SingleValue, UidList, Universal, WildCard
 from dicomweb_archive.errors import InvalidMatchError
 from dicomweb_archive.wire.resources import is_uid
 
@@ -20,6 +21,7 @@ _ACCEPTED: Final = {
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _ZONE = re.compile(r"[+-][0-9]{4}\Z")
 _STARS = re.compile(r"\*+")
+_STARS_AFTER_WORD = re.compile(r"\*+(?=[^\w*?]|\Z)")
 
 # A bound with fewer digits stands for the last moment that these digits allow. One hundred-thousandth is kept
 # off, because seconds since year 1 as a double resolve 8 microseconds.
@@ -35,12 +37,12 @@ class ValueLimits:
 
 
 def parse_matching(
-    vr: str, name: str, value: str, *, limits: ValueLimits = ValueLimits(), zone: str = ""
+    vr: str, name: str, value: str, *, limits: ValueLimits = ValueLimits(), zone: str = "", fuzzy: bool = False
 ) -> tuple[Matching, ...]:
     """Read a value as what it asks for; all that is returned must hold (several for the groups of a name).
 
     An empty value and a lone `*` are universal matching (PS3.4 C.2.2.2.3). `zone` is the request's Timezone
-    Offset From UTC, for DT values that have none.
+    Offset From UTC, for DT values that have none. `fuzzy` asks for fuzzy matching of person names.
 
     Raises:
         InvalidMatchError: the value does not fit the attribute's value representation; it is not repeated.
@@ -52,6 +54,9 @@ def parse_matching(
     if vr in RANGE_VRS:
         return (_parse_moments(vr, name, value, zone),)
     if vr == "PN":
+        words = _parse_words(name, value) if fuzzy else ()
+        if words:
+            return (Fuzzy(words),)
         groups = [group for group in value.split("=") if group.strip(" ^")]
         return tuple(_parse_text(vr, name, group, limits.wildcards) for group in groups) or (Universal(),)
     if vr in WILDCARD_VRS or vr == "UN":
@@ -87,6 +92,18 @@ def _parse_text(vr: str, name: str, value: str, at_most: int) -> Matching:
     if pattern.count("*") > at_most:
         raise InvalidMatchError(name, accepted=f"at most {at_most} asterisks in a {vr} value")
     return WildCard(pattern)
+
+
+def _parse_words(name: str, value: str) -> tuple[tuple[str, ...], ...]:
+    """Read the words of a fuzzy key; none where wild cards, or the lack of letters, ask for literal matching.
+
+    A word stands for its beginning, so an asterisk after one says nothing more.
+    """
+    plain = _STARS_AFTER_WORD.sub("", value)
+    words = () if "*" in plain or "?" in plain else key_words(plain)
+    if len(words) > KEY_WORDS:
+        raise InvalidMatchError(name, accepted=f"at most {KEY_WORDS} words when fuzzymatching=true")
+    return words
 
 
 def _parse_moments(vr: str, name: str, value: str, zone: str) -> Matching:

@@ -12,10 +12,12 @@ from typing import Final
 from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
 from dicomweb_archive.dicom.query import (
     AttributePath,
+    Fuzzy,
     Key,
     Level,
     Matching,
     SearchQuery,
+    Universal,
 )
 from dicomweb_archive.dicom.tags import is_private_creator
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
@@ -31,13 +33,19 @@ _MOST_WARNINGS: Final = 10
 _UNMATCHABLE_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
 
 _SWITCHES: Final[Mapping[str, str]] = {
-    "fuzzymatching": "The fuzzymatching parameter is not supported. Only literal matching has been performed.",
     "emptyvaluematching": "The emptyvaluematching parameter is not supported. "
     "Empty Value Matching has not been performed.",
     "multiplevaluematching": "The multiplevaluematching parameter is not supported. "
     "Multiple Value Matching has not been performed.",
 }
 """Parameters that are not supported yet, each with the warning that PS3.18 8.3.4 asks for."""
+
+_FUZZY: Final = (
+    "Fuzzy matching of person names has been performed: each word of a key was looked for at the beginning of the "
+    "words of a name, in any order and component group, without regard to case, accents and width, and with Latin, "
+    "Cyrillic and Greek letters made alike."
+)
+_NOT_FUZZY: Final = "Only literal matching has been performed for a person name with wild cards or without letters."
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +166,7 @@ class _Reading:
     zone: str = ""
     names: AttributeNames = field(init=False)
     fields: int = 0
+    fuzzy: bool = False
 
     def __post_init__(self) -> None:
         self.limit = self.limits.default_limit
@@ -199,10 +208,10 @@ class _Reading:
                     raise InvalidParameterError(name, accepted="UTF-8")
             case "includefield":
                 pass
+            case "fuzzymatching":
+                self.fuzzy = _parse_switch(name, value)
             case _ if name in _SWITCHES:
-                if value not in ("true", "false"):
-                    raise InvalidParameterError(name, accepted="true or false")
-                if value == "true":
+                if _parse_switch(name, value):
                     self.warnings.append(_SWITCHES[name])
             case _:
                 return False
@@ -245,10 +254,23 @@ class _Reading:
                 keys.append((path, name, value))
         # A creator that only tells a block apart is no condition of its own: blocks differ between data sets.
         keys += [entry for entry in creators if entry[0].tag not in self.names.used_creators]
-        return [
-            (path, parse_matching(path.vr, name, value, limits=self.limits.values, zone=self.zone))
+        limits, zone = self.limits.values, self.zone
+        read = [
+            (path, parse_matching(path.vr, name, value, limits=limits, zone=zone, fuzzy=self.fuzzy))
             for path, name, value in keys
         ]
+        self._say_what_was_fuzzy(read)
+        return read
+
+    def _say_what_was_fuzzy(self, keys: Sequence[tuple[AttributePath, tuple[Matching, ...]]]) -> None:
+        """Tell how person names are matched, where they were asked for fuzzily (PS3.18 8.3.4.2)."""
+        if not self.fuzzy:
+            return
+        matchings = [each for path, found in keys if path.vr == "PN" for each in found]
+        if any(isinstance(each, Fuzzy) for each in matchings):
+            self.warnings.append(_FUZZY)
+        if any(not isinstance(each, Fuzzy | Universal) for each in matchings):
+            self.warnings.append(_NOT_FUZZY)
 
     def _read_zone(self, name: str, value: str) -> None:
         """Take the request's time zone; it is not a key (PS3.18 8.3.4.1.1)."""
@@ -262,6 +284,12 @@ class _Reading:
         text = f"{named} is not supported and has been ignored."
         if len(self.warnings) < _MOST_WARNINGS and text not in self.warnings:
             self.warnings.append(text)
+
+
+def _parse_switch(name: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise InvalidParameterError(name, accepted="true or false")
+    return value == "true"
 
 
 def _parse_uint(name: str, value: str, most: int) -> int:

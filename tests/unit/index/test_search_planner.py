@@ -8,6 +8,7 @@ from tests.searching import key, path
 from dicomweb_archive.dicom.query import (
     AttributePath,
     DateTimeRange,
+    Fuzzy,
     Key,
     Level,
     Matching,
@@ -53,6 +54,12 @@ COLUMNS = {
         WildCard("Dö*"),
         ColumnTest("patient_name", Kind.NAME, "", open_end=True),
         "do%",
+    ),
+    "a word of a fuzzy name": (
+        "PatientName",
+        Fuzzy((("mueller", "muller"),)),
+        ColumnTest("patient_name_words", Kind.FUZZY, []),
+        ["% mueller%", "% muller%"],
     ),
     "UIDs": (
         "StudyInstanceUID",
@@ -186,3 +193,13 @@ def test_keys_of_unknown_vr_take_the_one_that_is_stored():
     assert plan_of(known).keys == (IndexKey("", Kind.EQUALS),)
     assert plan_of(known).keys[0].texts == ("7",)
     assert with_known_vrs([Key(private, SingleValue("007"))], {})[0].path.vr == "UN"
+
+
+def test_each_word_of_a_fuzzy_name_is_a_key_of_its_own_in_one_item() -> None:
+    at = path("RequestAttributesSequence.RequestingPhysician")
+    plan = plan_search(SearchQuery(Level.STUDY, (Key(at, Fuzzy((("roe",), ("mueller", "muller")))),)))
+    assert [key.spellings for key in plan.keys] == [("roe",), ("mueller", "muller")]
+    assert {(key.path, key.kind) for key in plan.keys} == {(str(at), Kind.FUZZY)}
+    [item] = plan.tests
+    assert isinstance(item, ItemTest)
+    assert item.tests == (ValueTest("", 0, Kind.FUZZY), ValueTest("", 1, Kind.FUZZY))

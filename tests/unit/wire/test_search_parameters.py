@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.matching import DAY_SECONDS, matches, normalise
-from dicomweb_archive.dicom.query import Key, Level, Matching, Range, SingleValue, UidList, Universal, WildCard
+from dicomweb_archive.dicom.name_words import KEY_WORDS
+from dicomweb_archive.dicom.query import (
+    Fuzzy,
+    Key,
+    Level,
+    Matching,
+    Range,
+    SingleValue,
+    UidList,
+    Universal,
+    WildCard,
+)
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.search_parameters import SearchLimits, SearchRequest, parse_search, split_query
 
@@ -312,7 +323,6 @@ def test_what_is_not_supported_is_ignored_with_a_warning(query_string: str, warn
 @pytest.mark.parametrize(
     ("parameter", "rest"),
     [
-        ("fuzzymatching", "Only literal matching has been performed."),
         ("emptyvaluematching", "Empty Value Matching has not been performed."),
         ("multiplevaluematching", "Multiple Value Matching has not been performed."),
     ],
@@ -320,6 +330,44 @@ def test_what_is_not_supported_is_ignored_with_a_warning(query_string: str, warn
 def test_unsupported_ways_of_matching_warn_in_the_words_of_the_standard(parameter: str, rest: str) -> None:
     assert search(f"{parameter}=true").warnings == (f"The {parameter} parameter is not supported. {rest}",)
     assert search(f"{parameter}=false").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("query_string", "words"),
+    [
+        ("PatientName=M%C3%BCller%5EHans", (("muller",), ("hans",))),
+        ("PatientName=Mueller*", (("mueller", "muller"),)),
+        ("PatientName=roe*+an*", (("roe",), ("an",))),
+        ("RequestAttributesSequence.RequestingPhysician=O%27Brien%3D", (("o",), ("brien",))),
+    ],
+)
+def test_each_word_of_a_fuzzy_name_is_a_beginning(query_string: str, words: tuple[tuple[str, ...], ...]) -> None:
+    request = search(f"{query_string}&fuzzymatching=true")
+    assert [key.matching for key in request.query.keys] == [Fuzzy(words)]
+    [warning] = request.warnings
+    assert warning.startswith("Fuzzy matching of person names has been performed")
+
+
+@pytest.mark.parametrize("value", ["*roe*", "R?e", "R*e", "%3F", "--", "'"])
+def test_a_fuzzy_name_with_inner_wild_cards_or_without_letters_is_literal_and_says_so(value: str) -> None:
+    request = search(f"fuzzymatching=true&PatientName={value}")
+    assert request.query.keys == search(f"PatientName={value}").query.keys
+    [warning] = request.warnings
+    assert warning.startswith("Only literal matching has been performed")
+
+
+def test_what_is_no_person_name_stays_literal_when_names_are_fuzzy() -> None:
+    request = search("fuzzymatching=true&PatientID=M%C3%BC&PatientName=*")
+    assert [key.matching for key in request.query.keys] == [SingleValue("Mü"), Universal()]
+    assert request.warnings == ()
+
+
+def test_too_many_words_of_a_fuzzy_name_are_refused_by_the_name_of_the_parameter() -> None:
+    words = [f"w{number}" for number in range(KEY_WORDS + 1)]
+    assert search(f"fuzzymatching=true&PatientName={'^'.join(words[1:])}").query.keys
+    with pytest.raises(InvalidMatchError, match="PatientName") as refusal:
+        search(f"fuzzymatching=true&PatientName={'^'.join(words)}")
+    assert "w1" not in str(refusal.value)
 
 
 def test_warnings_are_bounded() -> None:
