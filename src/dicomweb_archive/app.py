@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -16,17 +16,20 @@ from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.figures import FiguresIndex
 from dicomweb_archive.index.held_paths import HeldPathsIndex
 from dicomweb_archive.index.instances import InstanceIndex
+from dicomweb_archive.index.merging import SegmentMerger
 from dicomweb_archive.index.overview import OverviewIndex
 from dicomweb_archive.index.register import Register
 from dicomweb_archive.index.removal import Removal
 from dicomweb_archive.index.representatives import RepresentativeIndex
 from dicomweb_archive.index.search import SearchIndex
 from dicomweb_archive.index.study_details import StudyDetailsIndex
+from dicomweb_archive.index.upkeep import IndexUpkeep
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.maintenance import IndexMaintenance
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.pictures import Pictures
 from dicomweb_archive.services.rendered import RenderService
@@ -136,7 +139,22 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         stack.push_async_callback(services.overview.close)
         stack.push_async_callback(services.tags.close)
         stack.push_async_callback(services.status.close)
+        if settings.maintenance_interval_seconds:
+            await stack.enter_async_context(_looked_after(database, settings.maintenance_interval_seconds))
         yield services
+
+
+@asynccontextmanager
+async def _looked_after(database: Database, interval_seconds: float) -> AsyncIterator[None]:
+    """Look after the index for as long as the block lasts."""
+    maintenance = IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), interval_seconds)
+    task = asyncio.create_task(maintenance.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _open_database(settings: Settings) -> Database:

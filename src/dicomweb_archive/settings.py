@@ -126,6 +126,11 @@ class Settings(BaseSettings):
         4, description="Database connections of a server process for searches; more searches at once wait."
     )
     search_timeout_seconds: float = Field(10, gt=0, description="Longest database statement of a search.")
+    maintenance_interval_seconds: float = Field(
+        30,
+        ge=0,
+        description="Pause between rounds of looking after the index (merging small segments, statistics); 0: never.",
+    )
     decode_workers: PositiveInt = Field(1, description="Processes per server process that decode pixel data.")
     decode_timeout_seconds: float = Field(
         60, gt=0, description="Longest decoding of one frame or instance, and longest wait for it."

@@ -1,5 +1,6 @@
 """`database …`: an operator upgrades, checks, backs up and restores, with the archive running or not."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from tests.database import TestServer, open_folder
+from tests.factories import ct_series
+from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import connect
+from dicomweb_archive.index.engine import Database, connect
+from dicomweb_archive.index.register import Register
 
 
 @pytest.fixture
@@ -79,6 +83,13 @@ def test_orphans_are_counted_and_deleted_only_when_asked(folder: Path) -> None:
     assert "have been deleted" in run(folder, "orphans", "--delete").stdout
     assert not lost.exists()
     assert used.exists()
+
+
+async def test_small_segments_are_merged_when_asked(folder: Path, database: Database, database_url: str) -> None:
+    for file in ct_series(3):
+        await Register(database).register([pack_of(segment_of([file]))], actor="tester")
+    done = await asyncio.to_thread(run, folder, "merge", database_url=database_url)
+    assert (done.returncode, done.stdout) == (0, "3 segments of 3 instances have become 1.\n")
 
 
 def test_the_url_of_a_database_that_does_not_run_is_not_made_up(folder: Path) -> None:

@@ -172,7 +172,7 @@ async def test_any_sequence_of_stores_deletes_and_merges_answers_as_without_merg
     plain, merging = await open_archive(), await open_archive()
     numbers = iter(range(1, 1000))
     live: list[tuple[str, str, str]] = []
-    for step in range(60):
+    for step in range(45):
         if live and chance.random() < 0.15:
             gone = live.pop(chance.randrange(len(live)))
             for each in (plain, merging):
@@ -185,7 +185,7 @@ async def test_any_sequence_of_stores_deletes_and_merges_answers_as_without_merg
                 await each.store(files)
         if chance.random() < 0.2:
             await merging.merger.merge()
-        if step % 20 == 19:
+        if step % 15 == 14:
             await merging.merger.merge()
             studies = sorted({uids[0] for uids in live})
             assert await merging.answers(studies) == await plain.answers(studies)

@@ -16,10 +16,12 @@ from dicomweb_archive.cli.configuration import read_settings
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.embedded import EmbeddedPostgres
 from dicomweb_archive.index.engine import Database, asyncpg_url
+from dicomweb_archive.index.merging import Merged, SegmentMerger
 from dicomweb_archive.index.migrate import check_schema, newest_revision, upgrade
 from dicomweb_archive.index.packs import PackIndex
+from dicomweb_archive.index.upkeep import IndexUpkeep
 from dicomweb_archive.observability import configure_logging
-from dicomweb_archive.services.maintenance import MaintenanceService, Orphans
+from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService, Orphans
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.filesystem import FolderStore
 
@@ -156,6 +158,32 @@ def orphans(settings: Settings, delete: bool) -> None:
     click.echo(f"{len(found.found):,} objects without a row ({found.size_bytes:,} bytes), {found.known:,} in use.")
     if found.found:
         click.echo("They have been deleted." if delete else "`--delete` deletes them.")
+
+
+@database.command()
+@click.pass_obj
+def merge(settings: Settings) -> None:
+    """Merge the small segments of all series and refresh statistics now, also while the archive runs.
+
+    The archive does so by itself, a little later: this is for the end of a large import.
+    """
+    with _running_database(settings, create=False) as url:
+        merged = asyncio.run(_merge(url))
+    click.echo(
+        f"{merged.segments_before:,} segments of {merged.instances:,} instances have become {merged.segments_after:,}."
+    )
+
+
+async def _merge(url: str) -> Merged:
+    await check_schema(url)
+    async with await Database.open(url, point_connections=1, search_connections=1) as index:
+        # Whether a series is still growing is left aside.
+        merger = SegmentMerger(index, quiet_seconds=0, cold_seconds=0)
+        _, merged = await IndexMaintenance(merger, IndexUpkeep(index), 0).work()
+    if merged is None:
+        message = "The running archive is merging at this moment; try again later"
+        raise SetupError(message)
+    return merged
 
 
 async def _find_orphans(url: str, folder: Path, *, delete: bool) -> Orphans:

@@ -60,14 +60,26 @@ where path_id = $1 and lower(value collate "default") like lower($2 collate "def
   and number is null and value <> '' limit {DICTIONARY_LIMIT + 1}
 """  # noqa: S608 - composed of constants
 
+
+def _rows_of(table: str, *, page: int) -> str:
+    """Compose the number of rows by the size that a table has now and the density that ANALYZE has seen.
+
+    So an archive that is being filled is not planned for as if it were still empty; `page` is the density before
+    the first ANALYZE.
+    """
+    return f"""(
+  select (case when c.relpages > 0 then greatest(c.reltuples, 0) / c.relpages else {page} end
+    * pg_relation_size(c.oid) / current_setting('block_size')::int4)::int8
+  from pg_class c where c.oid = '{table}'::regclass)"""  # noqa: S608 - composed of constants
+
+
 # About how many rows there are, and which terms are common: what ANALYZE has seen.
-READ_STATISTICS = """
-select (select reltuples::int8 from pg_class where oid = 'study'::regclass) as studies,
-  (select reltuples::int8 from pg_class where oid = 'segment'::regclass) as segments,
+READ_STATISTICS = f"""
+select {_rows_of("study", page=8)} as studies, {_rows_of("segment", page=5)} as segments,
   e.most_common_elems::text::int8[] as terms, e.most_common_elem_freqs as shares
 from (select) as one left join pg_stats e
   on e.schemaname = current_schema() and e.tablename = 'segment' and e.attname = 'terms'
-"""
+"""  # noqa: S608 - composed of constants
 
 # Finds the names with a word that begins with one spelling of a key's word. A name may come more than once.
 FIND_WORDS = f"""

@@ -1,11 +1,16 @@
-"""Maintenance: what an operator starts by hand to tidy up."""
+"""Maintenance: what the archive does by itself in the background, and what an operator starts by hand to tidy up."""
 
+import asyncio
+import logging
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from dicomweb_archive.errors import ConflictError
+from dicomweb_archive.errors import ArchiveError, ConflictError
+from dicomweb_archive.index.merging import Merged, SegmentMerger
 from dicomweb_archive.index.packs import PackIndex
+from dicomweb_archive.index.upkeep import IndexUpkeep, Refreshed
 from dicomweb_archive.storage.base import ObjectStat, ObjectStore
 
 GRACE_SECONDS = 24 * 3600.0
@@ -14,6 +19,8 @@ is still coming in, which is given half as long (`services/reception.py`)."""
 
 _BATCH = 500
 _PREFIX = "packs/"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +80,37 @@ class MaintenanceService:
                 batch = []
         if batch:
             yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class IndexMaintenance:
+    """Keeps the index small and its statistics fresh, round after round while the archive runs.
+
+    Every server process has one; a lease in the database lets one of them work at a time.
+    """
+
+    merger: SegmentMerger
+    upkeep: IndexUpkeep
+    interval_seconds: float
+
+    async def run(self) -> None:
+        """Work until cancelled, with a pause before each round."""
+        while True:
+            # Server processes that were started together do not ask for the lease together.
+            await asyncio.sleep(self.interval_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - no secret hangs on it
+            try:
+                await self.work()
+            except ArchiveError as error:
+                logger.warning("the index was not looked after", extra={"error": type(error).__name__})
+
+    async def work(self) -> tuple[Refreshed | None, Merged | None]:
+        """Do one round: statistics first, because merging is planned by them too.
+
+        Raises:
+            DatabaseUnavailableError: what was done until then stays done.
+        """
+        refreshed = await self.upkeep.refresh()
+        merged = await self.merger.merge()
+        if merged is not None and merged.segments_before:
+            logger.info("merged segments", extra={"before": merged.segments_before, "after": merged.segments_after})
+        return refreshed, merged
