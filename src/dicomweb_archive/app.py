@@ -234,6 +234,7 @@ def _search_limits(settings: Settings) -> dict[Level, SearchLimits]:
             default_limit=min(settings.search_default_limit, most),
             max_limit=most,
             table_rows=settings.export_rows_max,
+            refuse_unsupported=settings.unsupported_parameters == "refuse",
         )
         for level, most in largest.items()
     }

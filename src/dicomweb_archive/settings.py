@@ -116,6 +116,9 @@ class Settings(BaseSettings):
         GIB, ge=0, description="Stores are refused with 507 when less room than this is left."
     )
     search_default_limit: PositiveInt = Field(1000, description="Page size of a search without `limit`.")
+    unsupported_parameters: Literal["ignore", "refuse"] = Field(
+        "ignore", description="A search with a parameter that is not supported: ignored with a Warning, or 400."
+    )
     search_max_studies: PositiveInt = Field(5000, description="Largest page of studies.")
     search_max_instances: PositiveInt = Field(50_000, description="Largest page of series or instances.")
     export_rows_max: PositiveInt = Field(1_000_000, description="Most rows of a search answered as CSV or Parquet.")

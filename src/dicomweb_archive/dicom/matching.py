@@ -10,8 +10,10 @@ Decisions that the standard leaves to the implementation:
 - Fuzzy matching takes the words of all component groups, and of all values of the attribute, together.
 - IS and DS match as numbers: `007` is `7` (C.2.2.2.1).
 - DA, TM and DT match by meaning: `2230` is `223000`; a DT without offset counts as UTC (C.2.2.2.1.3).
-- An attribute that is absent or empty matches universal matching only (C.2.2.1.2 would let every key match
-  such an entity; a client that asks for a patient must not get those of unknown patients).
+- An attribute that is absent or empty matches universal and empty value matching only (C.2.2.1.2 would let every
+  key match such an entity; a client that asks for a patient must not get those of unknown patients).
+- Empty value matching below a sequence (C.2.2.2.7): an item has no value there; a sequence without items matches
+  when nothing but emptiness is asked of its items.
 - A missing time counts as midnight in combined date-time matching.
 """
 
@@ -29,6 +31,7 @@ from dicomweb_archive.dicom.name_words import stored_words, without_accents, wor
 from dicomweb_archive.dicom.query import (
     AttributePath,
     DateTimeRange,
+    Empty,
     Fuzzy,
     Matching,
     PathStep,
@@ -39,6 +42,7 @@ from dicomweb_archive.dicom.query import (
     Universal,
     WildCard,
 )
+from dicomweb_archive.dicom.values import BINARY_VRS
 
 DAY_SECONDS: Final = 86_400
 NUMBER_VRS: Final = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -118,12 +122,32 @@ def _item_matches(attributes: Attributes, conditions: Iterable[_Condition]) -> b
             continue
         if len(steps) > 1:
             nested.setdefault(steps[0], []).append((steps[1:], vr, matching))
+        elif isinstance(matching, Empty):
+            if not all(map(is_empty, find_elements(attributes, steps[0]))):
+                return False
         elif not any(_element_matches(found, vr, matching) for found in find_elements(attributes, steps[0])):
             return False
-    return all(
-        any(_item_matches(item, inner) for found in find_elements(attributes, step) for item in _items(found))
-        for step, inner in nested.items()
-    )
+    return all(_some_item_matches(attributes, step, inner) for step, inner in nested.items())
+
+
+def _some_item_matches(attributes: Attributes, step: PathStep, inner: list[_Condition]) -> bool:
+    items = [item for found in find_elements(attributes, step) for item in _items(found)]
+    if not items:
+        return all(isinstance(matching, Empty) for _, _, matching in inner)
+    return any(_item_matches(item, inner) for item in items)
+
+
+_EMPTY_JSON_BYTES = len(b'{"vr":"XX"}')
+
+
+def is_empty(element: Element) -> bool:
+    """Tell whether an element is present without a value, blanks and delimiters not counted as one."""
+    if element.is_bulk or any(isinstance(value, Mapping) for value in element.values):
+        return False
+    if any(normalise(element.vr, value) for value in element.values if isinstance(value, str | int | float)):
+        return False
+    # Binary values are in the JSON only.
+    return element.vr not in BINARY_VRS or len(element.json) <= _EMPTY_JSON_BYTES
 
 
 def find_elements(attributes: Attributes, step: PathStep) -> list[Element]:

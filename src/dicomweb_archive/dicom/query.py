@@ -97,7 +97,12 @@ class Fuzzy:
     words: tuple[tuple[str, ...], ...]
 
 
-Matching = SingleValue | UidList | WildCard | Range | Universal | Fuzzy
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Matches an attribute that has no value or is not there (PS3.4 C.2.2.2.7)."""
+
+
+Matching = SingleValue | UidList | WildCard | Range | Universal | Fuzzy | Empty
 
 
 @dataclass(frozen=True, slots=True)

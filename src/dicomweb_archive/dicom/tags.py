@@ -76,6 +76,15 @@ def vr_of(tag: int) -> str | None:
 
 
 @lru_cache(maxsize=16_384)
+def may_have_several_values(tag: int) -> bool:
+    """Tell whether the dictionary gives an attribute a value multiplicity above 1 (PS3.6 6)."""
+    try:
+        return not is_private(tag) and dictionary_VM(tag) != "1"
+    except KeyError:
+        return False
+
+
+@lru_cache(maxsize=16_384)
 def keyword_of(tag: int) -> str | None:
     """Return the keyword of a tag (PS3.6), `None` for private and unknown ones."""
     if is_private(tag):

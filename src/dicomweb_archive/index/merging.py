@@ -74,7 +74,7 @@ where sg.series_id = $1 and sg.instance_count <= {SMALL_INSTANCES} order by sg.i
 
 # Reads segments that are going to be one.
 READ_PARTS = """
-select sg.id, sg.instance_count, sg.terms, d.common, d.columns, d.document, d.locations
+select sg.id, sg.instance_count, sg.terms, d.common, d.columns, d.document, d.locations, d.large
 from segment sg join segment_data d on d.segment_id = sg.id where sg.id = any($1::int8[]) order by sg.id
 """
 READ_ZONES = """
@@ -92,8 +92,8 @@ with new_segment as (
   insert into segment (study_id, series_id, instance_count, study_facts, series_facts, terms)
   values ($1, $2, $3, $4, $5, $6) returning id
 ), new_data as (
-  insert into segment_data (segment_id, common, columns, document, locations)
-  select id, $7::jsonb, $8::jsonb, $9, $10 from new_segment
+  insert into segment_data (segment_id, common, columns, document, locations, large)
+  select id, $7::jsonb, $8::jsonb, $9, $10, $16::jsonb from new_segment
 ), new_zones as (
   insert into zone (segment_id, path_id, low, high, low_text, high_text)
   select s.id, z.* from new_segment s,
@@ -289,6 +289,7 @@ async def _replace(connection: Connection, run: Sequence[SmallSegment], merged: 
         merged.document,
         merged.locations,
         *zones,
+        merged.large,
     )
     shifts = list(accumulate((segment.instance_count for segment in run[:-1]), initial=0))
     for statement in (MOVE_INSTANCES, MOVE_AGAIN, NOTE_MOVE):

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Double,
     FromClause,
     Integer,
+    LargeBinary,
     Text,
     and_,
     bindparam,
@@ -14,10 +15,12 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    not_,
     or_,
     select,
 )
 
+from dicomweb_archive.index.level_rows import NO_NUMBER
 from dicomweb_archive.index.search_plan import STUDY_MOMENT, ColumnTest, Kind, SearchPlan
 from dicomweb_archive.index.search_positions import Expression
 from dicomweb_archive.index.search_segments import EMPTY, ONE, Condition, holds_all
@@ -30,6 +33,8 @@ def column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
             return _between(name, test, row)
         case Kind.NAME:
             return _name(name, test, row.c[test.column])
+        case Kind.EMPTY:
+            return _empty(name, test, row)
     tested = row.c[test.column]
     match test.kind:
         case Kind.EQUALS:
@@ -55,6 +60,19 @@ def _between(name: str, test: ColumnTest, row: FromClause) -> Condition:
     # The second line lets the index on dates narrow the search; a day and a leap second are all that time adds.
     near = row.c.study_date.between(low - literal_column("172800"), high)
     return and_(row.c.study_date >= literal_column("0"), moment.between(low, high), near)
+
+
+def _empty(name: str, test: ColumnTest, row: FromClause) -> Condition:
+    """No value: an empty text or array; no number, and no text in its place that is none."""
+    tested = row.c[test.column]
+    if isinstance(tested.type, ARRAY):
+        return func.cardinality(tested) == literal_column("0")
+    if not isinstance(tested.type, Integer | Double):
+        return tested == EMPTY
+    first, later = (bindparam(f"{name}_{place}", type_=LargeBinary) for place in ("first", "later"))
+    like = row.c.attributes.op("~~", is_comparison=True)
+    has_value = or_(like(first), like(later))
+    return and_(or_(tested.is_(None), tested == literal_column(str(NO_NUMBER))), not_(has_value))
 
 
 def _name(name: str, test: ColumnTest, names: Expression) -> Condition:
@@ -86,6 +104,10 @@ def column_parameters(plan: SearchPlan) -> dict[str, Any]:
                 values[f"{name}_low"], values[f"{name}_high"] = test.value
                 continue
             values[name] = test.value
+            if test.kind is Kind.EMPTY and test.value is not None:
+                # An attribute begins behind the brace or a line feed, where none inside of a sequence does.
+                values[f"{name}_first"] = f"{{{test.value}%".encode()
+                values[f"{name}_later"] = f"%\n{test.value}%".encode()
             if test.kind is Kind.NAME:
                 values[f"{name}_later"] = f"%={test.value}"
                 values[f"{name}_earlier"] = f"{test.value}=%"

@@ -20,7 +20,7 @@ from dicomweb_archive.index.search_filter_plan import FilterPlan, Row
 from dicomweb_archive.index.search_filter_prunes import prune_condition, prune_parameters, prune_source
 from dicomweb_archive.index.search_filter_tests import FilterWriter, filter_parameters
 from dicomweb_archive.index.search_plan import SearchPlan
-from dicomweb_archive.index.search_positions import Expression, passes, recheck_source
+from dicomweb_archive.index.search_positions import Expression, passes, recheck_source, values_of_step
 from dicomweb_archive.index.search_segments import BARRIER, ONE, Condition, Query, SegmentSearch
 from dicomweb_archive.index.search_shape import Choice
 
@@ -108,10 +108,8 @@ class FilteredSegmentSearch(SegmentSearch):
         extracted = []
         for number in range(self._filter.source_count):
             step = bindparam(f"filter_source_{number}", type_=Text)
-            extracted += [
-                _member(data.c.columns, step).label(f"varying_{number}"),
-                _member(data.c.common, step).label(f"shared_{number}"),
-            ]
+            varying, shared = values_of_step(data, step, may_be_large=True)
+            extracted += [varying.label(f"varying_{number}"), shared.label(f"shared_{number}")]
         # As with keys, OFFSET 0 keeps PostgreSQL from taking them out at every position anew.
         own = select(*extracted).where(data.c.segment_id == self.segment.c.id).correlate(self.segment)
         return own.offset(BARRIER).lateral("y")

@@ -43,8 +43,9 @@ from dicomweb_archive.index.search_filter_plan import (
     nodes_of,
 )
 from dicomweb_archive.index.search_planner import ColumnForm
-from dicomweb_archive.index.search_positions import Expression
+from dicomweb_archive.index.search_positions import DIGESTS, Expression
 from dicomweb_archive.index.search_segments import EMPTY, ONE, Condition, like_any_case
+from dicomweb_archive.index.terms import equality_form
 
 Parameters: TypeAlias = dict[str, Any]
 
@@ -184,7 +185,7 @@ def _json_value(leaf: ValueLeaf) -> Any:
         case Test.LIKE | Test.LIKE_ANY_CASE | Test.NULL:
             return leaf.value
         case Test.EQUAL:
-            variables: Any = [leaf.value]
+            variables: Any = [equality_form(leaf.value) if isinstance(leaf.value, str) else leaf.value]
         case Test.BETWEEN:
             variables = {"low": leaf.value[0], "high": leaf.value[1]}
         case Test.ONE_OF:
@@ -250,7 +251,8 @@ def _texts(name: str, test: Test, values: Expression) -> Condition:
     is_list = func.jsonb_typeof(values) == literal_column("'array'")
     listed = func.jsonb_array_elements_text(case((is_list, values)))
     source = listed.table_valued(column("value", Text)).render_derived(name=f"text_of_{name}")
-    return exists(select(ONE).select_from(source).where(_compare(name, test, source.c.value, Text())))
+    told = and_(_compare(name, test, source.c.value, Text()), source.c.value.not_like(DIGESTS))
+    return exists(select(ONE).select_from(source).where(told))
 
 
 def _by_path(name: str, test: Test, values: Expression) -> Condition:

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     ANY_OF = "any_of"
     LIKE = "like"
     BETWEEN = "between"
+    EMPTY = "empty"
+    """The attribute has no value or is not there (PS3.4 C.2.2.2.7)."""
     NAME = "name"
     """One component group of the `=`-joined person name in a column is LIKE the pattern."""
     HOLDS = "holds"
@@ -120,6 +122,17 @@ class ItemTest:
 
 PositionTest: TypeAlias = ValueTest | MomentTest | ItemTest
 """What one instance of a segment has to pass."""
+
+
+def asks_for_emptiness(test: PositionTest) -> bool:
+    """Tell whether a test asks for nothing but attributes without a value; no item passes it as well as one."""
+    match test:
+        case ItemTest(_, tests):
+            return all(map(asks_for_emptiness, tests))
+        case MomentTest():
+            return False
+        case _:
+            return test.kind is Kind.EMPTY
 
 
 @dataclass(frozen=True, slots=True)

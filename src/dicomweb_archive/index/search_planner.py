@@ -10,6 +10,7 @@ from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, normalise, wi
 from dicomweb_archive.dicom.query import (
     AttributePath,
     DateTimeRange,
+    Empty,
     Fuzzy,
     Key,
     Range,
@@ -73,6 +74,10 @@ SERIES_COLUMNS = MappingProxyType(
         0x00201209: ("instance_count", ColumnForm.NUMBER),
     }
 )
+NEVER_EMPTY = frozenset(
+    {SOP_INSTANCE_UID, INSTANCE_AVAILABILITY, 0x0020000D, 0x0020000E, 0x00201206, 0x00201208, 0x00201209}
+)
+"""What every entity has: its UID, and what the archive itself says of it."""
 
 
 def plan_search(query: SearchQuery) -> SearchPlan:
@@ -137,7 +142,9 @@ class _Planner:
             return
         tag = key.path.tag
         plain = len(key.path.steps) == 1 and key.path.steps[0].private_creator is None
-        if plain and tag in STUDY_COLUMNS:
+        if plain and tag in NEVER_EMPTY and isinstance(key.matching, Empty):
+            self._impossible = True
+        elif plain and tag in STUDY_COLUMNS:
             self._study += self._column_tests(*STUDY_COLUMNS[tag], key)
         elif plain and tag in SERIES_COLUMNS:
             self._series += self._column_tests(*SERIES_COLUMNS[tag], key)
@@ -170,6 +177,9 @@ class _Planner:
             case Fuzzy(words) if form is ColumnForm.NAME:
                 patterns = ([beginning_pattern(spelling) for spelling in spellings] for spellings in words)
                 return [ColumnTest(f"{column}_words", Kind.FUZZY, each) for each in patterns]
+            case Empty():
+                # Numbers need a look at the attribute: a date that is none has no number either.
+                return [ColumnTest(column, Kind.EMPTY, _with_value(key.path) if form is ColumnForm.NUMBER else None)]
             case _:
                 raise InvalidMatchError(_name(key.path), accepted="a single value or a range where it has one")
 
@@ -202,6 +212,9 @@ class _Planner:
             case Range(low, high):
                 test = ValueTest(test.step, number, Kind.BETWEEN)
                 found = IndexKey(name, Kind.BETWEEN, low=_below(low), high=_above(high))
+            case Empty():
+                test = ValueTest(test.step, number, Kind.EMPTY)
+                found = IndexKey(name, Kind.EMPTY)
             case _:
                 raise InvalidMatchError(_name(key.path), accepted="a single value or a range where it has one")
         self._keys.append(found)
@@ -253,6 +266,11 @@ def _pattern_test(column: str, form: ColumnForm, pattern: str) -> ColumnTest:
         # Wild cards at both ends make the forms for other groups than the first needless.
         return ColumnTest(column, Kind.NAME, pattern, pattern[:1] == "%", _ends_open(pattern))
     return ColumnTest(column, Kind.LIKE, pattern)
+
+
+def _with_value(path: AttributePath) -> str:
+    """Return how the row's attributes begin this one when it has a value (`level_rows.level_attributes`)."""
+    return f'"{path.tag:08X}":{{"vr":"{path.vr}","Value"'
 
 
 def _below(bound: float | None) -> float:

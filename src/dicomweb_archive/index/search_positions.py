@@ -1,7 +1,7 @@
 """Re-check in SQL: which instances of a segment pass the index keys, read from the segment's columns.
 
 `common` has the values that all instances of the segment share, `columns` those that vary, by position, both
-by path step (`docs/design/0004-tag-index.md`).
+by path step; `large` the same of long sequences (`docs/design/0004-tag-index.md`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,12 +25,22 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from dicomweb_archive.index import tables
-from dicomweb_archive.index.search_plan import ItemTest, Kind, MomentTest, PositionTest, SearchPlan, ValueTest
+from dicomweb_archive.index.search_plan import (
+    ItemTest,
+    Kind,
+    MomentTest,
+    PositionTest,
+    SearchPlan,
+    ValueTest,
+    asks_for_emptiness,
+)
 from dicomweb_archive.index.search_shape import Choice
+from dicomweb_archive.index.terms import LONG_TEXT, equality_form
 
 Expression: TypeAlias = ColumnElement[Any]
 Parameters: TypeAlias = dict[str, Any]
@@ -38,6 +48,11 @@ Parameters: TypeAlias = dict[str, Any]
 _IN_RANGE: Expression = literal_column("'$[*] ? (@ >= $low && @ <= $high)'::jsonpath")
 _ZERO: Expression = literal_column("0")
 _ONE: Expression = literal_column("1")
+_VARYING: Expression = literal_column("'varying'")
+_SHARED: Expression = literal_column("'shared'")
+_NO_VALUES: Expression = literal_column("'[]'::jsonb")
+DIGESTS: Expression = literal_column(f"""'{{"{LONG_TEXT}"%'""")
+"""The digests of long texts, which stand beside their first characters and are for equality only."""
 _FAR = 1e300
 """Stands for an open bound: JSON has no infinity."""
 
@@ -51,13 +66,22 @@ def recheck_source(plan: SearchPlan, data: FromClause, segment: FromClause) -> F
     extracted = []
     for number, test in enumerate(plan.tests):
         for suffix, parameter in zip("ab", _step_parameters(number, test), strict=False):
-            extracted += [
-                _member(data.c.columns, bindparam(parameter, type_=Text)).label(f"varying_{number}{suffix}"),
-                _member(data.c.common, bindparam(parameter, type_=Text)).label(f"shared_{number}{suffix}"),
-            ]
+            step: Expression = bindparam(parameter, type_=Text)
+            varying, shared = values_of_step(data, step, may_be_large=_may_be_large(test))
+            extracted += [varying.label(f"varying_{number}{suffix}"), shared.label(f"shared_{number}{suffix}")]
     # OFFSET 0 keeps PostgreSQL from putting the extraction into every place that uses it.
     own = select(*extracted).where(data.c.segment_id == segment.c.id).correlate(segment)
     return own.offset(_ZERO).lateral("x")
+
+
+def values_of_step(data: FromClause, step: Expression, *, may_be_large: bool) -> tuple[Expression, Expression]:
+    """Return the values of a step that vary in a segment, and those that all its instances share."""
+    varying, shared = _member(data.c.columns, step), _member(data.c.common, step)
+    if not may_be_large:
+        return varying, shared
+    large = _member(data.c.large, step)
+    found = func.coalesce(varying, _member(large, _VARYING), type_=JSONB)
+    return found, func.coalesce(shared, _member(large, _SHARED), type_=JSONB)
 
 
 def passes(plan: SearchPlan, choice: Choice, source: FromClause, position: Expression) -> Expression:
@@ -80,6 +104,10 @@ def position_parameters(plan: SearchPlan) -> Parameters:
     for name, test in _below("", plan.tests):
         parameters |= _test_parameters(name, test, plan)
     return parameters
+
+
+def _may_be_large(test: PositionTest) -> bool:
+    return isinstance(test, ItemTest) or (isinstance(test, ValueTest) and test.kind is Kind.EMPTY)
 
 
 def _step_parameters(number: int, test: PositionTest) -> tuple[str, ...]:
@@ -117,7 +145,7 @@ def _value(test: ValueTest, plan: SearchPlan) -> Any:
     match key.kind:
         case Kind.EQUALS:
             pairs = zip(key.texts, key.numbers, strict=True)
-            values = [text if number is None else number for text, number in pairs]
+            values = [equality_form(text) if number is None else number for text, number in pairs]
             return orjson.dumps(values).decode()
         case Kind.ANY_OF:
             return list(key.texts)
@@ -139,16 +167,7 @@ def _passes(
     if choice.settles(test, plan):
         # Shared by all instances: the term has proved it for each of them.
         return or_(varying.is_(None), _test(name, test, own))
-    kept = _test(name, test, func.coalesce(own, shared))
-    key = _first_key(test)
-    if choice.carries(key, nested=plan.keys[key].nested):
-        # Too large for re-checks (a long sequence): what terms and zones say of the segment has to do.
-        return or_(and_(varying.is_(None), shared.is_(None)), kept)
-    return kept
-
-
-def _first_key(test: PositionTest) -> int:
-    return _first_key(test.tests[0]) if isinstance(test, ItemTest) else test.key
+    return _test(name, test, func.coalesce(own, shared))
 
 
 def _test(name: str, test: ValueTest | ItemTest, value: Expression) -> Expression:
@@ -171,7 +190,8 @@ def _some_item(name: str, test: ItemTest, items: Expression) -> Expression:
             conditions.append(_moment(f"{name}_{number}", inner, time))
         else:
             conditions.append(_test(f"{name}_{number}", below, inner))
-    return exists(select(_ONE).select_from(source).where(*conditions))
+    some = exists(select(_ONE).select_from(source).where(*conditions))
+    return or_(_is_empty("", items), some) if asks_for_emptiness(test) else some
 
 
 def _moment(name: str, date: Expression, time: Expression) -> Expression:
@@ -205,7 +225,8 @@ def _like(parameter: str, values: Expression) -> Expression:
     listed = func.jsonb_array_elements_text(_list(values))
     source = listed.table_valued(column("value", Text)).render_derived(name=f"text_of_{parameter}")
     pattern = bindparam(parameter, type_=Text)
-    return exists(select(_ONE).select_from(source).where(source.c.value.like(pattern)))
+    matched = and_(source.c.value.like(pattern), source.c.value.not_like(DIGESTS))
+    return exists(select(_ONE).select_from(source).where(matched))
 
 
 def _some_word(name: str, key: int, values: Expression) -> Expression:
@@ -236,9 +257,15 @@ def _between(parameter: str, values: Expression) -> Expression:
     return func.jsonb_path_exists(values, _IN_RANGE, bindparam(parameter, type_=JSONB))
 
 
+def _is_empty(_parameter: str, values: Expression) -> Expression:
+    """Absent in every instance of the segment, in this one, or present without a value."""
+    return func.coalesce(or_(func.jsonb_typeof(values) == literal_column("'null'"), values == _NO_VALUES), true())
+
+
 _TESTS: dict[Kind, Callable[[str, Expression], Expression]] = {
     Kind.EQUALS: _equals,
     Kind.ANY_OF: _any_of,
     Kind.LIKE: _like,
     Kind.BETWEEN: _between,
+    Kind.EMPTY: _is_empty,
 }

@@ -100,6 +100,8 @@ class SegmentSearch:
         return conditions
 
     def _prune(self, number: int, prune: KeyPrune) -> list[Condition]:
+        if prune.kind is Prune.NOTHING:
+            return []
         terms = self.segment.c.terms
         hashes = bindparam(f"hashes_{number}", type_=ARRAY(BigInteger))
         if prune.kind is Prune.DICTIONARY:

@@ -41,6 +41,8 @@ class Prune(StrEnum):
     """`terms @>`: one value, or each group of a name."""
     ANY_TERM = "any_term"
     """`terms &&`: a short list."""
+    NOTHING = "nothing"
+    """No term tells: an attribute that is not there has none."""
     DICTIONARY = "dictionary"
     """Too many terms for a list: a look-up for each row of the dictionary."""
 
@@ -107,6 +109,8 @@ class Choice:
 
     def carries(self, key: int, *, nested: bool) -> bool:
         """Whether a segment that reaches the re-check is known to hold the key."""
+        if self.prunes[key].kind is Prune.NOTHING:
+            return False
         if self.prunes[key].kind is not Prune.DICTIONARY or nested:
             return True
         # Intersecting sets of thousands of terms costs more than opening the columns.
@@ -161,8 +165,9 @@ def driven_by_terms(plan: SearchPlan, findings: Sequence[Finding]) -> Choice:
     of_filter = filter_finding(plan)
     if not prunes:
         return Choice(Shape.TERMS if plan.filtered else Shape.COLUMNS, filter_drives=of_filter is not None)
-    driver = min(range(len(prunes)), key=lambda number: _key_seconds(findings[number]))
-    if of_filter is not None and _key_seconds(of_filter) < _key_seconds(findings[driver]):
+    telling = [number for number, prune in enumerate(prunes) if prune.kind is not Prune.NOTHING]
+    driver = min(telling, key=lambda number: _key_seconds(findings[number]), default=None)
+    if of_filter is not None and (driver is None or _key_seconds(of_filter) < _key_seconds(findings[driver])):
         return Choice(Shape.TERMS, prunes, filter_drives=True)
     return Choice(Shape.TERMS, prunes, driver)
 
@@ -182,6 +187,8 @@ def _all_findings(plan: SearchPlan, findings: Sequence[Finding], statistics: Sta
 
 def _prune(key: IndexKey, found: Finding) -> KeyPrune:
     zones = found.zones > 0
+    if key.kind is Kind.EMPTY:
+        return KeyPrune(Prune.NOTHING, zones=False)
     if key.kind is Kind.EQUALS:
         return KeyPrune(Prune.ALL_TERMS, zones, found.hashes, found.path_id)
     if not found.listed:
@@ -196,7 +203,7 @@ def _key_seconds(found: Finding) -> float:
 def _terms_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> float:
     known = _all_findings(plan, findings, statistics)
     driver = min(known, key=_key_seconds)
-    rechecked = len(known) > 1 or driver.zones > 0
+    rechecked = len(known) > 1 or driver.zones > 0 or _checks_each(plan)
     return _key_seconds(driver) + (driver.segments + driver.zones) * (_RECHECK_SECONDS if rechecked else 0)
 
 
@@ -212,5 +219,10 @@ def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: 
     unlisted = any(not f.listed and k.nested for k, f in zip(plan.keys, findings, strict=True))
     if looked_at > WINDOW or unlisted:
         return inf
-    listed = all(found.listed for found in known)
+    listed = all(found.listed for found in known) and not _checks_each(plan)
     return looked_at * (_LOOK_SECONDS if listed and len(known) == 1 else _RECHECK_SECONDS)
+
+
+def _checks_each(plan: SearchPlan) -> bool:
+    """Whether a key leaves every segment to its re-check."""
+    return any(key.kind is Kind.EMPTY for key in plan.keys)

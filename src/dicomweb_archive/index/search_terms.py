@@ -135,7 +135,7 @@ class TermFinder:
     async def find(self, connection: Connection, keys: Sequence[IndexKey]) -> list[Finding] | None:
         """Look all keys up; `None` when there is one that no segment can hold."""
         await self._learn_paths(connection, [key.path for key in keys])
-        if any(key.path not in self._paths for key in keys):
+        if any(key.path not in self._paths and key.kind is not Kind.EMPTY for key in keys):
             return None
         findings = [finding for finding in await self._find_known(connection, keys) if finding is not None]
         return findings if len(findings) == len(keys) else None
@@ -152,8 +152,12 @@ class TermFinder:
         hashes = [[term_hash(secret, key.path, text) for text in key.texts] for key in keys]
         counted, zones = await self._find_terms(connection, keys, hashes)
         statistics = await self.statistics(connection)
-        findings = []
+        findings: list[Finding | None] = []
         for number, key in enumerate(keys):
+            if key.kind is Kind.EMPTY:
+                # Nothing is counted of what is not there; most attributes are missing in most segments.
+                findings.append(Finding(0, (), True, 0, statistics.sizes.segments, 0))
+                continue
             path_id = self._paths[key.path].id
             found = {term: counted[term] for term in hashes[number] if term in counted}
             if key.kind in _FIND_MANY:
@@ -177,7 +181,7 @@ class TermFinder:
         self, connection: Connection, keys: Sequence[IndexKey], hashes: Sequence[Sequence[int]]
     ) -> tuple[dict[int, int], dict[int, int]]:
         """Return the count of each term that exists, and the number of zones for each key."""
-        path_ids = [self._paths[key.path].id for key in keys]
+        path_ids = [self._paths[key.path].id if key.path in self._paths else 0 for key in keys]
         bounds = (list(column) for column in zip(*map(_cut_bounds, keys), strict=True))
         listed = [term for terms in hashes for term in terms]
         rows = await connection.fetch(FIND_TERMS, listed, list(range(len(keys))), path_ids, *bounds)

@@ -13,7 +13,7 @@ import orjson
 
 from dicomweb_archive.index.segment_document import Content, decode_document, encode_document
 from dicomweb_archive.index.segment_locations import join_locations
-from dicomweb_archive.index.segments import VARYING_LIMIT
+from dicomweb_archive.index.segments import VARYING_LIMIT, take_large
 from dicomweb_archive.index.terms import DISTINCT_LIMIT, LAST_CHARACTER, TERMS_LIMIT, TEXT_LIMIT
 
 
@@ -47,6 +47,7 @@ class SegmentPart:
     columns: str
     document: bytes
     locations: bytes
+    large: str | None = None
 
 
 def merge_segments(parts: Sequence[SegmentPart], known: Iterable[KnownTerm]) -> SegmentPart | None:
@@ -59,7 +60,7 @@ def merge_segments(parts: Sequence[SegmentPart], known: Iterable[KnownTerm]) -> 
     document = _document(parts)
     if document is None or len(terms) > TERMS_LIMIT:
         return None
-    common, columns = _rechecks(parts)
+    common, columns, large = _rechecks(parts)
     return SegmentPart(
         instance_count=sum(part.instance_count for part in parts),
         terms=terms,
@@ -68,6 +69,7 @@ def merge_segments(parts: Sequence[SegmentPart], known: Iterable[KnownTerm]) -> 
         columns=orjson.dumps(columns).decode(),
         document=document,
         locations=join_locations([part.locations for part in parts]),
+        large=orjson.dumps(large).decode() if large else None,
     )
 
 
@@ -111,9 +113,9 @@ def _upper(text: str) -> str:
     return text + LAST_CHARACTER if len(text) >= TEXT_LIMIT else text
 
 
-def _rechecks(parts: Sequence[SegmentPart]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Return the forms for re-checks: what is common to all instances, and columns by position."""
-    forms = [(orjson.loads(part.common), orjson.loads(part.columns), part.instance_count) for part in parts]
+def _rechecks(parts: Sequence[SegmentPart]) -> tuple[dict[str, Any], dict[str, list[Any]], dict[str, Any]]:
+    """Return the forms for re-checks: what is common to all instances, columns by position, long sequences."""
+    forms = [(*_form(part), part.instance_count) for part in parts]
     steps = dict.fromkeys(step for common, columns, _ in forms for step in (*common, *columns))
     shared: dict[str, Any] = {}
     varying: dict[str, list[Any]] = {}
@@ -125,7 +127,21 @@ def _rechecks(parts: Sequence[SegmentPart]) -> tuple[dict[str, Any], dict[str, l
             shared[step] = values[0]
         else:
             varying[step] = values
-    return shared, varying
+    return shared, varying, take_large(shared, varying, {step for part in parts for step in _large(part)})
+
+
+def _form(part: SegmentPart) -> tuple[dict[str, Any], dict[str, Any]]:
+    common, columns = orjson.loads(part.common), orjson.loads(part.columns)
+    for step, form in _large(part).items():
+        if "shared" in form:
+            common[step] = form["shared"]
+        else:
+            columns[step] = form["varying"]
+    return common, columns
+
+
+def _large(part: SegmentPart) -> dict[str, Any]:
+    return orjson.loads(part.large) if part.large else {}
 
 
 def _document(parts: Sequence[SegmentPart]) -> bytes | None:

@@ -22,8 +22,8 @@ with new_segment as (
   insert into segment (study_id, series_id, instance_count, study_facts, series_facts, terms)
   values ($1, $2, $3, $4, $5, $6) returning id
 ), new_data as (
-  insert into segment_data (segment_id, common, columns, document, locations)
-  select id, $7::jsonb, $8::jsonb, $9, $10 from new_segment
+  insert into segment_data (segment_id, common, columns, document, locations, large)
+  select id, $7::jsonb, $8::jsonb, $9, $10, $23::jsonb from new_segment
 ), new_zones as (
   insert into zone (segment_id, path_id, low, high, low_text, high_text)
   select s.id, z.* from new_segment s,
@@ -86,4 +86,5 @@ async def insert_segment(
         [stored.byte_offset for stored in instances],
         [stored.byte_length for stored in instances],
         [stored.digest for stored in instances],
+        content.large,
     )

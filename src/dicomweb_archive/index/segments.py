@@ -18,7 +18,7 @@ from dicomweb_archive.index.level_rows import (
 )
 from dicomweb_archive.index.segment_document import SOP_INSTANCE_UID, Content, encode_document
 from dicomweb_archive.index.segment_locations import encode_locations, layouts_of
-from dicomweb_archive.index.terms import Recheck, SegmentTerms, TermCollector, step_name
+from dicomweb_archive.index.terms import SEQUENCE_LIMIT, Recheck, SegmentTerms, TermCollector, step_name
 
 UNIQUE_TAGS = frozenset({SOP_INSTANCE_UID, 0x0020000D, 0x0020000E})
 """SOP, study and series instance UID: columns of their tables, so neither terms nor re-checks."""
@@ -62,6 +62,8 @@ class SegmentContent:
     Attributes:
         study_attributes, series_attributes: JSON objects that most of its instances agree on.
         common, columns: JSON for re-checks: by path step, the values shared, and lists by position.
+        large: JSON of the same for sequences that are too long to be read with the others: by path step an
+            object with `shared` or `varying`; `None` where there are none.
     """
 
     instances: tuple[StoredInstance, ...]
@@ -71,6 +73,7 @@ class SegmentContent:
     series_facts: int
     common: str
     columns: str
+    large: str | None
     document: bytes
     locations: bytes
     terms: SegmentTerms
@@ -128,6 +131,7 @@ def build_segment(instances: Sequence[StoredInstance], secret: bytes) -> Segment
     for tag in sorted(base.keys() | builder.varying):
         builder.add(tag)
     facts = builder.majority()
+    large = take_large(builder.common, builder.columns, builder.large)
     return SegmentContent(
         instances=tuple(instances),
         study_attributes=facts.study,
@@ -136,10 +140,21 @@ def build_segment(instances: Sequence[StoredInstance], secret: bytes) -> Segment
         series_facts=facts_of(facts.series),
         common=orjson.dumps(builder.common).decode(),
         columns=orjson.dumps(builder.columns).decode(),
+        large=orjson.dumps(large).decode() if large else None,
         document=encode_document(builder.lines),
         locations=encode_locations(layouts_of([stored.scanned for stored in instances])),
         terms=builder.collector.finish(secret),
     )
+
+
+def take_large(
+    common: dict[str, Recheck], columns: dict[str, list[Recheck | None]], steps: Iterable[str]
+) -> dict[str, dict[str, Recheck | list[Recheck | None]]]:
+    """Take long sequences out of what is common and out of the columns, so that other re-checks stay cheap."""
+    return {
+        step: {"shared": common.pop(step)} if step in common else {"varying": columns.pop(step)}
+        for step in sorted(steps)
+    }
 
 
 @dataclass(slots=True)
@@ -152,6 +167,7 @@ class _Builder:
     lines: list[tuple[int, Content]] = field(default_factory=list)
     common: dict[str, Recheck] = field(default_factory=dict)
     columns: dict[str, list[Recheck | None]] = field(default_factory=dict)
+    large: set[str] = field(default_factory=set)
     _creators_vary: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,9 +208,8 @@ class _Builder:
             # A second private block of the same creator: the same path, and here it varies.
             self._add_column(tag, [element] * len(self.instances))
             return
-        recheck = self.collector.add(step, element)
-        if recheck is not None:
-            self.common[step] = self.common.get(step, []) + recheck
+        self._note_large(step, element)
+        self.common[step] = self.common.get(step, []) + self.collector.add(step, element)
 
     def _add_column(self, tag: int, column: Sequence[Element | None]) -> None:
         if tag in UNIQUE_TAGS:
@@ -202,7 +217,7 @@ class _Builder:
         # Only a creator that varies gives instances different paths for one tag.
         varies = self._creators_vary and bool(tag & 0x10000)
         step = step_name(tag, self._base)
-        rechecks: dict[tuple[str, bytes], Recheck | None] = {}
+        rechecks: dict[tuple[str, bytes], Recheck] = {}
         for position, element in enumerate(column):
             if element is None:
                 continue
@@ -210,14 +225,17 @@ class _Builder:
                 step = self._step(tag, position)
             key = step, element.json
             if key not in rechecks:
+                self._note_large(step, element)
                 rechecks[key] = self.collector.add(step, element)
-            recheck = rechecks[key]
-            if recheck is not None:
-                values = self.columns.get(step) or self._new_column(step)
-                known = values[position]
-                values[position] = recheck if known is None else known + recheck
+            values = self.columns.get(step) or self._new_column(step)
+            known = values[position]
+            values[position] = rechecks[key] if known is None else known + rechecks[key]
         if not varies:
             self._settle(step)
+
+    def _note_large(self, step: str, element: Element) -> None:
+        if element.vr == "SQ" and len(element.json) > SEQUENCE_LIMIT:
+            self.large.add(step)
 
     def _new_column(self, step: str) -> list[Recheck | None]:
         values = self.columns[step] = [self.common.pop(step, None)] * len(self.instances)

@@ -211,6 +211,8 @@ segment_data = Table(
     Column("columns", JSONB, nullable=False),
     Column("document", LargeBinary, nullable=False),
     Column("locations", LargeBinary, nullable=False),
+    # Long sequences, in the form for re-checks: apart, so that the others stay cheap to read.
+    Column("large", JSONB),
 )
 # Both are compressed by us already; a second attempt by TOAST only costs time.
 for _name in ("document", "locations"):

@@ -25,22 +25,29 @@ PATH_LIMIT = 512
 """Longest path that is indexed, in characters: a B-tree entry has to fit into a third of a page."""
 
 TEXT_LIMIT = 512
-"""Longest text kept in the dictionary, in zones and for re-checks; the hash covers the whole value."""
+"""Longest text kept in the dictionary and in zones; the hash covers the whole value."""
 
 LAST_CHARACTER = "\U0010ffff"
 """Sorts behind every other: a prefix with it is an upper bound of all that begins so."""
 
 SEQUENCE_LIMIT = 64 * 1024
-"""Sequences whose JSON is longer than this are left out of the re-check form (bytes)."""
+"""Sequences whose JSON is longer than this are kept apart from what most re-checks read (bytes)."""
 
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 # Only short values are remembered between segments, so that the memory for it is bounded.
 _SHORT = 64
 _EMPTY_JSON_BYTES = len(b'{"vr":"XX"}')
 
-RecheckValue: TypeAlias = "str | float | dict[str, list[RecheckValue]]"
+RecheckValue: TypeAlias = "str | float | dict[str, list[RecheckValue]] | None"
 Recheck: TypeAlias = list[RecheckValue]
-"""The values of one element as they are compared: texts, numbers, or items of the same form."""
+"""The values of one element as they are compared: texts, numbers, or items of the same form.
+
+`None` stands for a value that is there but cannot be compared (bulk, binary): it only tells that the attribute is
+not empty.
+"""
+
+LONG_TEXT = "\uffff"
+"""Names the digest that stands beside the first characters of a long text; in no text, for it is no character."""
 
 
 class TermRow(NamedTuple):
@@ -116,6 +123,16 @@ def creator_name(element: Element | None) -> str | None:
     return cleaned[0].text if cleaned else None
 
 
+def equality_form(text: str) -> RecheckValue:
+    """Return what a text is compared by as a whole in re-checks: itself, or its digest when it is long.
+
+    The digest is an object, so that it neither equals a text nor comes before or after one.
+    """
+    if len(text) < TEXT_LIMIT:
+        return text
+    return {LONG_TEXT: [blake2b(text.encode(), digest_size=16).hexdigest()]}
+
+
 class TermCollector:
     """Gathers the distinct values of one segment, and hands out each element in the form for re-checks."""
 
@@ -123,19 +140,19 @@ class TermCollector:
         self._distinct: dict[str, dict[str, float | None]] = {}
         self._vrs: dict[str, str] = {}
 
-    def add(self, path: str, element: Element) -> Recheck | None:
+    def add(self, path: str, element: Element) -> Recheck:
         """Collect an element and all below it.
 
         Returns:
-            its values for re-checks, `[]` when it is present but empty, `None` when it cannot be matched
-            (bulk, binary, a path or sequence beyond the limits).
+            its values for re-checks, `[]` when it is present but empty, `[None]` when its value cannot be
+            matched (bulk, binary, a path beyond the limit).
         """
         if element.is_bulk or len(path) > PATH_LIMIT:
-            return None
+            return [None]
         if element.vr == "SQ":
             return self._add_sequence(path, element)
         if element.vr in _BINARY_VRS and len(element.json) > _EMPTY_JSON_BYTES:
-            return None
+            return [None]
         distinct = self._distinct_of(path, element.vr)
         recheck: Recheck = []
         found = False
@@ -149,8 +166,10 @@ class TermCollector:
                 distinct[text] = number
                 if number is not None and math.isfinite(number):
                     recheck.append(number)
-                elif len(text) <= TEXT_LIMIT:
+                elif len(text) < TEXT_LIMIT:
                     recheck.append(text)
+                else:
+                    recheck += [text[:TEXT_LIMIT], equality_form(text)]
         if not found:
             distinct[""] = None
         return recheck
@@ -187,7 +206,7 @@ class TermCollector:
             self._vrs[path] = vr
         return distinct
 
-    def _add_sequence(self, path: str, element: Element) -> Recheck | None:
+    def _add_sequence(self, path: str, element: Element) -> Recheck:
         items: Recheck = []
         for item in element.values:
             if item is None or isinstance(item, str | int | float):
@@ -195,14 +214,12 @@ class TermCollector:
             form: dict[str, Recheck] = {}
             for tag, inner in item.items():
                 step = step_name(tag, item)
-                recheck = self.add(f"{path}.{step}", inner)
-                if recheck is not None:
-                    # Two private blocks of one creator have the same path.
-                    form[step] = form.get(step, []) + recheck
+                # Two private blocks of one creator have the same path.
+                form[step] = form.get(step, []) + self.add(f"{path}.{step}", inner)
             items.append(form)
         if not items:
             self._distinct_of(path, "SQ")[""] = None
-        return items if len(element.json) <= SEQUENCE_LIMIT else None
+        return items
 
 
 def _name_rows(secret: bytes, unlisted: dict[str, list[str]]) -> list[TermRow]:

@@ -18,6 +18,12 @@ _ACCEPTED: Final = {
     "AT": "eight hexadecimal digits",
     "SQ": "nothing for the sequence itself; name an attribute of its items, e.g. Sequence.Attribute=value",
 }
+EMPTY_VALUE: Final = '""'
+"""Asks for attributes without a value when emptyvaluematching is on (PS3.4 C.2.2.2.7)."""
+
+SEVERAL_VALUES_VRS: Final = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})
+"""VRs of which a key may ask for several values at once (PS3.4 C.2.2.2.8)."""
+
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _ZONE = re.compile(r"[+-][0-9]{4}\Z")
 _STARS = re.compile(r"\*+")
@@ -33,6 +39,7 @@ class ValueLimits:
     """Bounds of one value."""
 
     uids: int = 1000
+    values: int = 32
     wildcards: int = 8
 
 
@@ -67,6 +74,23 @@ def parse_matching(
     if not valid:
         raise InvalidMatchError(name, accepted=_ACCEPTED.get(vr, "a number"))
     return (SingleValue(value),)
+
+
+def parse_all_values(
+    vr: str, name: str, value: str, *, limits: ValueLimits = ValueLimits(), fuzzy: bool = False
+) -> tuple[Matching, ...]:
+    """Read several values, of which the attribute must have each and every one (PS3.4 C.2.2.2.8).
+
+    Raises:
+        InvalidMatchError: one of them is empty, has a wild card or does not fit, or they are too many.
+    """
+    pieces = tuple(dict.fromkeys(piece.strip(" ") for piece in value.split("\\", limits.values)))
+    if len(pieces) > limits.values:
+        raise InvalidMatchError(name, accepted=f"at most {limits.values} values")
+    if not all(pieces) or any("*" in piece or "?" in piece for piece in pieces):
+        raise InvalidMatchError(name, accepted="values without wild cards, separated by backslashes")
+    read = (parse_matching(vr, name, piece, limits=limits, fuzzy=fuzzy) for piece in pieces)
+    return tuple(matching for matchings in read for matching in matchings)
 
 
 def is_reversed(bounds: Range) -> bool:

@@ -5,13 +5,14 @@ also be separated by backslashes, as viewers send it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
 from dicomweb_archive.dicom.query import (
     AttributePath,
+    Empty,
     Fuzzy,
     Key,
     Level,
@@ -19,26 +20,28 @@ from dicomweb_archive.dicom.query import (
     SearchQuery,
     Universal,
 )
-from dicomweb_archive.dicom.tags import is_private_creator
+from dicomweb_archive.dicom.tags import is_private_creator, may_have_several_values
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError, harmless
 from dicomweb_archive.wire.date_time_pairs import combine_date_times
-from dicomweb_archive.wire.match_values import ValueLimits, parse_matching
+from dicomweb_archive.wire.match_values import (
+    EMPTY_VALUE,
+    SEVERAL_VALUES_VRS,
+    ValueLimits,
+    parse_all_values,
+    parse_matching,
+)
 
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UINT = re.compile(r"[0-9]{1,10}")
 _ZONE = re.compile(r"[+-](?:0[0-9]|1[0-4])[0-5][0-9]")
 _MOST_UINT: Final = 2**31 - 1
 _MOST_WARNINGS: Final = 10
+_ONE_VALUE: Final = (
+    "one value; several with backslashes between them need multiplevaluematching=true, "
+    "and an attribute that may have several"
+)
 _UNMATCHABLE_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
-
-_SWITCHES: Final[Mapping[str, str]] = {
-    "emptyvaluematching": "The emptyvaluematching parameter is not supported. "
-    "Empty Value Matching has not been performed.",
-    "multiplevaluematching": "The multiplevaluematching parameter is not supported. "
-    "Multiple Value Matching has not been performed.",
-}
-"""Parameters that are not supported yet, each with the warning that PS3.18 8.3.4 asks for."""
 
 _FUZZY: Final = (
     "Fuzzy matching of person names has been performed: each word of a key was looked for at the beginning of the "
@@ -50,7 +53,11 @@ _NOT_FUZZY: Final = "Only literal matching has been performed for a person name 
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """Bounds of a search request."""
+    """Bounds of a search request, and what the archive's settings say of how it is read.
+
+    Attributes:
+        refuse_unsupported: an unsupported parameter is an error instead of a warning.
+    """
 
     default_limit: int = 1000
     max_limit: int = 5000
@@ -61,6 +68,7 @@ class SearchLimits:
     depth: int = 16
     values: ValueLimits = field(default_factory=ValueLimits)
     table_rows: int = 1_000_000
+    refuse_unsupported: bool = False
 
     def of_tables(self) -> "SearchLimits":
         """Return the bounds of an answer as a table, which is streamed and read whole."""
@@ -112,10 +120,12 @@ def parse_search(
 ) -> SearchRequest:
     """Understand the parameters of a search (PS3.18 8.3.4).
 
-    Unknown parameters are ignored with a warning (8.3). The page size is cut to the largest one allowed.
+    Unknown parameters are ignored with a warning (8.3), or refused where the archive is set so. The page size is
+    cut to the largest one allowed.
 
     Raises:
-        InvalidParameterError: a known parameter is repeated or has a value that does not fit.
+        InvalidParameterError: a known parameter is repeated or has a value that does not fit, or one that is not
+            supported is refused.
         InvalidMatchError: the same, of a matching parameter.
     """
     reading = _Reading(limits)
@@ -164,6 +174,8 @@ class _Reading:
     accept: str | None = None
     warnings: list[str] = field(default_factory=list)
     zone: str = ""
+    empty_values: bool = False
+    all_values: bool = False
     names: AttributeNames = field(init=False)
     fields: int = 0
     fuzzy: bool = False
@@ -210,9 +222,10 @@ class _Reading:
                 pass
             case "fuzzymatching":
                 self.fuzzy = _parse_switch(name, value)
-            case _ if name in _SWITCHES:
-                if _parse_switch(name, value):
-                    self.warnings.append(_SWITCHES[name])
+            case "emptyvaluematching":
+                self.empty_values = _parse_switch(name, value)
+            case "multiplevaluematching":
+                self.all_values = _parse_switch(name, value)
             case _:
                 return False
         return True
@@ -244,7 +257,9 @@ class _Reading:
             except UnknownAttributeError:
                 self._warn_ignored(name, "parameter")
                 continue
-            if path.tag == TIMEZONE_OFFSET and value:
+            if self.empty_values and value == EMPTY_VALUE:
+                keys.append((path, name, value))
+            elif path.tag == TIMEZONE_OFFSET and value:
                 self._read_zone(name, value)
             elif path.steps[-1].private_creator is None and is_private_creator(path.tag):
                 creators.append((path, name, value))
@@ -254,13 +269,20 @@ class _Reading:
                 keys.append((path, name, value))
         # A creator that only tells a block apart is no condition of its own: blocks differ between data sets.
         keys += [entry for entry in creators if entry[0].tag not in self.names.used_creators]
-        limits, zone = self.limits.values, self.zone
-        read = [
-            (path, parse_matching(path.vr, name, value, limits=limits, zone=zone, fuzzy=self.fuzzy))
-            for path, name, value in keys
-        ]
+        read = [(path, self._matchings(path, name, value)) for path, name, value in keys]
         self._say_what_was_fuzzy(read)
         return read
+
+    def _matchings(self, path: AttributePath, name: str, value: str) -> tuple[Matching, ...]:
+        if self.empty_values and value == EMPTY_VALUE:
+            return (Empty(),)
+        limits = self.limits.values
+        if "\\" in value and path.vr in SEVERAL_VALUES_VRS:
+            if not self.all_values or not may_have_several_values(path.tag):
+                # No value holds a backslash, so it could only find nothing (PS3.5 6.2).
+                raise InvalidMatchError(name, accepted=_ONE_VALUE)
+            return parse_all_values(path.vr, name, value, limits=limits, fuzzy=self.fuzzy)
+        return parse_matching(path.vr, name, value, limits=limits, zone=self.zone, fuzzy=self.fuzzy)
 
     def _say_what_was_fuzzy(self, keys: Sequence[tuple[AttributePath, tuple[Matching, ...]]]) -> None:
         """Tell how person names are matched, where they were asked for fuzzily (PS3.18 8.3.4.2)."""
@@ -269,7 +291,7 @@ class _Reading:
         matchings = [each for path, found in keys if path.vr == "PN" for each in found]
         if any(isinstance(each, Fuzzy) for each in matchings):
             self.warnings.append(_FUZZY)
-        if any(not isinstance(each, Fuzzy | Universal) for each in matchings):
+        if any(not isinstance(each, Fuzzy | Universal | Empty) for each in matchings):
             self.warnings.append(_NOT_FUZZY)
 
     def _read_zone(self, name: str, value: str) -> None:
@@ -280,9 +302,13 @@ class _Reading:
         self.warnings.append("TimezoneOffsetFromUTC was applied to date-times only, not to dates and times.")
 
     def _warn_ignored(self, name: str, what: str) -> None:
+        if self.limits.refuse_unsupported and what == "parameter":
+            raise InvalidParameterError(harmless(name) or "a parameter", accepted="only what is supported")
         named = f"The {what} {name}" if harmless(name) else f"A {what}"
         text = f"{named} is not supported and has been ignored."
-        if len(self.warnings) < _MOST_WARNINGS and text not in self.warnings:
+        if len(self.warnings) >= _MOST_WARNINGS:
+            text = "Further parameters or fields are not supported and have been ignored."
+        if text not in self.warnings:
             self.warnings.append(text)
 
 

@@ -1,11 +1,13 @@
 """Merging segments: the rows are those that the instances would have had when stored together."""
 
-from collections.abc import Sequence
+import collections.abc
 from dataclasses import replace
 
 import orjson
 import pytest
-from tests.factories import ct_series
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from tests.factories import ct_series, image, part10
 from tests.stored import segment_of
 
 from dicomweb_archive.index.segment_document import decode_document
@@ -29,11 +31,11 @@ def part_of(content: SegmentContent, paths: Paths) -> SegmentPart:
     zones = [ZoneBounds(paths[zone.path], *zone[1:]) for zone in content.terms.zones]
     return SegmentPart(
         len(content.instances), content.terms.hashes, zones, content.common, content.columns, content.document,
-        content.locations,
+        content.locations, content.large,
     )  # fmt: skip
 
 
-def known_of(contents: Sequence[SegmentContent], paths: Paths) -> list[KnownTerm]:
+def known_of(contents: collections.abc.Sequence[SegmentContent], paths: Paths) -> list[KnownTerm]:
     rows = {row.hash: row for content in contents for row in content.terms.dictionary}
     return [KnownTerm(row.hash, paths[row.path], row.text, row.number) for row in rows.values()]
 
@@ -59,10 +61,29 @@ def test_merged_segments_are_as_if_stored_together(sizes: tuple[int, ...]):
     assert decode_locations(merged.locations) == decode_locations(expected.locations)
 
 
-def part(terms: Sequence[int] = (), zones: Sequence[ZoneBounds] = (), **more: object) -> SegmentPart:
+def part(
+    terms: collections.abc.Sequence[int] = (), zones: collections.abc.Sequence[ZoneBounds] = (), **more: object
+) -> SegmentPart:
     content = build_segment(segment_of(ct_series(1)), SECRET)
     whole = replace(part_of(content, Paths()), terms=terms, zones=zones, common="{}", columns="{}")
     return replace(whole, **more)  # type: ignore[arg-type]
+
+
+def test_long_sequences_stay_apart_when_segments_are_merged():
+    files = []
+    for number, length in ((1, 2000), (2, 2000), (3, 1)):
+        dataset = image(instance=number)
+        step = Dataset()
+        step.ScheduledProcedureStepID = "S1"
+        dataset.RequestAttributesSequence = Sequence([step] * length)
+        files.append(part10(dataset))
+    contents = [build_segment(segment_of(part), SECRET) for part in (files[:2], files[2:])]
+    paths = Paths()
+    merged = merge_segments([part_of(content, paths) for content in contents], known_of(contents, paths))
+    assert merged is not None
+    together = build_segment(segment_of(files), SECRET)
+    assert orjson.loads(merged.large or "") == orjson.loads(together.large or "")
+    assert orjson.loads(merged.columns) == orjson.loads(together.columns)
 
 
 def test_values_beside_a_zone_go_into_it_and_the_empty_value_stays_a_term():

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import orjson
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from tests.factories import ct_series, encapsulated, identified, image, part10
 from tests.stored import in_pack, segment_of, sharing_base
 
@@ -22,6 +24,13 @@ from dicomweb_archive.index.segments import (
 SECRET = bytes(range(16))
 
 
+def item(**values: str) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
 def rechecks(stored: list[StoredInstance]) -> tuple[dict[str, list[object]], dict[str, list[object]]]:
     content = build_segment(stored, SECRET)
     return orjson.loads(content.common), orjson.loads(content.columns)
@@ -38,12 +47,33 @@ def test_equal_attributes_are_common_and_others_are_columns_by_position():
     assert not common.keys() & columns.keys()
 
 
-def test_unique_keys_and_pixels_are_not_rechecked():
+def test_unique_keys_are_not_rechecked_and_of_pixels_only_that_they_are_there():
     content = build_segment(segment_of(ct_series(3)), SECRET)
-    for tag in ("00080018", "0020000D", "0020000E", "7FE00010"):
+    for tag in ("00080018", "0020000D", "0020000E"):
         assert tag not in content.common
         assert tag not in content.columns
         assert tag not in content.terms.paths
+    assert orjson.loads(content.common)["7FE00010"] == [None]
+    assert "7FE00010" not in content.terms.paths
+
+
+def test_long_sequences_are_kept_apart_whether_they_vary_or_not():
+    files = []
+    for number in (1, 2):
+        dataset = identified(instance=number)
+        dataset.RequestAttributesSequence = Sequence([item(ScheduledProcedureStepID="S1") for _ in range(2000)])
+        dataset.ReferencedImageSequence = Sequence(
+            [item(CodeValue=f"{number}") for _ in range(2000 if number == 1 else 1)]
+        )
+        files.append(part10(dataset))
+    content = build_segment(segment_of(files), SECRET)
+    large = orjson.loads(content.large or "")
+    assert large["00400275"]["shared"][0] == {"00400009": ["S1"]}
+    assert [len(items) for items in large["00081140"]["varying"]] == [2000, 1]
+    for step in large:
+        assert step not in content.common
+        assert step not in content.columns
+    assert build_segment(segment_of(ct_series(2)), SECRET).large is None
 
 
 def test_an_attribute_that_some_lack_is_null_there():

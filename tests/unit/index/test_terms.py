@@ -3,14 +3,15 @@
 import pytest
 
 from dicomweb_archive.dicom.instance import Element
+from dicomweb_archive.dicom.matching import is_empty
 from dicomweb_archive.index.terms import (
     DISTINCT_LIMIT,
     PATH_LIMIT,
-    SEQUENCE_LIMIT,
     TERMS_LIMIT,
     TEXT_LIMIT,
     SegmentTerms,
     TermCollector,
+    equality_form,
     step_name,
     term_hash,
 )
@@ -152,11 +153,30 @@ def test_the_hash_covers_a_long_value_of_which_the_dictionary_keeps_a_prefix():
 
 def test_the_form_for_rechecks_holds_texts_numbers_and_items():
     collector = TermCollector()
-    item = {0x00100010: text("PN", "Doé^John=土井"), 0x00104000: text("LT", "y" * (TEXT_LIMIT + 1))}
+    item = {0x00100010: text("PN", "Doé^John=土井"), 0x00104000: empty("LT")}
     assert collector.add("a", text("DS", "1.50", None, "x")) == [1.5, "x"]
     assert collector.add("b", sequence(item)) == [{"00100010": ["doe^john", "土井"], "00104000": []}]
-    assert collector.add("c", sequence(item, json=b"x" * (SEQUENCE_LIMIT + 1))) is None
     assert collector.add("d", empty("LO")) == []
+
+
+def test_a_long_text_is_its_beginning_for_patterns_and_a_digest_for_equality():
+    one, other = "y" * TEXT_LIMIT + "1", "y" * TEXT_LIMIT + "2"
+    collector = TermCollector()
+    assert collector.add("a", text("LT", one)) == ["y" * TEXT_LIMIT, equality_form(one)]
+    assert collector.add("b", text("LT", other))[1] != equality_form(one)
+    assert collector.add("c", text("LT", one[: TEXT_LIMIT - 1])) == [one[: TEXT_LIMIT - 1]]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        pytest.param(Element("OW", b'{"vr":"OW","BulkDataURI":"\x1a7FE00010"}', (), True), id="bulk"),
+        pytest.param(Element("UN", b'{"vr":"UN","InlineBinary":"AAAA"}'), id="inline binary"),
+    ],
+)
+def test_what_cannot_be_compared_is_known_to_be_there(element: Element):
+    assert TermCollector().add("a", element) == [None]
+    assert not is_empty(element)
 
 
 def test_two_blocks_of_one_creator_are_one_path_in_an_item():

@@ -10,6 +10,7 @@ from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.matching import DAY_SECONDS, matches, normalise
 from dicomweb_archive.dicom.name_words import KEY_WORDS
 from dicomweb_archive.dicom.query import (
+    Empty,
     Fuzzy,
     Key,
     Level,
@@ -321,18 +322,6 @@ def test_what_is_not_supported_is_ignored_with_a_warning(query_string: str, warn
 
 
 @pytest.mark.parametrize(
-    ("parameter", "rest"),
-    [
-        ("emptyvaluematching", "Empty Value Matching has not been performed."),
-        ("multiplevaluematching", "Multiple Value Matching has not been performed."),
-    ],
-)
-def test_unsupported_ways_of_matching_warn_in_the_words_of_the_standard(parameter: str, rest: str) -> None:
-    assert search(f"{parameter}=true").warnings == (f"The {parameter} parameter is not supported. {rest}",)
-    assert search(f"{parameter}=false").warnings == ()
-
-
-@pytest.mark.parametrize(
     ("query_string", "words"),
     [
         ("PatientName=M%C3%BCller%5EHans", (("muller",), ("hans",))),
@@ -371,7 +360,68 @@ def test_too_many_words_of_a_fuzzy_name_are_refused_by_the_name_of_the_parameter
 
 
 def test_warnings_are_bounded() -> None:
-    assert len(search("&".join(f"Foo{n}=1" for n in range(150))).warnings) == 10
+    warnings = search("&".join(f"Foo{n}=1" for n in range(150))).warnings
+    assert len(warnings) == 11
+    assert warnings[-1] == "Further parameters or fields are not supported and have been ignored."
+
+
+@pytest.mark.parametrize("name", ["PatientFoo", "TransferSyntaxUID", "PixelData"])
+def test_an_archive_can_refuse_what_it_does_not_support_by_name(name: str) -> None:
+    strict = SearchLimits(refuse_unsupported=True)
+    with pytest.raises(InvalidParameterError, match=name):
+        search(f"PatientID=1&{name}=Smith", strict)
+    assert search("includefield=Foo", strict).warnings
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PatientID",
+        "StudyDate",
+        "SeriesNumber",
+        "RequestAttributesSequence",
+        "RequestAttributesSequence.ScheduledProcedureStepID",
+        "00290010=ACME&00291001",
+        "PixelData",
+        "TimezoneOffsetFromUTC",
+        "StudyInstanceUID",
+    ],
+)
+def test_two_quotation_marks_ask_for_no_value_when_the_switch_is_on(name: str) -> None:
+    (key,) = search(f"{name}=%22%22&emptyvaluematching=true").query.keys
+    assert key.matching == Empty()
+
+
+def test_two_quotation_marks_are_a_text_when_the_switch_is_off() -> None:
+    assert keys("PatientID=%22%22&emptyvaluematching=false") == {"00100020": SingleValue('""')}
+    with pytest.raises(InvalidMatchError):
+        search("StudyDate=%22%22")
+
+
+def test_several_values_must_all_match_when_the_switch_is_on() -> None:
+    query = search("ModalitiesInStudy=CT%5CPT%5CCT&multiplevaluematching=true").query
+    assert [key.matching for key in query.keys] == [SingleValue("CT"), SingleValue("PT")]
+    query = search("OperatorsName=Doe%5CRoe^Jane&multiplevaluematching=true").query
+    assert [key.matching for key in query.keys] == [SingleValue("Doe"), SingleValue("Roe^Jane")]
+    assert isinstance(keys("StudyInstanceUID=1.2%5C1.3&multiplevaluematching=true")["0020000D"], UidList)
+
+
+@pytest.mark.parametrize(
+    "query_string",
+    [
+        "ModalitiesInStudy=CT%5CP*&multiplevaluematching=true",
+        "ModalitiesInStudy=CT%5C&multiplevaluematching=true",
+        "ModalitiesInStudy=" + "%5C".join(f"A{n}" for n in range(33)) + "&multiplevaluematching=true",
+        "ModalitiesInStudy=CT%5CPT",
+        "ModalitiesInStudy=CT%5CPT&multiplevaluematching=false",
+    ],
+)
+def test_several_values_that_cannot_be_matched_are_refused_by_name(query_string: str) -> None:
+    with pytest.raises(InvalidMatchError, match="ModalitiesInStudy"):
+        search(query_string)
+    with pytest.raises(InvalidMatchError, match="PatientID"):
+        # Its value multiplicity is 1.
+        search("PatientID=a%5Cb&multiplevaluematching=true")
 
 
 def test_the_page_is_read_and_cut_to_the_largest_allowed() -> None:

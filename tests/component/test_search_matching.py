@@ -1,0 +1,195 @@
+"""Kinds of matching that look at what is not there, at several values and at long ones, at every level and shape."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import pytest_asyncio
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from tests.database import TestServer
+from tests.factories import image, part10
+from tests.searching import EVERYTHING, ROOT_URL, always_by_terms, always_ordered, found, key
+from tests.stored import pack_of, segment_of
+
+from dicomweb_archive.dicom.instance import Element
+from dicomweb_archive.dicom.matching import matches
+from dicomweb_archive.dicom.part10 import scan
+from dicomweb_archive.dicom.query import AttributePath, Empty, Key, Level, PathStep, SearchQuery, WildCard
+from dicomweb_archive.index.engine import Database
+from dicomweb_archive.index.register import Register
+from dicomweb_archive.index.search import Chooser, SearchIndex
+from dicomweb_archive.index.search_shape import choose_shape
+
+SHAPES: dict[str, Chooser] = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_by_terms}
+LONG = "word " * 150
+"""750 characters."""
+
+
+def item(**values: str | None) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def instances() -> Iterator[Dataset]:
+    """Study 1 has what is asked for, 2 in some instances, 3 has it empty, 4 not at all."""
+    for number in (1, 2):
+        dataset = image(study=71, instance=number, PatientComments="c", BodyPartExamined="HEAD")
+        dataset.RequestAttributesSequence = Sequence([item(ScheduledProcedureStepID="S1", RequestedProcedureID="R1")])
+        dataset.private_block(0x0029, "EMPTY TEST", create=True).add_new(0x01, "LO", "here")
+        dataset.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
+        dataset.DerivationDescription = LONG + str(number)
+        dataset.ICCProfile = b"p" * 2000
+        # Longer than what is kept with other attributes.
+        dataset.ReferencedImageSequence = Sequence([item(CodeValue=f"{number}.{n}") for n in range(1500)])
+        yield dataset
+    for number in (1, 2):
+        dataset = image(study=72, instance=number, PatientID="P72", StudyDate="notadate", SeriesNumber=None)
+        dataset.ImageType = ["ORIGINAL", "PRIMARY"] if number == 1 else ["DERIVED", "SECONDARY"]
+        inner = [item(ScheduledProcedureStepID="S1"), item(ScheduledProcedureStepID="S2", RequestedProcedureID="R2")]
+        dataset.RequestAttributesSequence = Sequence(inner)
+        if number == 1:
+            dataset.PatientComments = "c"
+            dataset.private_block(0x0029, "EMPTY TEST", create=True).add_new(0x01, "LO", None)
+        dataset.ReferencedImageSequence = Sequence([item(CodeValue="1.1500" if number == 1 else "x")])
+        yield dataset
+    dataset = image(study=73, PatientID="", StudyDate="", StudyTime=None, AccessionNumber="", Modality="", KVP=None)
+    dataset.PatientComments = None
+    dataset.RequestAttributesSequence = Sequence([])
+    dataset.PatientName = "^^"
+    yield dataset
+    bare = image(study=74, BodyPartExamined="CHEST")
+    del bare.PatientName, bare.StudyTime, bare.KVP
+    yield bare
+
+
+async def _fill(server: TestServer) -> str:
+    name = await server.create_database()
+    async with await Database.open(server.url_of(name)) as database:
+        register = Register(database)
+        by_study: dict[str, list[bytes]] = {}
+        for dataset in instances():
+            by_study.setdefault(dataset.StudyInstanceUID, []).append(part10(dataset))
+        for files in by_study.values():
+            await register.register([pack_of(segment_of(files))], actor="tester")
+    return name
+
+
+@pytest.fixture(scope="module")
+def filled(database_server: TestServer) -> str:
+    return asyncio.run(_fill(database_server))
+
+
+@pytest_asyncio.fixture
+async def database(database_server: TestServer, filled: str) -> AsyncIterator[Database]:
+    """The database of all tests here; none of them changes it."""
+    async with await Database.open(database_server.url_of(filled)) as opened:
+        yield opened
+
+
+def expected(query: SearchQuery) -> set[str]:
+    """What the plain matcher finds."""
+    keyword = {Level.STUDY: 0x0020000D, Level.SERIES: 0x0020000E, Level.INSTANCE: 0x00080018}[query.level]
+    return {str(each[keyword].values[0]) for each in scanned() if matches(each, query)}
+
+
+@cache
+def scanned() -> list[dict[int, Element]]:
+    """What the oracle looks at."""
+    return [scan(part10(dataset)).attributes() for dataset in instances()]
+
+
+PRIVATE = AttributePath((PathStep(0x00290001, "EMPTY TEST"),), "UN")
+STEP = "RequestAttributesSequence.ScheduledProcedureStepID"
+PROCEDURE = "RequestAttributesSequence.RequestedProcedureID"
+
+EMPTY_KEYS = {
+    "a text column": ((key("PatientID", Empty()),), 1),
+    "a name column": ((key("PatientName", Empty()),), 2),
+    "a date column, where what is no date is no empty date": ((key("StudyDate", Empty()),), 1),
+    "a time column": ((key("StudyTime", Empty()),), 2),
+    "a series column": ((key("Modality", Empty()),), 1),
+    "a number column of the series": ((key("SeriesNumber", Empty()),), 1),
+    "a UID, which is never empty": ((key("StudyInstanceUID", Empty()),), 0),
+    "an attribute absent in some instances": ((key("PatientComments", Empty()),), 3),
+    "an attribute present, empty and absent": ((key("KVP", Empty()),), 2),
+    "a private attribute": ((Key(PRIVATE, Empty()),), 3),
+    "an attribute that is nowhere": ((key("CountryOfResidence", Empty()),), 4),
+    "bulk values, which are there": ((key("ICCProfile", Empty()),), 3),
+    "pixels, which are everywhere": ((key("PixelData", Empty()),), 0),
+    "a sequence": ((key("RequestAttributesSequence", Empty()),), 2),
+    "a long sequence": ((key("ReferencedImageSequence", Empty()),), 2),
+    "an item without the attribute": ((key(PROCEDURE, Empty()),), 3),
+    "an item of which another attribute has a value": ((key(PROCEDURE, Empty()), key(STEP, "S1")), 1),
+    "no item has both": ((key(PROCEDURE, Empty()), key(STEP, "S2")), 0),
+    "a path through a sequence that is nowhere": ((key("ReferencedStudySequence.CodeValue", Empty()),), 4),
+    "beside a value": ((key("PatientComments", Empty()), key("BodyPartExamined", "CHEST")), 1),
+}
+
+
+@pytest.mark.parametrize(("keys", "studies"), EMPTY_KEYS.values(), ids=EMPTY_KEYS.keys())
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_what_has_no_value_is_found(database: Database, keys: tuple[Key, ...], studies: int, shape: str):
+    index = SearchIndex(database, choose=SHAPES[shape])
+    for level in Level if shape == "chosen" else (Level.STUDY, Level.INSTANCE):
+        query = SearchQuery(level, keys)
+        answer = await found(index, query)
+        assert len(answer) == len(set(answer))
+        assert set(answer) == expected(query)
+        if level is Level.STUDY:
+            assert len(answer) == studies
+        if shape == "ordered":
+            continue
+        page = await index.search(replace(query, limit=0), EVERYTHING, service_root=ROOT_URL)
+        assert page.remaining == len(answer)
+
+
+SEVERAL = {
+    "two of three, in any order": (("AXIAL", "DERIVED"), {"71"}),
+    "two that no instance has together": (("PRIMARY", "SECONDARY"), set()),
+    "two that different studies have": (("DERIVED", "SECONDARY"), {"72"}),
+}
+
+
+@pytest.mark.parametrize(("values", "studies"), SEVERAL.values(), ids=SEVERAL.keys())
+async def test_an_attribute_has_each_of_several_values(database: Database, values: tuple[str, ...], studies: set[str]):
+    keys = tuple(key("ImageType", value) for value in values)
+    for choose in SHAPES.values():
+        answer = await found(SearchIndex(database, choose=choose), SearchQuery(Level.STUDY, keys))
+        assert {uid.rpartition(".")[2] for uid in answer} == studies
+
+
+LONG_KEYS = {
+    "one of two long texts that begin alike": (key("DerivationDescription", LONG + "2"),),
+    "a long text that differs behind what patterns see": (key("DerivationDescription", LONG + "3"),),
+    "an item of a long sequence": (key("ReferencedImageSequence.CodeValue", "1.1499"),),
+    "an item of a long sequence in another instance": (
+        key("ReferencedImageSequence.CodeValue", "2.7"),
+        key("InstanceNumber", "1"),
+    ),
+    "an item of a sequence that is long elsewhere": (
+        key("ReferencedImageSequence.CodeValue", "1.1500"),
+        key("InstanceNumber", "1"),
+    ),
+}
+
+
+@pytest.mark.parametrize("keys", LONG_KEYS.values(), ids=LONG_KEYS.keys())
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_long_texts_and_sequences_are_matched_exactly(database: Database, keys: tuple[Key, ...], shape: str):
+    index = SearchIndex(database, choose=SHAPES[shape])
+    for level in (Level.STUDY, Level.INSTANCE):
+        query = SearchQuery(level, keys)
+        assert set(await found(index, query)) == expected(query)
+
+
+async def test_the_digest_beside_a_long_text_is_no_text_of_its_own(database: Database):
+    # Hexadecimal digits stand at its end, where the texts have a blank.
+    numbers = (key("InstanceNumber", "1"),)
+    for ending in "0123456789abcdef":
+        query = SearchQuery(Level.INSTANCE, (key("DerivationDescription", WildCard(f"*{ending}")), *numbers))
+        assert await found(SearchIndex(database), query) == []
