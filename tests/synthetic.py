@@ -47,6 +47,7 @@ def series(number: int, instances: int, *, series_per_study: int = 3) -> list[St
             element("PatientID", f"P{study_number // 2:07}"),
             element("PatientSex", study_chance.choice("FM")),
             element("KVP", chance.choice((80, 100, 120, 140))),
+            element("OperatorsName", f"{SURNAMES[number % 10]}^{NAMES[number % 8]}{number % 997}"),
             element("ProtocolName", f"Protocol {chance.randrange(1000)}"),
             element("StudyInstanceUID", study),
             element("SeriesInstanceUID", own),

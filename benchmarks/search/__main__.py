@@ -16,7 +16,8 @@ from pathlib import Path
 from tests.searching import always_by_terms, always_ordered, key, path
 from tests.synthetic import MAKERS, ROOT, packs
 
-from dicomweb_archive.dicom.query import DateTimeRange, Key, Level, Range, SearchQuery, UidList, WildCard
+from dicomweb_archive.dicom.name_words import key_words
+from dicomweb_archive.dicom.query import DateTimeRange, Fuzzy, Key, Level, Range, SearchQuery, UidList, WildCard
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.embedded import EmbeddedPostgres
 from dicomweb_archive.index.engine import Database
@@ -34,6 +35,11 @@ def studies(*keys: Key, limit: int = 100, offset: int = 0, everything: bool = Fa
     return SearchQuery(Level.STUDY, keys, limit=limit, offset=offset, include_all=everything)
 
 
+def fuzzy(name: str, words: str) -> Key:
+    """A key of fuzzy matching."""
+    return Key(path(name), Fuzzy(key_words(words)))
+
+
 def kinds(series_count: int, instances: int) -> dict[str, list[SearchQuery]]:
     """Queries by kind, with changing values."""
     count = series_count // SERIES_PER_STUDY
@@ -49,6 +55,8 @@ def kinds(series_count: int, instances: int) -> dict[str, list[SearchQuery]]:
         "accession": [studies(key("AccessionNumber", f"A{number:07}")) for number in picked],
         "name_prefix": [studies(key("PatientName", WildCard(f"{prefix}*"))) for prefix in ("Cast", "EVAN", "hub")],
         "name_substring": [studies(key("PatientName", WildCard(f"*{part}*"))) for part in ("ranz1", "arla2", "ma3")],
+        "fuzzy_name": [studies(fuzzy("PatientName", words)) for words in ("cast", "evan emma1", "Hüber")],
+        "fuzzy_operator": [studies(fuzzy("OperatorsName", words)) for words in ("cast anna", "Эванс", "bernd12")],
         "date_range": [studies(key("StudyDate", Range(start, start + 28 * 86_400))) for start in starts],
         "date_modality": [
             studies(

@@ -235,9 +235,10 @@ def _some_word(name: str, key: int, values: Expression) -> Expression:
     source = listed.table_valued(column("value", Text)).render_derived(name=f"name_of{name}")
     term, word, begin = tables.term.alias(f"m{name}"), tables.name_word.alias(f"w{name}"), word_beginnings(key, name)
     own = and_(term.c.path_id == bindparam(f"path_{key}", type_=Integer), term.c.value == source.c.value)
-    # A scalar subquery stays a look-up in the index, name by name, whatever PostgreSQL thinks of joins.
     hash_ = select(term.c.hash).where(own).limit(_ONE).correlate(source).scalar_subquery()
-    joined = source.join(word, word.c.hash == hash_).join(begin, begins_with(word, begin))
+    # OFFSET 0: name by name two look-ups in indexes, or PostgreSQL begins with all words of such a beginning.
+    words = select(word.c.word).where(word.c.hash == hash_).correlate(source).offset(_ZERO).lateral(f"k{name}")
+    joined = source.join(words, true()).join(begin, begins_with(words, begin))
     return exists(select(_ONE).select_from(joined))
 
 
