@@ -24,7 +24,18 @@ from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.matching import matches
 from dicomweb_archive.dicom.name_words import key_words
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.dicom.query import Fuzzy, Key, Level, SearchQuery
+from dicomweb_archive.dicom.query import (
+    AttributePath,
+    Fuzzy,
+    Key,
+    Level,
+    Matching,
+    PathStep,
+    SearchQuery,
+    SingleValue,
+    WildCard,
+)
+from dicomweb_archive.errors import InvalidMatchError
 from dicomweb_archive.index.engine import Database, connect
 from dicomweb_archive.index.migrate import migrations_folder
 from dicomweb_archive.index.register import Register
@@ -75,6 +86,7 @@ def series_of(chance: random.Random, study: int, series: int) -> list[ScannedIns
         dataset.SpecificCharacterSet = "ISO_IR 192"
         dataset.PatientID = f"FUZZY{study}"
         dataset.PerformingPhysicianName = shared
+        dataset.private_block(0x0019, "PHANTOM_01", create=True).add_new(0x10, "PN", shared)
         operators = [chance.choice(NAMES), f"Operator^{number}"]
         dataset.OperatorsName = operators
         dataset.RequestAttributesSequence = items(chance, "RequestingPhysician", 3)
@@ -186,6 +198,23 @@ async def test_names_of_the_bundled_character_sets_are_found(shared: Database, v
     assert wanted
     query = SearchQuery(Level.STUDY, (fuzzy("PatientName", value),), limit=100)
     assert wanted <= set(await found(SearchIndex(shared), query))
+
+
+@pytest.mark.parametrize("matching", [SingleValue("Anna mül"), WildCard("müll* anna*"), WildCard("?uller*a")])
+async def test_a_private_name_is_found_fuzzily_though_its_vr_is_unknown(shared: Database, matching: Matching) -> None:
+    at = AttributePath((PathStep(0x00190010, "PHANTOM_01"),), "UN")
+    literal = isinstance(matching, WildCard) and matching.pattern.startswith("?")
+    wanted = expected(SearchQuery(Level.STUDY, (Key(at, matching if literal else Fuzzy(key_words("anna mül"))),)))
+    assert wanted
+    query = SearchQuery(Level.STUDY, (Key(at, matching),), fuzzy=True)
+    assert set(await found(SearchIndex(shared), query)) == wanted
+
+
+async def test_too_many_words_of_a_private_name_are_refused(shared: Database) -> None:
+    at = AttributePath((PathStep(0x00190010, "PHANTOM_01"),), "UN")
+    query = SearchQuery(Level.STUDY, (Key(at, SingleValue(" ".join("abcdefghijklmnopqrs"))),), fuzzy=True)
+    with pytest.raises(InvalidMatchError, match="at most 16 words"):
+        await found(SearchIndex(shared), query)
 
 
 WORDS = """

@@ -24,6 +24,8 @@ STORED_WORDS: Final = 64
 WORD_CHARACTERS: Final = 64
 """Spellings are cut to this length, on both sides of a comparison."""
 
+_STARS_AFTER_WORD: Final = re.compile(r"\*+(?=[^\w*?]|\Z)")
+
 _JOINTS: Final = "-'’‘ʹʻʼʽʾʿ‐‑‒–—"
 """Hyphens and apostrophes: `O'Brien` is found as `Brien` and as `OBrien`."""
 
@@ -76,6 +78,15 @@ def key_words(value: str) -> tuple[tuple[str, ...], ...]:
     """Return the spellings of each word of a search value; the callers bound their number by `KEY_WORDS`."""
     spellings = (_spellings(word) for parts in _chunks(value) for word in parts)
     return tuple(dict.fromkeys(filter(None, spellings)))
+
+
+def fuzzy_words(value: str) -> tuple[tuple[str, ...], ...]:
+    """Read the words of a fuzzy key; none where wild cards, or the lack of letters, ask for literal matching.
+
+    A word stands for its beginning, so an asterisk after one says nothing more.
+    """
+    plain = _STARS_AFTER_WORD.sub("", value)
+    return () if "*" in plain or "?" in plain else key_words(plain)
 
 
 def words_match(wanted: tuple[tuple[str, ...], ...], stored: frozenset[str]) -> bool:

@@ -139,6 +139,7 @@ class SearchQuery:
         filter: holds as well, for the same instance (`dicom/query_filter.py`); its attributes are not returned.
         relational: the resource spans levels (`/series`, `/instances`, `/studies/{s}/instances`), so attributes
             of the levels above are returned too (PS3.18 10.6.3.3).
+        fuzzy: keys of unknown VR match fuzzily where they turn out to be person names; of others the matching says it.
     """
 
     level: Level
@@ -152,3 +153,4 @@ class SearchQuery:
     offset: int = 0
     relational: bool = False
     filter: "Expression | None" = None
+    fuzzy: bool = False

@@ -164,7 +164,7 @@ class SearchIndex:
             return query
         vrs = await self._terms.known_vrs(connection, unknown)
         expression = None if query.filter is None else with_vrs(query.filter, vrs)
-        return replace(query, keys=with_known_vrs(query.keys, vrs), filter=expression)
+        return replace(query, keys=with_known_vrs(query.keys, vrs, fuzzy=query.fuzzy), filter=expression)
 
     # --- writing ---------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, normalise, wildcard_text
+from dicomweb_archive.dicom.name_words import KEY_WORDS, fuzzy_words
 from dicomweb_archive.dicom.query import (
     AttributePath,
     DateTimeRange,
@@ -289,11 +290,24 @@ def _name(path: AttributePath) -> str:
     return ".".join(keyword_of(step.tag) or str(step) for step in path.steps)
 
 
-def with_known_vrs(keys: Sequence[Key], vr_by_path: dict[str, str]) -> tuple[Key, ...]:
-    """Give keys of unknown VR (private ones) the VR with which the archive holds them."""
+def with_known_vrs(keys: Sequence[Key], vr_by_path: dict[str, str], *, fuzzy: bool = False) -> tuple[Key, ...]:
+    """Give keys of unknown VR (private ones) the VR with which the archive holds them.
+
+    Raises:
+        InvalidMatchError: it is a person name, to be matched fuzzily, and the key has too many words.
+    """
     return tuple(
-        Key(AttributePath(key.path.steps, vr_by_path.get(str(key.path), "UN")), key.matching)
-        if key.path.vr == "UN"
-        else key
-        for key in keys
+        _as_held(key, vr_by_path.get(str(key.path), "UN"), fuzzy=fuzzy) if key.path.vr == "UN" else key for key in keys
     )
+
+
+def _as_held(key: Key, vr: str, *, fuzzy: bool) -> Key:
+    path = AttributePath(key.path.steps, vr)
+    if fuzzy and vr == "PN" and isinstance(key.matching, SingleValue | WildCard):
+        value = key.matching.text if isinstance(key.matching, SingleValue) else key.matching.pattern
+        words = fuzzy_words(value)
+        if len(words) > KEY_WORDS:
+            raise InvalidMatchError(_name(path), accepted=f"at most {KEY_WORDS} words when fuzzymatching=true")
+        if words:
+            return Key(path, Fuzzy(words))
+    return Key(path, key.matching)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicomweb_archive.dicom.matching import DAY_SECONDS, NUMBER_VRS, RANGE_VRS, WILDCARD_VRS, normalise
-from dicomweb_archive.dicom.name_words import KEY_WORDS, key_words
+from dicomweb_archive.dicom.name_words import KEY_WORDS, fuzzy_words
 from dicomweb_archive.dicom.query import Fuzzy, Matching, Range, SingleValue, UidList, Universal, WildCard
 from dicomweb_archive.errors import InvalidMatchError
 from dicomweb_archive.wire.resources import is_uid
@@ -27,7 +27,6 @@ SEVERAL_VALUES_VRS: Final = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH",
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _ZONE = re.compile(r"[+-][0-9]{4}\Z")
 _STARS = re.compile(r"\*+")
-_STARS_AFTER_WORD = re.compile(r"\*+(?=[^\w*?]|\Z)")
 
 # A bound with fewer digits stands for the last moment that these digits allow. One hundred-thousandth is kept
 # off, because seconds since year 1 as a double resolve 8 microseconds.
@@ -119,12 +118,7 @@ def _parse_text(vr: str, name: str, value: str, at_most: int) -> Matching:
 
 
 def _parse_words(name: str, value: str) -> tuple[tuple[str, ...], ...]:
-    """Read the words of a fuzzy key; none where wild cards, or the lack of letters, ask for literal matching.
-
-    A word stands for its beginning, so an asterisk after one says nothing more.
-    """
-    plain = _STARS_AFTER_WORD.sub("", value)
-    words = () if "*" in plain or "?" in plain else key_words(plain)
+    words = fuzzy_words(value)
     if len(words) > KEY_WORDS:
         raise InvalidMatchError(name, accepted=f"at most {KEY_WORDS} words when fuzzymatching=true")
     return words

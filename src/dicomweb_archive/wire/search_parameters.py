@@ -143,6 +143,7 @@ def parse_search(
             limit=min(reading.limit, limits.max_limit),
             offset=reading.offset,
             relational=relational,
+            fuzzy=reading.fuzzy,
         ),
         tuple(reading.warnings),
         reading.accept,
@@ -289,7 +290,9 @@ class _Reading:
         if not self.fuzzy:
             return
         matchings = [each for path, found in keys if path.vr == "PN" for each in found]
-        if any(isinstance(each, Fuzzy) for each in matchings):
+        # A private attribute may turn out to be a name where the archive looks it up.
+        private = any(path.vr == "UN" and not isinstance(found[0], Universal) for path, found in keys)
+        if private or any(isinstance(each, Fuzzy) for each in matchings):
             self.warnings.append(_FUZZY)
         if any(not isinstance(each, Fuzzy | Universal | Empty) for each in matchings):
             self.warnings.append(_NOT_FUZZY)

@@ -345,6 +345,13 @@ def test_a_fuzzy_name_with_inner_wild_cards_or_without_letters_is_literal_and_sa
     assert warning.startswith("Only literal matching has been performed")
 
 
+def test_a_private_attribute_is_left_to_those_who_know_whether_it_is_a_name() -> None:
+    request = search("fuzzymatching=true&00190010=PHANTOM_01&00191010=roe")
+    assert [key.matching for key in request.query.keys] == [SingleValue("roe")]
+    assert request.query.fuzzy
+    assert len(request.warnings) == 1
+
+
 def test_what_is_no_person_name_stays_literal_when_names_are_fuzzy() -> None:
     request = search("fuzzymatching=true&PatientID=M%C3%BC&PatientName=*")
     assert [key.matching for key in request.query.keys] == [SingleValue("Mü"), Universal()]
