@@ -127,6 +127,25 @@ class DateTimeRange:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderKey:
+    """An attribute to order an answer by; what lacks it comes last in either direction."""
+
+    path: AttributePath
+    descending: bool = False
+
+
+class Counting(StrEnum):
+    """How what stands behind a page is counted (PS3.18 8.3.4.4.1)."""
+
+    BOUNDED = "bounded"
+    """Exactly as long as that is cheap, else "more than"."""
+    EXACT = "exact"
+    """Exactly, as long as a search may take."""
+    NONE = "none"
+    """Not at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchQuery:
     """A search at one level.
 
@@ -140,6 +159,8 @@ class SearchQuery:
         relational: the resource spans levels (`/series`, `/instances`, `/studies/{s}/instances`), so attributes
             of the levels above are returned too (PS3.18 10.6.3.3).
         fuzzy: keys of unknown VR match fuzzily where they turn out to be person names; of others the matching says it.
+        order: what to sort by; the level's own order when empty.
+        after: the sort values of the last row of the page before, ids included; see `index/search_order.py`.
     """
 
     level: Level
@@ -154,3 +175,6 @@ class SearchQuery:
     relational: bool = False
     filter: "Expression | None" = None
     fuzzy: bool = False
+    order: tuple[OrderKey, ...] = ()
+    after: tuple[str | int | float, ...] | None = None
+    counting: Counting = Counting.BOUNDED

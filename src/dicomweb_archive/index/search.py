@@ -1,27 +1,27 @@
 """Search: runs a plan and hands out finished DICOM JSON objects (PS3.18 10.6)."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, TypeAlias
 
 from asyncpg.exceptions import QueryCanceledError
 
-from dicomweb_archive.dicom.query import Level, SearchQuery
+from dicomweb_archive.dicom.query import Counting, Level, SearchQuery
 from dicomweb_archive.dicom.query_filter import conditions, with_vrs
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.engine import Connection, Database
 from dicomweb_archive.index.moved import find_moved
 from dicomweb_archive.index.search_answers import AnswerWriter
 from dicomweb_archive.index.search_collect import Collected, collect
+from dicomweb_archive.index.search_documents import KeptDocuments
 from dicomweb_archive.index.search_filter_planner import plan_with_filter
 from dicomweb_archive.index.search_filter_prunes import with_prune
-from dicomweb_archive.index.search_plan import SearchPlan
+from dicomweb_archive.index.search_keyset import label_of
+from dicomweb_archive.index.search_plan import COUNT_CAP, SearchPlan
 from dicomweb_archive.index.search_planner import with_known_vrs
 from dicomweb_archive.index.search_shape import (
-    WINDOW,
     Choice,
     Finding,
     Shape,
@@ -29,9 +29,8 @@ from dicomweb_archive.index.search_shape import (
     choose_shape,
     driven_by_terms,
 )
-from dicomweb_archive.index.search_sql import COUNT_CAP, Part, details_statement, search_statement
+from dicomweb_archive.index.search_sql import Part, details_statement, search_statement
 from dicomweb_archive.index.search_terms import TermFinder
-from dicomweb_archive.index.segment_document import Document, decode_document
 
 CACHE_BYTES = 32 * 1024 * 1024
 
@@ -43,6 +42,7 @@ COUNT_SECONDS = 2.0
 
 _BATCH_ROWS = 500
 _BATCH_SEGMENTS = 32
+_BATCH_RUNS = 1000
 _YIELD_EVERY = 100
 
 # Reads what answers about instances are made of; documents that are cached ($2) stay where they are.
@@ -55,6 +55,7 @@ join segment_data d on d.segment_id = p.id
 where p.id = any($1::int8[])
 """
 
+SortValues: TypeAlias = tuple[str | int | float, ...]
 Row: TypeAlias = Mapping[str, Any]
 Chooser: TypeAlias = Callable[[SearchPlan, Sequence[Finding], Statistics], Choice]
 
@@ -67,11 +68,15 @@ class SearchPage:
         rows: DICOM JSON objects, each finished; to be read once.
         remaining: how many more match behind this page.
         capped: there are more than `remaining`; counting them all would cost too much.
+        uncounted: there are more, and nobody wanted to know how many.
+        last: the sort values of the last row, when more match behind it.
     """
 
     rows: AsyncIterator[bytes]
     remaining: int
     capped: bool = False
+    uncounted: bool = False
+    last: SortValues | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +96,55 @@ class PreparedSearch:
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """What was found: rows with details, ids, or positions by segment."""
+    """What was found: rows with details, ids, or runs of positions by segment."""
 
     rows: Sequence[Row] = ()
     ids: Sequence[int] = ()
     segments: Sequence[tuple[int, Sequence[int]]] = ()
+    last: SortValues | None = None
     remaining: int = 0
     capped: bool = False
+    uncounted: bool = False
 
 
 class SearchIndex:
     """Searches the index. Documents of segments never change and are kept decoded, within bounds."""
 
-    def __init__(self, database: Database, *, cache_bytes: int = CACHE_BYTES, choose: Chooser = choose_shape) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        count_cap: int = COUNT_CAP,
+        choose: Chooser = choose_shape,
+    ) -> None:
         self._database = database
+        self._count_cap = count_cap
         self._choose = choose
         self._terms = TermFinder(database)
-        self._documents = _Documents(cache_bytes)
+        self._documents = KeptDocuments(cache_bytes)
 
     async def search(self, query: SearchQuery, visibility: Visibility, *, service_root: str) -> SearchPage:
         """Find one page of what matches and is visible, in a total order that stays the same between requests.
 
-        Studies come newest first, series by study and series number, instances by segment and position.
+        Without another order studies come newest first, series by study and series number, instances by series
+        and UID.
 
         Raises:
             InvalidMatchError: a wild card for an attribute that has none.
+            InvalidParameterError: an attribute that the answer cannot be sorted by.
             QueryTooExpensiveError: the search ran into its time limit.
             DatabaseUnavailableError: trying again later may help.
         """
         async with self._database.search_connection() as connection:
             hits = await self._find(connection, query, visibility)
         writer = AnswerWriter(query, service_root)
-        return SearchPage(self._write(query.level, writer, hits), hits.remaining, hits.capped)
+        rows = self._write(query.level, writer, hits)
+        return SearchPage(rows, hits.remaining, hits.capped, hits.uncounted, hits.last)
+
+    async def secret(self) -> bytes:
+        """Return the archive's secret, for what must not be forged."""
+        return await self._terms.secret()
 
     # --- finding ---------------------------------------------------------------------------------------------
 
@@ -139,6 +161,7 @@ class SearchIndex:
             InvalidMatchError: a wild card for an attribute that has none.
         """
         plan = plan_with_filter(await self._with_known_vrs(connection, query))
+        plan = replace(plan, count_cap=self._count_cap)
         if plan.impossible:
             return None
         if plan.filter is not None and plan.filter.rest is not None:
@@ -191,33 +214,51 @@ class SearchIndex:
             yield rows
 
     async def _instances(
-        self, writer: AnswerWriter, segments: Sequence[tuple[int, Sequence[int]]]
+        self, writer: AnswerWriter, segments: Iterable[tuple[int, Sequence[int]]]
     ) -> AsyncIterator[bytes]:
-        for first in range(0, len(segments), _BATCH_SEGMENTS):
-            batch = dict(segments[first : first + _BATCH_SEGMENTS])
-            cached = self._documents.find(batch)
+        for batch in _batches_of_runs(segments):
+            positions: dict[int, list[int]] = {}
+            for segment_id, run in batch:
+                positions.setdefault(segment_id, []).extend(run)
+            cached = self._documents.find(positions)
             async with self._database.search_connection() as connection:
-                rows = await connection.fetch(READ_SEGMENTS, list(batch), list(cached))
+                rows = await connection.fetch(READ_SEGMENTS, list(positions), list(cached))
                 by_id = {row["segment_id"]: row for row in rows}
-                if len(by_id) < len(batch):
-                    await self._follow(connection, batch, by_id)
-            # A segment deleted since it was found is left out.
-            for segment_id in (segment_id for segment_id in batch if segment_id in by_id):
-                row = by_id[segment_id]
+                if len(by_id) < len(positions):
+                    await self._follow(connection, positions, by_id)
+            texts = {}
+            for segment_id, row in by_id.items():
                 document = cached.get(segment_id) or self._documents.add(row["segment_id"], row["document"])
-                for text in writer.instances(row, document, batch[segment_id]):
+                texts[segment_id] = writer.instances(row, document, positions[segment_id])
+            for segment_id, run in batch:
+                # Runs of several segments may alternate. A segment deleted since it was found is left out.
+                for text in islice(texts.get(segment_id, ()), len(run)):
                     yield text
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
-    async def _follow(self, connection: Connection, batch: dict[int, Sequence[int]], by_id: dict[int, Row]) -> None:
+    async def _follow(self, connection: Connection, found: dict[int, list[int]], by_id: dict[int, Row]) -> None:
         """Add the rows of segments that were merged since they were found, with positions as they are now."""
-        moved = await find_moved(connection, batch.keys() - by_id.keys())
+        moved = await find_moved(connection, found.keys() - by_id.keys())
         rows = await connection.fetch(READ_SEGMENTS, [each.segment_id for each in moved.values()], [])
-        found = {row["segment_id"]: row for row in rows}
+        merged = {row["segment_id"]: row for row in rows}
         for segment_id, (new_id, shift) in moved.items():
-            if new_id in found:
-                by_id[segment_id] = found[new_id]
-                batch[segment_id] = [position + shift for position in batch[segment_id]]
+            if new_id in merged:
+                by_id[segment_id] = merged[new_id]
+                found[segment_id] = [position + shift for position in found[segment_id]]
+
+
+def _batches_of_runs(segments: Iterable[tuple[int, Sequence[int]]]) -> Iterator[Sequence[tuple[int, Sequence[int]]]]:
+    """Cut an answer so that the documents of few segments are held at a time."""
+    batch: list[tuple[int, Sequence[int]]] = []
+    ids: set[int] = set()
+    for segment_id, run in segments:
+        if len(batch) == _BATCH_RUNS or (len(ids) == _BATCH_SEGMENTS and segment_id not in ids):
+            yield batch
+            batch, ids = [], set()
+        batch.append((segment_id, run))
+        ids.add(segment_id)
+    if batch:
+        yield batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,18 +277,22 @@ class _Search:
         """Fetch a page and one row more, which tells whether the rest has to be counted."""
         choice = self.prepared.choice
         rows = await self._fetch(choice) if self.plan.limit else []
-        if choice.shape is Shape.ORDERED and not self._is_full(rows) and await self._window_was_full():
+        if choice.shape is Shape.ORDERED and not self._is_full(rows) and await self._window_was_full(choice.window):
             choice = driven_by_terms(self.plan, self.prepared.findings)
             rows = await self._fetch(choice)
         hits = self._hits(rows)
         if self.plan.limit and not self._is_full(rows):
             return hits
+        if self.plan.counting is Counting.NONE:
+            return replace(hits, uncounted=bool(rows))
         remaining, capped = await self._count()
         return replace(hits, remaining=remaining, capped=capped)
 
     async def _fetch(self, choice: Choice) -> Sequence[Row] | Collected:
-        if self.plan.limit > HELD_ROWS and not self._by_whole_segments:
-            return await collect(self.connection, self.plan.level, *self._statement(choice, self._part))
+        if self.plan.limit > HELD_ROWS:
+            found = Collected(keeps=self.plan.limit)
+            await collect(found, self.connection, self.plan.level, *self._statement(choice, self._part))
+            return found
         rows: Sequence[Row] = await self.connection.fetch(*self._statement(choice, self._part))
         return rows
 
@@ -256,26 +301,20 @@ class _Search:
         held = self.plan.level is Level.INSTANCE or self.plan.limit <= HELD_ROWS
         return Part.PAGE if held else Part.IDS
 
-    @property
-    def _by_whole_segments(self) -> bool:
-        return self.plan.level is Level.INSTANCE and not self.plan.needs_segments
-
     def _statement(self, choice: Choice, part: Part) -> tuple[Any, ...]:
         text, arguments = search_statement(self.plan, choice, self.visibility, part)
         return (text, *arguments)
 
     def _is_full(self, rows: Sequence[Row] | Collected) -> bool:
-        if self._by_whole_segments and not isinstance(rows, Collected):
-            return bool(rows) and rows[-1]["upto"] > self.plan.offset + self.plan.limit
         return len(rows) > self.plan.limit
 
-    async def _window_was_full(self) -> bool:
+    async def _window_was_full(self, window: int) -> bool:
         """Whether an order driven search that came short has left candidates out."""
-        if self.plan.limit == 0:
+        if self.plan.limit == 0 or not self.plan.windowed:
             return False
-        none = Choice(Shape.COLUMNS)
+        none = Choice(Shape.COLUMNS, window=window)
         candidates: int = await self.connection.fetchval(*self._statement(none, Part.WINDOW))
-        return candidates > WINDOW
+        return candidates > window
 
     async def _count(self) -> tuple[int, bool]:
         """Count what stands behind the page, exactly up to a cap."""
@@ -286,14 +325,21 @@ class _Search:
         except QueryCanceledError:
             # The page itself was found in time; a count that is not must not take it away.
             return 1, True
-        counted_to = behind + COUNT_CAP + 1
-        if total == counted_to and not self._by_whole_segments:
-            return COUNT_CAP, True
+        counted_to = behind + self.plan.count_cap + 1
+        if total == counted_to and not self._sums_counters and self.plan.counting is not Counting.EXACT:
+            return self.plan.count_cap, True
         return max(0, total - behind), False
+
+    @property
+    def _sums_counters(self) -> bool:
+        """Whether the count is a sum over rows of studies or series, to which no cap applies."""
+        plan = self.plan
+        sums = plan.level is Level.INSTANCE and not plan.needs_segments
+        return sums and (plan.in_own_order or not plan.resumed)
 
     async def _count_within(self, seconds: float, choice: Choice) -> int:
         total: int
-        if not self.plan.keys and not self.plan.filtered:
+        if self.plan.counting is Counting.EXACT or not (self.plan.keys or self.plan.filtered):
             total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
             return total
         # Only re-checks of many segments can take long.
@@ -303,56 +349,20 @@ class _Search:
         return total
 
     def _hits(self, rows: Sequence[Row] | Collected) -> _Hits:
+        limit = self.plan.limit
         if isinstance(rows, Collected):
-            rows.cut(self.plan.limit)
+            last = rows.last if self._is_full(rows) else None
+            rows.cut(limit)
             if self.plan.level is Level.INSTANCE:
-                return _Hits(segments=rows.segments())
-            return _Hits(ids=rows.ids)
-        if self._by_whole_segments:
-            return _Hits(segments=list(self._positions(rows)))
-        rows = rows[: self.plan.limit]
-        if self.plan.level is Level.INSTANCE:
-            grouped = groupby(rows, key=lambda row: row["segment_id"])
-            return _Hits(segments=[(id_, [row["position"] for row in group]) for id_, group in grouped])
-        if self._part is Part.IDS:
-            return _Hits(ids=[row["id"] for row in rows])
-        return _Hits(rows=rows)
+                return _Hits(segments=rows.segments(), last=self._sort_values(last))
+            return _Hits(ids=rows.ids, last=self._sort_values(last))
+        last = rows[limit - 1] if limit and self._is_full(rows) else None
+        rows = rows[:limit]
+        if self.plan.level is not Level.INSTANCE:
+            return _Hits(rows=rows, last=self._sort_values(last))
+        grouped = groupby(rows, key=lambda row: row["segment_id"])
+        runs = [(segment_id, [row["position"] for row in group]) for segment_id, group in grouped]
+        return _Hits(segments=runs, last=self._sort_values(last))
 
-    def _positions(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[int]]]:
-        """Cut whole segments to the page."""
-        for row in rows:
-            before = row["upto"] - row["instance_count"]
-            first = max(0, self.plan.offset - before)
-            end = min(row["instance_count"], self.plan.offset + self.plan.limit - before)
-            if first < end:
-                yield row["segment_id"], range(first, end)
-
-
-class _Documents:
-    """Decoded documents of segments, least recently used out first."""
-
-    def __init__(self, capacity_bytes: int) -> None:
-        self._capacity_bytes = capacity_bytes
-        self._size = 0
-        self._kept: OrderedDict[int, tuple[Document, int]] = OrderedDict()
-
-    def find(self, ids: Mapping[int, object]) -> dict[int, Document]:
-        """Return those of these segments that are kept."""
-        found = {id_: self._kept[id_][0] for id_ in ids if id_ in self._kept}
-        for id_ in found:
-            self._kept.move_to_end(id_)
-        return found
-
-    def add(self, segment_id: int, compressed: bytes) -> Document:
-        """Decode a document and keep it."""
-        document = decode_document(compressed)
-        size = sum(
-            len(content) if isinstance(content, bytes) else sum(map(len, content)) + 40 * len(content)
-            for _, content in document.lines
-        )
-        if size <= self._capacity_bytes and segment_id not in self._kept:
-            self._kept[segment_id] = document, size
-            self._size += size
-        while self._size > self._capacity_bytes:
-            self._size -= self._kept.popitem(last=False)[1][1]
-        return document
+    def _sort_values(self, row: Row | None) -> SortValues | None:
+        return None if row is None else tuple(row[label_of(number)] for number in range(len(self.plan.order)))

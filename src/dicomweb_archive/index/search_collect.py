@@ -17,8 +17,15 @@ _FETCHED_ROWS = 5000
 
 @dataclass(slots=True)
 class Collected:
-    """Ids of studies or series, or segments and positions of instances, in the order of the answer."""
+    """Ids of studies or series, or segments and positions of instances, in the order of the answer.
 
+    Attributes:
+        keeps: how many rows the page has.
+        last: the last of them as the statement has it, for the page behind.
+    """
+
+    keeps: int
+    last: Mapping[str, Any] | None = None
     ids: "array[int]" = field(default_factory=lambda: array("q"))
     positions: "array[int]" = field(default_factory=lambda: array("i"))
 
@@ -27,6 +34,9 @@ class Collected:
 
     def add(self, level: Level, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take in rows of a statement for ids."""
+        last = self.keeps - 1 - len(self.ids)
+        if 0 <= last < len(rows):
+            self.last = rows[last]
         if level is not Level.INSTANCE:
             self.ids.extend([row["id"] for row in rows])
             return
@@ -69,11 +79,9 @@ class Segments(Sequence[tuple[int, Sequence[int]]]):
         return self._ids[start], self._positions[start:end].tolist()
 
 
-async def collect(connection: Connection, level: Level, text: str, *arguments: Any) -> Collected:
+async def collect(found: Collected, connection: Connection, level: Level, text: str, *arguments: Any) -> None:
     """Run a statement for ids and keep nothing but them."""
-    found = Collected()
     async with connection.transaction():
         cursor = await connection.cursor(text, *arguments)
         while rows := await cursor.fetch(_FETCHED_ROWS):
             found.add(level, rows)
-    return found

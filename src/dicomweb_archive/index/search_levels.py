@@ -1,7 +1,7 @@
-"""Statements of the three levels: how studies, series and instances are selected, ordered and paged."""
+"""Statements of studies and series: how they are selected, ordered and paged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import BigInteger, FromClause, and_, bindparam, exists, func, literal_column, select, true
 
@@ -12,14 +12,19 @@ from dicomweb_archive.index.search_columns import column_test
 from dicomweb_archive.index.search_filter_plan import Row
 from dicomweb_archive.index.search_filter_segments import segment_search
 from dicomweb_archive.index.search_filter_tests import FilterWriter
+from dicomweb_archive.index.search_keyset import behind, in_order, labelled, numbered, sort_values
+from dicomweb_archive.index.search_order import SortKey, Source
 from dicomweb_archive.index.search_plan import SearchPlan
 from dicomweb_archive.index.search_positions import Expression
 from dicomweb_archive.index.search_segments import BARRIER, ONE, Condition, Query
-from dicomweb_archive.index.search_shape import WINDOW, Choice, Shape
+from dicomweb_archive.index.search_shape import Choice, Shape
 
 
 class LevelWriter(ABC):
-    """Writes the statements of one level; aliases: t study, s series, p segment, d its data, i instance."""
+    """Writes the statements of one level; aliases: t study, s series, p segment, d its data, i instance.
+
+    Rows carry their sort values (`k0`, `k1`...), so that the next page can begin behind the last of them.
+    """
 
     def __init__(self, plan: SearchPlan, choice: Choice, visibility: Visibility) -> None:
         self.plan = plan
@@ -44,7 +49,7 @@ class LevelWriter(ABC):
 
     def count(self) -> Query:
         """Count what matches, up to a cap."""
-        return select(func.count()).select_from(self.ids(paged=False).limit(_parameter("counted")).subquery("c"))
+        return select(func.count()).select_from(self.ids(paged=False).limit(parameter("counted")).subquery("c"))
 
     @property
     def needs_segments(self) -> bool:
@@ -72,41 +77,62 @@ class LevelWriter(ABC):
         asked = None if found is None else found.study if kind is Row.STUDY else found.series
         return [] if asked is None else [FilterWriter({kind: row}).is_true(asked)]
 
+    def behind_last(self, keys: Sequence[SortKey], values: Sequence[Expression], **at: bool) -> list[Condition]:
+        """What lies behind the page before, where there was one."""
+        return [behind(keys, values, **at)] if self.plan.resumed else []
+
     def paginate(self, query: Query, *, paged: bool) -> Query:
         """Cut one page out of the query, if asked to."""
-        return query.limit(_parameter("page")).offset(_parameter("offset")) if paged else query
+        return query.limit(parameter("page")).offset(parameter("offset")) if paged else query
+
+    def study_window(self, keys: Sequence[SortKey], size: int | None, *, at_last: bool) -> FromClause:
+        """Studies with their sort values, in order: the first `size`, or all; none of the pages before.
+
+        Args:
+            at_last: the page before may have ended within a study, which then belongs to this one too.
+        """
+        values = sort_values(keys, {Source.STUDY: self.t})
+        conditions = [self.studies(), *self.behind_last(keys, values, or_at=at_last)]
+        query = select(self.t.c.id, *numbered(values)).where(*conditions).order_by(*in_order(keys, values))
+        return (query.offset(BARRIER) if size is None else query.limit(literal_column(str(size)))).subquery("w")
 
 
-class _StudyWriter(LevelWriter):
-    """Studies, the newest first."""
+class StudyWriter(LevelWriter):
+    """Studies, the newest first or as asked for; all sort values are those of the study."""
 
     def page(self) -> Query:
         page = self.ids(paged=True).subquery("page")
-        return _study_details(page, [page.c.study_date.desc(), page.c.id.desc()])
+        return study_details(page, in_order(self.plan.order, labelled(self.plan.order, page)), self.plan.order)
 
     def window(self, size: int) -> FromClause:
-        t = self.t
-        query = select(t.c.id, t.c.study_date).where(self.studies())
-        return query.order_by(*_newest_first(t)).limit(literal_column(str(size))).subquery("w")
+        return self.study_window(self.plan.order, size, at_last=False)
 
     def ids(self, *, paged: bool) -> Query:
+        keys = self.plan.order
+        if self.choice.shape is Shape.ORDERED and not self.driven_by_terms:
+            study = self.window(self.choice.window) if paged else self._all_studies()
+            values = labelled(keys, study)
+            query = select(study.c.id, *values).where(self._holds_segment(study))
+        else:
+            values = sort_values(keys, {Source.STUDY: self.t})
+            query = self._from_rows(values)
+        return self.paginate(query.order_by(*in_order(keys, values)) if paged else query, paged=paged)
+
+    def _from_rows(self, values: Sequence[Expression]) -> Query:
         origin: FromClause = self.t
-        study: FromClause = self.t
-        conditions = [self.studies()]
+        conditions = [self.studies(), *self.behind_last(self.plan.order, values)]
         if self.driven_by_terms:
             hit = self._hits()
             origin = hit.join(self.t, self.t.c.id == hit.c.id)
-        elif self.choice.shape is Shape.ORDERED:
-            study = origin = self.window(WINDOW) if paged else self.window_of_all()
-            conditions = [self._holds_segment(study)]
         elif self.plan.needs_series:
             below = select(ONE).where(self.s.c.study_id == self.t.c.id, *self.series())
             conditions.append(exists(below))
-        query = select(study.c.id, study.c.study_date).select_from(origin).where(*conditions)
-        return self.paginate(query.order_by(*_newest_first(study)) if paged else query, paged=paged)
+        return select(self.t.c.id, *numbered(values)).select_from(origin).where(*conditions)
 
-    def window_of_all(self) -> FromClause:
-        return select(self.t.c.id, self.t.c.study_date).where(self.studies()).subquery("w")
+    def _all_studies(self) -> FromClause:
+        values = sort_values(self.plan.order, {Source.STUDY: self.t})
+        conditions = [self.studies(), *self.behind_last(self.plan.order, values)]
+        return select(self.t.c.id, *numbered(values)).where(*conditions).subquery("w")
 
     def _hits(self) -> FromClause:
         query = self._with_series(self.segments.select(self.p.c.study_id.label("id")))
@@ -122,30 +148,33 @@ class _StudyWriter(LevelWriter):
         return query.join(self.s, self.s.c.id == self.p.c.series_id).where(*self.series())
 
 
-class _SeriesWriter(LevelWriter):
-    """Series, of the newest study first, within a study by series number."""
+class SeriesWriter(LevelWriter):
+    """Series, of the newest study first, within a study by series number, or as asked for."""
 
     def page(self) -> Query:
         page = self.ids(paged=True).subquery("page")
-        return _series_details(page, _series_order(page.c.study_date, page.c.study_id, page))
+        return series_details(page, in_order(self.plan.order, labelled(self.plan.order, page)), self.plan.order)
 
     def window(self, size: int) -> FromClause:
-        t = self.t
-        query = select(t.c.id, t.c.study_date).where(self.studies())
-        return query.order_by(*_newest_first(t)).limit(literal_column(str(size))).subquery("w")
+        return self.study_window(self.plan.order[: self.plan.by_study], size, at_last=True)
 
     def ids(self, *, paged: bool) -> Query:
-        if self.driven_by_terms or self.plan.by_series:
-            study, series, origin, conditions = self._joined()
+        keys = self.plan.order
+        if self.driven_by_terms or self.plan.by_series or not self.plan.windowed:
+            origin, conditions = self._joined()
+            rows = {Source.STUDY: self.t, Source.SERIES: self.s}
+            series: FromClause = self.s
+            values = sort_values(keys, rows)
         else:
-            study, series, origin = self._lateral(ordered=paged)
-            conditions = []
-        columns = [series.c.id, study.c.study_date, study.c.id.label("study_id"), series.c.series_number]
-        query = select(*columns).select_from(origin).where(*conditions)
-        order = _series_order(study.c.study_date, study.c.id, series)
-        return self.paginate(query.order_by(*order) if paged else query, paged=paged)
+            study, series = self._study_by_study(ordered=paged)
+            origin, conditions = study.join(series, true()), []
+            values = labelled(keys[: self.plan.by_study], study)
+            values += labelled(keys[self.plan.by_study :], series, first=self.plan.by_study)
+        conditions += self.behind_last(keys, values)
+        query = select(series.c.id, *numbered(values)).select_from(origin).where(*conditions)
+        return self.paginate(query.order_by(*in_order(keys, values)) if paged else query, paged=paged)
 
-    def _joined(self) -> tuple[FromClause, FromClause, FromClause, list[Condition]]:
+    def _joined(self) -> tuple[FromClause, list[Condition]]:
         """Series first, by their UID or from the terms, then their studies."""
         s, t = self.s, self.t
         origin: FromClause = s.join(t, t.c.id == s.c.study_id)
@@ -156,91 +185,25 @@ class _SeriesWriter(LevelWriter):
             origin = hit.join(s, s.c.id == hit.c.id).join(t, t.c.id == s.c.study_id)
         elif self.needs_segments:
             conditions.append(self._holds_segment(s))
-        return t, s, origin, conditions
+        return origin, conditions
 
-    def _lateral(self, *, ordered: bool) -> tuple[FromClause, FromClause, FromClause]:
+    def _study_by_study(self, *, ordered: bool) -> tuple[FromClause, FromClause]:
         """Study after study, so that a page stops early; a plain join would sort all series (spike: 47 ms)."""
-        t, s = self.t, self.s
-        study: FromClause
+        s, by_study = self.s, self.plan.by_study
         if ordered and self.needs_segments:
-            study = self.window(WINDOW)
+            study = self.window(self.choice.window)
         else:
-            chosen = select(t.c.id, t.c.study_date).where(self.studies())
-            study = chosen.order_by(*_newest_first(t)).offset(BARRIER).subquery("w")
+            study = self.study_window(self.plan.order[:by_study], None, at_last=True)
         conditions = [s.c.study_id == study.c.id, *self.series()]
         if self.needs_segments:
             conditions.append(self._holds_segment(s))
-        below = select(s.c.id, s.c.series_number).where(*conditions).correlate(study)
-        series = below.offset(BARRIER).lateral("e")
-        return study, series, study.join(series, true())
+        values = sort_values(self.plan.order[by_study:], {Source.SERIES: s}, first=by_study)
+        below = select(s.c.id, *numbered(values, first=by_study)).where(*conditions).correlate(study)
+        return study, below.offset(BARRIER).lateral("e")
 
     def _holds_segment(self, series: FromClause) -> Condition:
         query = self.segments.select(ONE).where(self.p.c.series_id == series.c.id)
         return exists(query.correlate(series).offset(BARRIER))
-
-
-class _InstanceWriter(LevelWriter):
-    """Instances, by segment and position."""
-
-    def page(self) -> Query:
-        return self.ids(paged=True)
-
-    def ids(self, *, paged: bool) -> Query:
-        if not self.needs_segments:
-            return self._whole_segments(paged=paged)
-        if self.driven_by_terms or not paged:
-            query = self._visible(
-                self.segments.select(self.p.c.id.label("segment_id"), self._position(), instances=True)
-            )
-        else:
-            window = self.window(WINDOW)
-            segments = segment_search(self.plan, self.choice, window)
-            position = segments.position.label("position")
-            query = segments.select(window.c.id.label("segment_id"), position, instances=True)
-        order: list[Expression] = [literal_column("segment_id"), literal_column("position")]
-        return self.paginate(query.order_by(*order) if paged else query, paged=paged)
-
-    def window(self, size: int) -> FromClause:
-        p = self.p
-        query = self._visible(select(p.c.id, p.c.study_id, p.c.series_id, p.c.instance_count, p.c.terms).select_from(p))
-        return query.order_by(p.c.id).limit(literal_column(str(size))).subquery("p")
-
-    def count(self) -> Query:
-        if self.needs_segments:
-            return super().count()
-        # The counters of study and series rows are kept with every store.
-        if not self.plan.needs_series:
-            return select(func.coalesce(func.sum(self.t.c.instance_count), BARRIER)).where(self.studies())
-        joined = self.s.join(self.t, self.t.c.id == self.s.c.study_id)
-        total = func.coalesce(func.sum(self.s.c.instance_count), BARRIER)
-        return select(total).select_from(joined).where(self.studies(), *self.series())
-
-    def _whole_segments(self, *, paged: bool) -> Query:
-        """Segments by running number of instances: a deep page costs a sum over segments, not over instances."""
-        p = self.p
-        upto = func.sum(p.c.instance_count).over(order_by=p.c.id, rows=(None, 0)).label("upto")
-        numbered = self._visible(select(p.c.id.label("segment_id"), p.c.instance_count, upto).select_from(p))
-        # Each segment holds at least one instance, so no more segments than that are needed.
-        n = numbered.order_by(p.c.id).limit(_parameter("end")).subquery("n")
-        before = n.c.upto - n.c.instance_count
-        query = select(n.c.segment_id, n.c.instance_count, n.c.upto)
-        return query.where(n.c.upto > _parameter("offset"), before < _parameter("end")).order_by(n.c.segment_id)
-
-    def _position(self) -> Expression:
-        return self.segments.position.label("position")
-
-    def _visible(self, query: Query) -> Query:
-        query = query.join(self.t, self.t.c.id == self.p.c.study_id).where(self.studies())
-        if not self.plan.needs_series:
-            return query
-        return query.join(self.s, self.s.c.id == self.p.c.series_id).where(*self.series())
-
-
-WRITERS: Mapping[Level, type[LevelWriter]] = {
-    Level.STUDY: _StudyWriter,
-    Level.SERIES: _SeriesWriter,
-    Level.INSTANCE: _InstanceWriter,
-}
 
 
 def _study_columns(study: FromClause) -> list[Expression]:
@@ -255,13 +218,16 @@ def _study_columns(study: FromClause) -> list[Expression]:
     ]
 
 
-def _study_details(page: FromClause, order: Sequence[Expression]) -> Query:
+def study_details(page: FromClause, order: Sequence[Expression], keys: Sequence[SortKey] = ()) -> Query:
+    """Read the rows of studies whose ids, and sort values, are those of `page`."""
     t = tables.study.alias("r")
     joined = page.join(t, t.c.id == page.c.id)
-    return select(t.c.id.label("study_id"), *_study_columns(t)).select_from(joined).order_by(*order)
+    columns = [t.c.id.label("study_id"), *_study_columns(t), *labelled(keys, page)]
+    return select(*columns).select_from(joined).order_by(*order)
 
 
-def _series_details(page: FromClause, order: Sequence[Expression]) -> Query:
+def series_details(page: FromClause, order: Sequence[Expression], keys: Sequence[SortKey] = ()) -> Query:
+    """Read the rows of series whose ids, and sort values, are those of `page`."""
     t, s = tables.study.alias("r"), tables.series.alias("q")
     joined = page.join(s, s.c.id == page.c.id).join(t, t.c.id == s.c.study_id)
     own = [
@@ -270,20 +236,13 @@ def _series_details(page: FromClause, order: Sequence[Expression]) -> Query:
         s.c.instance_count.label("series_instance_count"),
         s.c.attributes.label("series_attributes"),
     ]
-    return select(*own, t.c.id.label("study_id"), *_study_columns(t)).select_from(joined).order_by(*order)
+    columns = [*own, t.c.id.label("study_id"), *_study_columns(t), *labelled(keys, page)]
+    return select(*columns).select_from(joined).order_by(*order)
 
 
-DETAILS = {Level.STUDY: _study_details, Level.SERIES: _series_details}
+DETAILS = {Level.STUDY: study_details, Level.SERIES: series_details}
 
 
-def _parameter(name: str) -> Expression:
+def parameter(name: str) -> Expression:
+    """A whole number that the statement is given."""
     return bindparam(name, type_=BigInteger)
-
-
-def _newest_first(study: FromClause) -> list[Expression]:
-    return [study.c.study_date.desc(), study.c.id.desc()]
-
-
-def _series_order(study_date: Expression, study_id: Expression, series: FromClause) -> list[Expression]:
-    number = series.c.series_number.asc().nulls_last()
-    return [study_date.desc(), study_id.desc(), number, series.c.id.asc()]

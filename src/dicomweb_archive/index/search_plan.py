@@ -12,7 +12,8 @@ from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dicomweb_archive.dicom.query import Level
+from dicomweb_archive.dicom.query import Counting, Level
+from dicomweb_archive.index.search_order import DEFAULT_ORDER, SortKey, goes_by_study
 
 if TYPE_CHECKING:
     # A filter's plan is made of index keys, so its module stands on this one.
@@ -43,6 +44,9 @@ class Kind(StrEnum):
 
 STUDY_MOMENT = "study_moment"
 """Stands for study_date + study_time, a missing time counted as midnight."""
+
+COUNT_CAP = 100_000
+"""Further matches are counted exactly up to this many, unless an exact count is asked for."""
 
 SELECTIVE_COLUMNS = frozenset({"study_instance_uid", "accession_number", "patient_id"})
 """Equality on one of these leaves a handful of studies (series_instance_uid: of series)."""
@@ -144,6 +148,8 @@ class SearchPlan:
         sop_instance_uids: the instance is one of these; `None` when not asked.
         impossible: no instance can match, whatever is stored.
         filter: what the boolean filter asks beyond the keys that its simple conditions have become.
+        order: what rows are sorted by, down to what no two of them share.
+        after: the sort values of the row that the page begins behind; `resumed` when there are any.
     """
 
     level: Level
@@ -157,6 +163,11 @@ class SearchPlan:
     limit: int = field(default=0, compare=False)
     offset: int = field(default=0, compare=False)
     filter: "FilterPlan | None" = None
+    order: tuple[SortKey, ...] = ()
+    after: tuple[str | int | float, ...] | None = field(default=None, compare=False)
+    resumed: bool = False
+    counting: Counting = field(default=Counting.BOUNDED, compare=False)
+    count_cap: int = field(default=COUNT_CAP, compare=False)
 
     @property
     def filtered(self) -> bool:
@@ -172,6 +183,21 @@ class SearchPlan:
     def needs_series(self) -> bool:
         """Whether rows of series are tested."""
         return bool(self.series) or (self.filter is not None and self.filter.series is not None)
+
+    @property
+    def by_study(self) -> int:
+        """How many of the sort values are those of a study, when one study's rows lie together; else 0."""
+        return goes_by_study(self.order)
+
+    @property
+    def in_own_order(self) -> bool:
+        """Whether nobody has asked for another order than the level's own."""
+        return self.order == DEFAULT_ORDER[self.level]
+
+    @property
+    def windowed(self) -> bool:
+        """Whether candidates can be had in the order of the answer, a window at a time."""
+        return self.in_own_order if self.level is Level.INSTANCE else bool(self.by_study)
 
     @property
     def selective(self) -> bool:

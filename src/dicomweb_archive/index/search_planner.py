@@ -24,6 +24,7 @@ from dicomweb_archive.dicom.query import (
 from dicomweb_archive.dicom.tags import keyword_of
 from dicomweb_archive.errors import InvalidMatchError
 from dicomweb_archive.index.name_words import beginning_pattern
+from dicomweb_archive.index.search_order import plan_order
 from dicomweb_archive.index.search_plan import (
     STUDY_MOMENT,
     ColumnTest,
@@ -86,6 +87,7 @@ def plan_search(query: SearchQuery) -> SearchPlan:
 
     Raises:
         InvalidMatchError: a wild card for an attribute that has none.
+        InvalidParameterError: an attribute that the answer cannot be sorted by.
     """
     return _Planner(query).plan()
 
@@ -136,6 +138,10 @@ class _Planner:
             impossible=self._impossible or uids == set(),
             limit=query.limit,
             offset=query.offset,
+            order=plan_order(query),
+            after=query.after,
+            resumed=query.after is not None,
+            counting=query.counting,
         )
 
     def _add_key(self, key: Key) -> None:

@@ -100,12 +100,14 @@ class Choice:
     Attributes:
         driver: number of the key that goes first.
         filter_drives: the boolean filter goes first.
+        window: most candidates that an order driven search looks at.
     """
 
     shape: Shape
     prunes: tuple[KeyPrune, ...] = ()
     driver: int | None = None
     filter_drives: bool = False
+    window: int = WINDOW
 
     def carries(self, key: int, *, nested: bool) -> bool:
         """Whether a segment that reaches the re-check is known to hold the key."""
@@ -154,7 +156,8 @@ def choose_shape(plan: SearchPlan, findings: Sequence[Finding], statistics: Stat
     by_terms = driven_by_terms(plan, findings)
     if plan.by_sop_instance:
         return Choice(Shape.TERMS, by_terms.prunes)
-    if plan.selective or _ordered_seconds(plan, findings, statistics) < _terms_seconds(plan, findings, statistics):
+    ordered_seconds = _ordered_seconds(plan, findings, statistics) if plan.windowed else inf
+    if plan.selective or ordered_seconds < _terms_seconds(plan, findings, statistics):
         return Choice(Shape.ORDERED, by_terms.prunes)
     return by_terms
 

@@ -13,18 +13,25 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, bindparam, func, select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
-from dicomweb_archive.dicom.query import Level
+from dicomweb_archive.dicom.query import Counting, Level
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search_columns import column_parameters
 from dicomweb_archive.index.search_filter_segments import plan_parameters
-from dicomweb_archive.index.search_levels import DETAILS, WRITERS
+from dicomweb_archive.index.search_instance_level import InstanceWriter
+from dicomweb_archive.index.search_keyset import order_parameters
+from dicomweb_archive.index.search_levels import DETAILS, LevelWriter, SeriesWriter, StudyWriter
 from dicomweb_archive.index.search_plan import SearchPlan
 from dicomweb_archive.index.search_positions import position_parameters
 from dicomweb_archive.index.search_segments import Query, segment_parameters
-from dicomweb_archive.index.search_shape import WINDOW, Choice
+from dicomweb_archive.index.search_shape import Choice
 
-COUNT_CAP = 100_000
-"""Further matches are counted exactly up to this many."""
+WRITERS: Mapping[Level, type[LevelWriter]] = {
+    Level.STUDY: StudyWriter,
+    Level.SERIES: SeriesWriter,
+    Level.INSTANCE: InstanceWriter,
+}
+
+_NO_CAP = 2**60
 
 # Not named by the dialect's stubs as callable with arguments; it has none that we need.
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
@@ -58,9 +65,8 @@ class Statement:
 def search_statement(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> tuple[str, list[Any]]:
     """Compose one statement of a search, and its arguments.
 
-    Pages of studies and series have the columns of `details_statement`. Pages of instances have `segment_id`
-    and `position`, or where no key needs terms whole segments: `segment_id`, `instance_count` and `upto`, the
-    number of instances from the first of all to its last.
+    Pages of studies and series have the columns of `details_statement`, pages of instances `segment_id` and
+    `position`; all have the sort values `k0`, `k1`... of the plan's order.
     """
     statement = _compile(plan, choice, visibility.form(), part)
     return statement.text, statement.arguments(search_values(plan, choice, visibility))
@@ -73,12 +79,13 @@ def search_values(plan: SearchPlan, choice: Choice, visibility: Visibility) -> d
         **segment_parameters(plan, choice),
         **position_parameters(plan),
         **plan_parameters(plan),
+        **order_parameters(plan),
         **visibility.named_parameters(),
         "sop_instance_spaces": list(visibility.spaces),
         "page": plan.limit + 1,
         "offset": plan.offset,
         "end": plan.offset + plan.limit + 1,
-        "counted": plan.offset + plan.limit + COUNT_CAP + 1,
+        "counted": _NO_CAP if plan.counting is Counting.EXACT else plan.offset + plan.limit + plan.count_cap + 1,
     }
 
 
@@ -99,7 +106,7 @@ def _compile(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Par
         case Part.COUNT:
             return compile_statement(writer.count())
         case Part.WINDOW:
-            return compile_statement(select(func.count()).select_from(writer.window(WINDOW + 1)))
+            return compile_statement(select(func.count()).select_from(writer.window(choice.window + 1)))
 
 
 @lru_cache(maxsize=4)

@@ -132,6 +132,12 @@ class TermFinder:
             self._statistics = _statistics(await connection.fetchrow(READ_STATISTICS))
         return self._statistics
 
+    async def secret(self) -> bytes:
+        """Return the secret of the archive that keys terms."""
+        if self._secret is None:
+            self._secret = await self._database.term_secret()
+        return self._secret
+
     async def find(self, connection: Connection, keys: Sequence[IndexKey]) -> list[Finding] | None:
         """Look all keys up; `None` when there is one that no segment can hold."""
         await self._learn_paths(connection, [key.path for key in keys])
@@ -148,7 +154,7 @@ class TermFinder:
         return [next(findings) if key.path in self._paths else None for key in keys]
 
     async def _find_known(self, connection: Connection, keys: Sequence[IndexKey]) -> list[Finding | None]:
-        secret = self._secret = self._secret or await self._database.term_secret()
+        secret = await self.secret()
         hashes = [[term_hash(secret, key.path, text) for text in key.texts] for key in keys]
         counted, zones = await self._find_terms(connection, keys, hashes)
         statistics = await self.statistics(connection)

@@ -28,6 +28,7 @@ EXPOSED_HEADERS = (
     "Content-Length",
     "Content-Location",
     "ETag",
+    "Link",
     "Location",
     "Retry-After",
     "Warning",

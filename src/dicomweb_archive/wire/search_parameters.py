@@ -12,11 +12,13 @@ from typing import Final
 from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
 from dicomweb_archive.dicom.query import (
     AttributePath,
+    Counting,
     Empty,
     Fuzzy,
     Key,
     Level,
     Matching,
+    OrderKey,
     SearchQuery,
     Universal,
 )
@@ -31,6 +33,7 @@ from dicomweb_archive.wire.match_values import (
     parse_all_values,
     parse_matching,
 )
+from dicomweb_archive.wire.search_order import parse_counting, parse_order
 
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UINT = re.compile(r"[0-9]{1,10}")
@@ -82,11 +85,13 @@ class SearchRequest:
     Attributes:
         warnings: texts for `Warning: 299` headers; they name parameters, never values.
         accept: the `accept` parameter (PS3.18 8.3.3.1).
+        page_token: where to go on, as the page before has said.
     """
 
     query: SearchQuery
     warnings: tuple[str, ...] = ()
     accept: str | None = None
+    page_token: str | None = None
 
 
 def split_query(query_string: bytes, limits: SearchLimits = SearchLimits()) -> list[tuple[str, str]]:
@@ -144,9 +149,12 @@ def parse_search(
             offset=reading.offset,
             relational=relational,
             fuzzy=reading.fuzzy,
+            order=reading.order,
+            counting=reading.counting,
         ),
         tuple(reading.warnings),
         reading.accept,
+        reading.page_token,
     )
 
 
@@ -172,6 +180,9 @@ class _Reading:
     offset: int = 0
     include: dict[str, AttributePath] = field(default_factory=dict)
     include_all: bool = False
+    order: tuple[OrderKey, ...] = ()
+    counting: Counting = Counting.BOUNDED
+    page_token: str | None = None
     accept: str | None = None
     warnings: list[str] = field(default_factory=list)
     zone: str = ""
@@ -198,6 +209,8 @@ class _Reading:
             if str(path) in seen:
                 raise InvalidParameterError("an attribute given twice", accepted="each attribute once")
             seen.add(str(path))
+        if self.page_token is not None and any(name == "offset" for name, _ in pairs):
+            raise InvalidParameterError("offset", accepted="no offset beside page_token, which says where to go on")
         return [Key(path, matching) for path, matchings in keys for matching in matchings]
 
     def _check_repetition(self, pairs: Sequence[tuple[str, str]]) -> None:
@@ -210,10 +223,6 @@ class _Reading:
     def _read_control(self, name: str, value: str) -> bool:
         """Read a parameter that is no attribute; tells whether it was one."""
         match name:
-            case "limit":
-                self.limit = _parse_uint(name, value, _MOST_UINT)
-            case "offset":
-                self.offset = _parse_uint(name, value, self.limits.max_offset)
             case "accept":
                 self.accept = value
             case "charset":
@@ -227,6 +236,23 @@ class _Reading:
                 self.empty_values = _parse_switch(name, value)
             case "multiplevaluematching":
                 self.all_values = _parse_switch(name, value)
+            case _:
+                return self._read_paging(name, value)
+        return True
+
+    def _read_paging(self, name: str, value: str) -> bool:
+        """Read a parameter that says which part of the results is wanted, and in which order."""
+        match name:
+            case "limit":
+                self.limit = _parse_uint(name, value, _MOST_UINT)
+            case "offset":
+                self.offset = _parse_uint(name, value, self.limits.max_offset)
+            case "orderby":
+                self.order = parse_order(value, self.names)
+            case "count":
+                self.counting = parse_counting(value)
+            case "page_token":
+                self.page_token = value
             case _:
                 return False
         return True

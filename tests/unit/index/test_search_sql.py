@@ -81,10 +81,10 @@ def test_order_driven_studies_are_looked_at_up_to_the_window():
     assert "OFFSET 0" in text
 
 
-def test_a_page_of_whole_instances_opens_no_instance_rows():
+def test_a_page_of_whole_instances_opens_rows_of_its_own_series_only():
     text = statement(Level.INSTANCE)
-    assert "instance AS" not in text
-    assert "sum(p.instance_count) OVER" in text
+    assert "sum(s.instance_count) OVER" in text
+    assert "JOIN instance AS o ON o.segment_id = q.id" in text
 
 
 def test_one_text_serves_all_values_and_collections():

@@ -1,11 +1,14 @@
 """QIDO-RS: search for studies, series and instances (PS3.18 10.6)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.dicom.query import Level
+from dicomweb_archive.index.search import SearchPage
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
 from dicomweb_archive.web.representations import collected_or_streamed, json_array, xml_parts
@@ -37,10 +40,10 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
             limits=limits.of_tables() if as_table else limits,
         )
         columns = columns_for(asked.query) if as_table else ()
-        page = await services.search.search(asked.query, principal, root_of(request))
+        page = await services.search.search(asked.query, principal, root_of(request), page_token=asked.page_token)
         warnings = list(asked.warnings)
-        if page.remaining:
-            warnings.append(_remaining(page.remaining, capped=page.capped))
+        if page.remaining or page.uncounted:
+            warnings.append(_remaining(page))
         response = await (
             answer_table(page.rows, columns, offer, name=level) if as_table else _data_sets(page.rows, offer)
         )
@@ -48,6 +51,9 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         response.headers["vary"] = "Accept"
         for warning in warnings:
             response.headers.append("warning", root_of(request).warning(warning))
+        token = await services.search.next_token(asked.query, page)
+        if token is not None:
+            response.headers["link"] = _next_link(request, token)
         return response
 
     return search
@@ -65,11 +71,29 @@ def _uid(request: Request, name: str) -> str | None:
     return None if text is None else parse_uid(text, name)
 
 
-def _remaining(count: int, *, capped: bool) -> str:
-    """Say how many results are left (PS3.18 8.3.4.4.1), and when the count stopped at its cap."""
-    more = "more than " if capped else ""
-    return f"There are {more}{count} additional results that can be requested"
+def _remaining(page: SearchPage) -> str:
+    """Say how many results are left (PS3.18 8.3.4.4.1), and when the count stopped at its cap or was not wanted."""
+    if page.uncounted:
+        return "There are additional results that can be requested"
+    more = "more than " if page.capped else ""
+    return f"There are {more}{page.remaining} additional results that can be requested"
 
+
+def _next_link(request: Request, token: str) -> str:
+    """Write the Link to the next page (RFC 8288): the same search, from behind the last row of this page."""
+    asked = request.scope["query_string"].decode("latin-1").split("&")
+    kept = [pair for pair in asked if pair and pair.partition("=")[0] not in ("offset", "page_token")]
+    path = request.url.path.rpartition(DICOMWEB)[2]
+    query = "&".join([*map(_in_header, kept), f"page_token={token}"])
+    return f'<{root_of(request).url}{path}?{query}>; rel="next"'
+
+
+def _in_header(text: str) -> str:
+    """Encode what may stand in a query string that was sent, but not between the angle brackets of a header."""
+    return quote(text, safe=_UNCHANGED, encoding="latin-1")
+
+
+_UNCHANGED: Final = "%!$&'()*+,-./:;=?@_~"
 
 _STUDY = f"{DICOMWEB}/studies/{{study}}"
 
