@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 import pytest_asyncio
+from pydicom.uid import MRImageStorage
 from tests.database import TestServer
 from tests.factories import ROOT, ct_series, image, mr_series, part10
 from tests.searching import EVERYTHING, ROOT_URL, found, key, objects, path
@@ -242,6 +243,7 @@ KEYS = {
     "case of other texts counts": ((key("AccessionNumber", "a00002"),), []),
     "modalities in study": ((key("ModalitiesInStudy", "MR"),), [3, 1]),
     "modalities in study by pattern": ((key("ModalitiesInStudy", WildCard("C?")),), [1, 2]),
+    "SOP classes in study by a list": ((key("SOPClassesInStudy", UidList((str(MRImageStorage), "1.2"))),), [3, 1]),
     "number by meaning": ((key("KVP", "1.0e2"),), [2]),
     "nested attribute": ((key("ProcedureCodeSequence.CodeValue", "24725-4"), key("KVP", "100")), [2]),
     "series and instance keys of one series": ((key("Modality", "MR"), key("SeriesDescription", "T1 sag")), [1]),

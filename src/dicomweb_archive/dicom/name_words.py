@@ -60,7 +60,8 @@ _UMLAUT: Final = re.compile(r"(?<![aeiouq])(?:([aou])e|(a)a)(?=[b-df-hj-np-tv-z]
 def without_accents(text: str) -> str:
     """Fold case and width, and leave accents out."""
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(character for character in folded if not unicodedata.combining(character))
+    # Put together again, so that `?` stands for a syllable of Hangul and not for a letter of it.
+    return unicodedata.normalize("NFC", "".join(c for c in folded if not unicodedata.combining(c)))
 
 
 def stored_words(name: str) -> tuple[str, ...]:
@@ -96,8 +97,7 @@ def words_match(wanted: tuple[tuple[str, ...], ...], stored: frozenset[str]) -> 
 
 def _chunks(text: str) -> list[list[str]]:
     """Split at blanks and punctuation, then each piece at hyphens and apostrophes."""
-    # Syllables of Hangul are letters that belong together; the accents that could compose are gone.
-    folded = unicodedata.normalize("NFC", without_accents(text)).translate(_KATAKANA)
+    folded = without_accents(text).translate(_KATAKANA)
     pieces = "".join(map(_delimited, folded)).split()
     return [parts for piece in pieces if (parts := [part for part in piece.split("-") if part])]
 

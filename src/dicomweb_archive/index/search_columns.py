@@ -23,7 +23,7 @@ from sqlalchemy import (
 from dicomweb_archive.index.level_rows import NO_NUMBER
 from dicomweb_archive.index.search_plan import STUDY_MOMENT, ColumnTest, Kind, SearchPlan
 from dicomweb_archive.index.search_positions import Expression
-from dicomweb_archive.index.search_segments import EMPTY, ONE, Condition, holds_all
+from dicomweb_archive.index.search_segments import EMPTY, ONE, Condition, holds_all, holds_any
 
 
 def column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
@@ -48,6 +48,8 @@ def column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
             return tested.like(func.any(bindparam(name, type_=ARRAY(Text))))
         case Kind.HOLDS:
             return holds_all(tested, bindparam(name, type_=ARRAY(Text)))
+        case Kind.HOLDS_ANY:
+            return holds_any(tested, bindparam(name, type_=ARRAY(Text)))
         case _:
             return _some_entry(func.unnest(tested), f"entry_{name}", bindparam(name, type_=Text))
 

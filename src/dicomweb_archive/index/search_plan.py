@@ -33,6 +33,8 @@ class Kind(StrEnum):
     """One component group of the `=`-joined person name in a column is LIKE the pattern."""
     HOLDS = "holds"
     """One entry of an array column equals."""
+    HOLDS_ANY = "holds_any"
+    """One entry of an array column is one of these."""
     HOLDS_LIKE = "holds_like"
     TEXT_RANGE = "text_range"
     """Between two texts, of filters."""

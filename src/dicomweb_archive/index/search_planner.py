@@ -175,7 +175,7 @@ class _Planner:
                     return [ColumnTest(column, Kind.EQUALS, value.number) for value in values]
                 return [_text_test(column, form, value.text) for value in values]
             case UidList(uids):
-                return [ColumnTest(column, Kind.ANY_OF, list(uids))]
+                return [ColumnTest(column, Kind.HOLDS_ANY if form is ColumnForm.ARRAY else Kind.ANY_OF, list(uids))]
             case WildCard(pattern) if form is not ColumnForm.NUMBER:
                 return [_pattern_test(column, form, like_pattern(wildcard_text(key.path.vr, pattern)))]
             case Range(low, high) if form is ColumnForm.NUMBER:

@@ -90,13 +90,17 @@ def build_segments(instances: Sequence[StoredInstance], secret: bytes) -> list[S
 
 def split_instances(instances: Sequence[StoredInstance]) -> list[list[StoredInstance]]:
     """Split where instances disagree about study or series (votes count segments), and by volume."""
-    groups: dict[LevelFacts, list[StoredInstance]] = {}
-    if any(not _LEVEL_TAGS.isdisjoint(stored.scanned.delta) for stored in instances):
-        for stored in instances:
-            groups.setdefault(_level_facts(stored.scanned), []).append(stored)
-    if not 1 <= len(groups) <= FACTS_LIMIT:
+    if all(_LEVEL_TAGS.isdisjoint(stored.scanned.delta) for stored in instances):
         return _split_by_volume(instances)
-    return [part for group in groups.values() for part in _split_by_volume(group)]
+    facts = [_level_facts(stored.scanned) for stored in instances]
+    # Where each instance says something else about its series, those that agree about the study go together.
+    for said in (facts, [each.study for each in facts]):
+        if len(set(said)) <= FACTS_LIMIT:
+            groups: dict[object, list[StoredInstance]] = {}
+            for stored, key in zip(instances, said, strict=True):
+                groups.setdefault(key, []).append(stored)
+            return [part for group in groups.values() for part in _split_by_volume(group)]
+    return _split_by_volume(instances)
 
 
 def _split_by_volume(instances: Sequence[StoredInstance]) -> list[list[StoredInstance]]:
@@ -254,11 +258,15 @@ class _Builder:
         return step_name(tag, {} if element is None else {creator: element})
 
     def majority(self) -> LevelFacts:
-        """Return what most instances say about study and series; of equals, what was said first."""
+        """Return what most instances say about the study, and about the series; of equals, what was said first."""
         if self.varying.isdisjoint(_LEVEL_TAGS):
             return _level_facts(self.instances[0].scanned)
-        votes = Counter(_level_facts(stored.scanned) for stored in self.instances)
-        return votes.most_common(1)[0][0]
+        facts = [_level_facts(stored.scanned) for stored in self.instances]
+        return LevelFacts(_most_common(each.study for each in facts), _most_common(each.series for each in facts))
+
+
+def _most_common(said: Iterable[bytes]) -> bytes:
+    return Counter(said).most_common(1)[0][0]
 
 
 def _varying_tags(instances: Iterable[StoredInstance]) -> set[int]:

@@ -116,6 +116,11 @@ def test_folding_a_name_twice_changes_nothing(name: str) -> None:
     assert person_name_text(once) == once
 
 
+def test_a_question_mark_stands_for_a_syllable_of_hangul() -> None:
+    assert person_name_text("홍^길동") == "홍^길동"
+    assert person_name_text("\u1112\u1169\u11bc") == "홍"
+
+
 @given(st.sampled_from(EVERY_VR), st.text())
 def test_what_is_compared_can_always_be_stored(vr: str, value: str) -> None:
     for form in normalise(vr, value):

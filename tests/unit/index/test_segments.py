@@ -132,6 +132,15 @@ def test_instances_that_disagree_about_their_study_are_split_so_that_votes_count
     assert b'"Alphabetic":"B"' in contents[1].study_attributes
 
 
+def test_votes_about_the_study_count_instances_also_where_each_says_something_else_of_its_series():
+    names = {number: "A" if number <= FACTS_LIMIT else "B" for number in range(1, 2 * FACTS_LIMIT + 2)}
+    described = [image(instance=n, PatientName=name, SeriesDescription=f"D{n}") for n, name in names.items()]
+    contents = build_segments(segment_of(map(part10, described)), SECRET)
+    assert [len(content.instances) for content in contents] == [FACTS_LIMIT, FACTS_LIMIT + 1]
+    assert b'"Alphabetic":"B"' in contents[1].study_attributes
+    assert b'"D1"' in contents[0].series_attributes
+
+
 def test_instances_that_all_disagree_stay_together_and_the_first_of_most_speaks():
     files = [part10(image(instance=n, StudyDescription=f"D{n // 2}")) for n in range(1, 2 * FACTS_LIMIT + 4)]
     (content,) = build_segments(segment_of(files), SECRET)

@@ -1,0 +1,209 @@
+"""Generates query strings near the values of stored instances, for the differential test of search."""
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.datadict import keyword_for_tag
+from tests.reference_search import (
+    DATE_TIME_PAIRS,
+    MOMENT_VRS,
+    NUMBER_VRS,
+    WILD_VRS,
+    Instance,
+    Plain,
+    meaning,
+    tag,
+)
+
+SEARCHES = int(os.environ.get("DICOMWEB_ARCHIVE_TEST_SEARCHES", "60"))
+SEED = int(os.environ.get("DICOMWEB_ARCHIVE_TEST_SEED", "1"))
+
+LEVELS = ("study", "series", "instance")
+UNSEARCHED = {"SpecificCharacterSet"}
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search as a client would ask: keys as text, the resource, the page."""
+
+    level: str
+    pairs: tuple[tuple[str, str], ...]
+    study: str | None = None
+    series: str | None = None
+    collections: tuple[int, ...] | None = None
+    limit: int = 5000
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A value somewhere in a data set: how its attribute is asked for, with the creators that its path needs."""
+
+    name: str
+    creators: tuple[tuple[str, str], ...]
+    vr: str
+    value: Any
+    private: bool
+
+
+def leaves(attributes: Plain, prefix: str = "", creators: tuple[tuple[str, str], ...] = ()) -> Iterator[Leaf]:
+    """List every value of a data set and of the items below it."""
+    for number, (vr, values) in attributes.items():
+        is_private = bool(number & 0x10000)
+        told = creators
+        if is_private and number & 0xFFFF >= 0x1000:
+            block = number & 0xFFFF0000 | number >> 8 & 0xFF
+            told = (*creators, (f"{block:08X}", str(attributes[block][1][0])))
+        name = prefix + (keyword_for_tag(number) or f"{number:08X}")
+        if name in UNSEARCHED or (prefix and _is_creator(name)):
+            continue
+        for value in values or [None]:
+            if vr == "SQ" and value is not None:
+                yield from leaves(value, f"{name}.", told)
+            elif vr != "SQ":
+                yield Leaf(name, told, vr, value, private=is_private or bool(told))
+
+
+def searches(seed: int, count: int, instances: Sequence[Instance]) -> Iterator[Search]:
+    """Generate searches, most of which find something: their keys are near the values of one instance."""
+    for number in range(count):
+        yield _search(random.Random(f"search {seed}.{number}"), instances)
+
+
+def _search(chance: random.Random, instances: Sequence[Instance]) -> Search:
+    instance = chance.choice(instances)
+    pairs: dict[str, str] = {}
+    known = list(leaves(instance.attributes)) + _counts(chance)
+    by_name: dict[str, list[Leaf]] = {}
+    for leaf in known:
+        by_name.setdefault(leaf.name, []).append(leaf)
+    for name in chance.sample(list(by_name), chance.choice([1, 1, 1, 2, 2, 3, 4])):
+        leaf = chance.choice(by_name[name])
+        if chance.random() < 0.08:
+            # Of somebody else: mostly nothing is found.
+            others = [other for other in leaves(chance.choice(instances).attributes) if other.name == name]
+            leaf = chance.choice(others or [leaf])
+        told = dict(leaf.creators)
+        if any(pairs.get(block, creator) != creator for block, creator in told.items()):
+            continue
+        text = _text(chance, leaf)
+        if text is not None and not (_is_creator(leaf.name) and leaf.name in pairs):
+            pairs |= told | {leaf.name: text}
+    if chance.random() < 0.15:
+        pairs |= _moments(chance, instance)
+    return _resource(chance, tuple(_spelt(chance, name, value) for name, value in pairs.items()), instances)
+
+
+def _is_creator(name: str) -> bool:
+    number = tag(name.split(".")[-1])
+    return bool(number & 0x10000) and number & 0xFFFF < 0x100
+
+
+def _resource(chance: random.Random, pairs: tuple[tuple[str, str], ...], instances: Sequence[Instance]) -> Search:
+    level = chance.choice(LEVELS)
+    study = series = None
+    if level != "study" and chance.random() < 0.2:
+        named = chance.choice(instances)
+        study = named.uid("StudyInstanceUID")
+        series = named.uid("SeriesInstanceUID") if level == "instance" and chance.random() < 0.6 else None
+    collections = chance.choice([None, None, None, (1,), (1, 2), (2,)])
+    limit, offset = chance.choice([(5000, 0), (5000, 0), (1, 0), (3, 1), (7, 2), (0, 0)])
+    return Search(level, pairs, study, series, collections, limit, offset)
+
+
+def _spelt(chance: random.Random, name: str, value: str) -> tuple[str, str]:
+    """Write keywords as tags at times."""
+    if chance.random() < 0.7:
+        return name, value
+    return ".".join(f"{tag(member):08X}" for member in name.split(".")), value
+
+
+def _counts(chance: random.Random) -> list[Leaf]:
+    """Attributes that no data set holds: the archive computes them."""
+    return [
+        Leaf("ModalitiesInStudy", (), "CS", chance.choice(["CT", "MR", "SR"]), private=False),
+        Leaf("SOPClassesInStudy", (), "UI", "1.2.840.10008.5.1.4.1.1.2", private=False),
+        Leaf("NumberOfStudyRelatedSeries", (), "IS", chance.choice([1, 2]), private=False),
+        Leaf("NumberOfStudyRelatedInstances", (), "IS", chance.choice([1, 2, 40]), private=False),
+        Leaf("NumberOfSeriesRelatedInstances", (), "IS", chance.choice([1, 2, 40]), private=False),
+    ]
+
+
+def _text(chance: random.Random, leaf: Leaf) -> str | None:
+    """Write a key near a value; None when the archive could only refuse it."""
+    if chance.random() < 0.05:
+        return chance.choice(["", "*"])
+    value = "" if leaf.value is None else str(leaf.value)
+    if not value.strip(" ") or ("\0" in value):
+        return None
+    if leaf.private:
+        return _plain_text(chance, leaf.vr, value) if leaf.vr in ("LO", "SH") else value
+    if leaf.vr == "UI":
+        return chance.choice([value, f"{value},1.2.3", f"1.2.3\\{value}\\1.2.4", f"{value}.0"])
+    if leaf.vr in MOMENT_VRS:
+        return _moment(chance, leaf.vr, value)
+    if leaf.vr in NUMBER_VRS:
+        number = meaning(leaf.vr, value)
+        signed = value if value.startswith(("+", "-")) else f"+{value}"
+        return None if isinstance(number, str) else chance.choice([value, value, repr(number), signed])
+    return value if leaf.vr == "AT" else _plain_text(chance, leaf.vr, value)
+
+
+def _plain_text(chance: random.Random, vr: str, value: str) -> str | None:
+    if vr in WILD_VRS and chance.random() < 0.5 and len(value) < 500:
+        return _pattern(chance, value)
+    return chance.choice([value, value, value, value.swapcase(), f"{value} ", value[:-1] or value])
+
+
+def _pattern(chance: random.Random, value: str) -> str:
+    cut = chance.randrange(len(value))
+    end = chance.randrange(cut, len(value))
+    some = chance.randrange(len(value))
+    return chance.choice(
+        [
+            value[:cut] + "*",
+            "*" + value[cut:],
+            "?" + value[1:],
+            value[:some] + "?" + value[some + 1 :],
+            f"*{value[cut:end]}*",
+            f"{value[:cut]}*{value[-1:]}",
+            f"{value[:cut]}?*{value[end:]}",
+            value.upper()[:cut] + "*",
+            "?" * len(value),
+        ]
+    )
+
+
+def _moment(chance: random.Random, vr: str, value: str) -> str | None:
+    """Write a date, a time, a date-time or a range around it."""
+    if isinstance(meaning(vr, value), str):
+        # Garbage is no key, but a range may be asked of it.
+        value = {"DA": "20240131", "TM": "1015", "DT": "20240131101500"}[vr]
+    other = {
+        "DA": ["20240131", "20231231", "20240229", "00010101", "99991231", "2024.02.01"],
+        "TM": ["1015", "10", "101500", "235959", "000000", "101500.000001", "22:30"],
+        "DT": ["20240131", "2024", "202401", "202401311015", "20240131101500.5", "20240131101500+0100", "20231231"],
+    }[vr]
+    second = chance.choice(other)
+    first, last = sorted([value, second], key=lambda text: (float(meaning(vr, text)), len(text)))
+    return chance.choice([value, value, f"{first}-{last}", f"{value}-", f"-{value}", f"{second}-", f"-{second}"])
+
+
+def _moments(chance: random.Random, instance: Instance) -> dict[str, str]:
+    """Write a date and its time, each as a range: together one interval."""
+    pairs = DATE_TIME_PAIRS
+    date_name, time_name = chance.choice([pairs[0], pairs[2], pairs[3], pairs[4]])
+    day = instance.text(date_name)
+    if isinstance(meaning("DA", day), str | None):
+        return {}
+    low, high = chance.choice([(day, day), (day, "20240201"), (day, ""), ("", day), ("20231231", day)])
+    if low and high and meaning("DA", low) > meaning("DA", high):
+        low, high = high, low
+    early, late = chance.choice([("0900", "1015"), ("10", ""), ("", "235959"), ("101500", "101500"), ("23", "01")])
+    # Without both days the times are matched for themselves, and must not be reversed.
+    if early > late and late and (low == high or not low or not high):
+        early, late = late, early
+    return {date_name: f"{low}-{high}", time_name: f"{early}-{late}"}
