@@ -74,6 +74,17 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "description": "Attributes to return as well, or `all`.",
         "schema": {"type": "array", "items": {"type": "string"}},
     },
+    {
+        "name": "filter",
+        "description": "A boolean filter over any attributes in CQL2 (an extension of ours), beside the keys: "
+        "`KVP > 100 AND NOT CASEI(SeriesDescription) LIKE 'localizer%'`.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "filter-lang",
+        "description": "Language of the filter.",
+        "schema": {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"},
+    },
     {"name": "limit", "description": "Size of the page.", "schema": {"type": "integer", "minimum": 0}},
     {"name": "offset", "description": "Results to skip.", "schema": {"type": "integer", "minimum": 0}},
 )
@@ -152,6 +163,34 @@ def _tags(name: str, summary: str) -> dict[str, Any]:
     return operation
 
 
+def _post_search(name: str, summary: str) -> dict[str, Any]:
+    operation = _search(f"post_{name}", summary)
+    operation["parameters"] = [_ACCEPT]
+    operation["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Search"}}},
+    }
+    reference = {"$ref": "#/components/schemas/Problem"}
+    unsupported = {"description": _PROBLEMS[415], "content": {"application/problem+json": {"schema": reference}}}
+    operation["responses"]["415"] = unsupported
+    return operation
+
+
+def _post_searches() -> dict[str, dict[str, Any]]:
+    """Every search again, with its parameters in a body."""
+    return {
+        f"{path}/search": {"post": _post_search(name, f"Search for {what}, with parameters in a body (an extension).")}
+        for path, name, what in (
+            ("/studies", "search_studies", "studies"),
+            ("/series", "search_all_series", "series of all studies"),
+            ("/instances", "search_all_instances", "instances of all studies"),
+            (f"{_STUDY}/series", "search_series", "series of a study"),
+            (f"{_STUDY}/instances", "search_instances_of_study", "instances of a study"),
+            (f"{_SERIES}/instances", "search_instances", "instances of a series"),
+        )
+    }
+
+
 def _retrieve(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
     problems = (400, 401, 404, 406, 410, 503)
     operation = _operation("retrieve", name, summary, success={200: content}, problems=problems)
@@ -201,6 +240,7 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
         f"{_STUDY}/series": {"get": _search("search_series", "Search for series of a study.")},
         f"{_STUDY}/instances": {"get": _search("search_instances_of_study", "Search for instances of a study.")},
         f"{_SERIES}/instances": {"get": _search("search_instances", "Search for instances of a series.")},
+        **_post_searches(),
         "/tags": {"get": _tags("list_tags", "List the attributes that there are (an extension of ours).")},
         f"{_STUDY}/tags": {
             "get": _tags("list_tags_of_study", "List the attributes of a study (an extension of ours).")
@@ -285,6 +325,26 @@ def describe() -> dict[str, Any]:
 
 _SCHEMAS = {
     "UID": {"type": "string", "maxLength": 64, "pattern": r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$"},
+    "Search": {
+        "type": "object",
+        "description": "Parameters of a search by name, as in a query string; attributes to match among them.",
+        "properties": {
+            "filter": {"type": ["object", "string"], "description": "CQL2, as JSON or as text."},
+            "filter-lang": {"type": "string", "enum": ["cql2-text", "cql2-json"]},
+            "includefield": {"type": ["array", "string"], "items": {"type": "string"}},
+            "limit": {"type": "integer", "minimum": 0},
+            "offset": {"type": "integer", "minimum": 0},
+        },
+        "additionalProperties": {"type": ["string", "number", "boolean", "array"]},
+        "examples": [
+            {
+                "filter": {"op": ">", "args": [{"property": "KVP"}, 100]},
+                "Modality": "CT",
+                "includefield": ["StudyDescription"],
+                "limit": 10,
+            }
+        ],
+    },
     "Tags": {
         "type": "object",
         "required": ["total", "series", "complete", "tags"],

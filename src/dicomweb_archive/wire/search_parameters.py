@@ -22,10 +22,12 @@ from dicomweb_archive.dicom.query import (
     SearchQuery,
     Universal,
 )
+from dicomweb_archive.dicom.query_filter import Expression
 from dicomweb_archive.dicom.tags import is_private_creator, may_have_several_values
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError, harmless
 from dicomweb_archive.wire.date_time_pairs import combine_date_times
+from dicomweb_archive.wire.filter_expression import LANGUAGES, parse_filter
 from dicomweb_archive.wire.match_values import (
     EMPTY_VALUE,
     SEVERAL_VALUES_VRS,
@@ -66,6 +68,7 @@ class SearchLimits:
     max_limit: int = 5000
     max_offset: int = 10_000_000
     query_bytes: int = 16 * 1024
+    body_bytes: int = 64 * 1024
     parameters: int = 200
     fields: int = 500
     depth: int = 16
@@ -95,7 +98,7 @@ class SearchRequest:
 
 
 def split_query(query_string: bytes, limits: SearchLimits = SearchLimits()) -> list[tuple[str, str]]:
-    """Split a raw query string into decoded names and values (PS3.18 8.3.1); a plus sign stays one.
+    """Split a raw query string into decoded names and values (PS3.18 8.3.1); a plus sign stays one but in a filter.
 
     Raises:
         InvalidParameterError: it is too long, or a name or value is wrongly percent-encoded, not UTF-8, or
@@ -110,6 +113,9 @@ def split_query(query_string: bytes, limits: SearchLimits = SearchLimits()) -> l
     for piece in pieces:
         raw_name, _, raw_value = piece.partition(b"=")
         name = _decode(raw_name, "a parameter name")
+        if name == "filter":
+            # Ours, and full of blanks, which browsers and many libraries write so.
+            raw_value = raw_value.replace(b"+", b" ")
         pairs.append((name, _decode(raw_value, harmless(name) or "a parameter")))
     return pairs
 
@@ -151,6 +157,7 @@ def parse_search(
             fuzzy=reading.fuzzy,
             order=reading.order,
             counting=reading.counting,
+            filter=reading.filter(),
         ),
         tuple(reading.warnings),
         reading.accept,
@@ -188,6 +195,7 @@ class _Reading:
     zone: str = ""
     empty_values: bool = False
     all_values: bool = False
+    filtering: dict[str, str] = field(default_factory=dict)
     names: AttributeNames = field(init=False)
     fields: int = 0
     fuzzy: bool = False
@@ -213,6 +221,14 @@ class _Reading:
             raise InvalidParameterError("offset", accepted="no offset beside page_token, which says where to go on")
         return [Key(path, matching) for path, matchings in keys for matching in matchings]
 
+    def filter(self) -> Expression | None:
+        """Read the boolean filter (an extension: OGC CQL2)."""
+        language = self.filtering.get("filter-lang", LANGUAGES[0])
+        text = self.filtering.get("filter")
+        if text is None:
+            return None
+        return parse_filter(text, language, depth=self.limits.depth)
+
     def _check_repetition(self, pairs: Sequence[tuple[str, str]]) -> None:
         seen: set[str] = set()
         for name, _ in pairs:
@@ -228,6 +244,8 @@ class _Reading:
             case "charset":
                 if value.lower() not in ("utf-8", "utf8"):
                     raise InvalidParameterError(name, accepted="UTF-8")
+            case "filter" | "filter-lang":
+                self.filtering[name] = value
             case "includefield":
                 pass
             case "fuzzymatching":

@@ -8,17 +8,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.dicom.query import Level
+from dicomweb_archive.errors import RequestTooLargeError, UnsupportedMediaTypeError
 from dicomweb_archive.index.search import SearchPage
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
 from dicomweb_archive.web.representations import collected_or_streamed, json_array, xml_parts
 from dicomweb_archive.web.routing import ResourceRoute
+from dicomweb_archive.web.streams import request_chunks
 from dicomweb_archive.web.tables import answer_table, columns_for, negotiate_table
 from dicomweb_archive.wire.media_types import SEARCH_OFFERS, TABLE_OFFERS, Offer
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_uid
+from dicomweb_archive.wire.search_body import read_search_body
 from dicomweb_archive.wire.search_parameters import parse_search, split_query
 
+_JSON = "application/json"
 _OFFERS = (*SEARCH_OFFERS, *TABLE_OFFERS)
 
 
@@ -29,6 +33,8 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         principal = get_principal(request)
         limits = services.search_limits[level]
         pairs = split_query(request.scope["query_string"], limits)
+        if request.method == "POST":
+            pairs += read_search_body(await _body(request, limits.body_bytes), limits)
         offer = negotiate_table(request, _OFFERS, parameter=dict(pairs).get("accept"))
         as_table = offer in TABLE_OFFERS
         asked = parse_search(
@@ -66,6 +72,29 @@ async def _data_sets(rows: AsyncIterator[bytes], offer: Offer) -> Response:
     return await collected_or_streamed(xml_parts(rows, framing), media_type=framing.content_type)
 
 
+async def _body(request: Request, most: int) -> bytes:
+    """Read the body of a search by POST.
+
+    Raises:
+        UnsupportedMediaTypeError: it is not JSON, or compressed.
+        RequestTooLargeError: it is larger than a search needs.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != _JSON or request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaTypeError("a search is a JSON object here, not compressed", supported=(_JSON,))
+    limits = get_services(request).body_limits
+    body = bytearray()
+    async for chunk in request_chunks(
+        request.receive,
+        idle_timeout_seconds=limits.idle_timeout_seconds,
+        minimum_bytes_per_second=limits.minimum_bytes_per_second,
+    ):
+        body += chunk
+        if len(body) > most:
+            raise RequestTooLargeError(f"the body of a search may have at most {most} bytes")
+    return bytes(body)
+
+
 def _uid(request: Request, name: str) -> str | None:
     text = request.path_params.get(name)
     return None if text is None else parse_uid(text, name)
@@ -97,11 +126,20 @@ _UNCHANGED: Final = "%!$&'()*+,-./:;=?@_~"
 
 _STUDY = f"{DICOMWEB}/studies/{{study}}"
 
+_RESOURCES = (
+    (f"{DICOMWEB}/studies", _searches(Level.STUDY), "search_studies"),
+    (f"{_STUDY}/series", _searches(Level.SERIES), "search_series"),
+    (f"{_STUDY}/series/{{series}}/instances", _searches(Level.INSTANCE), "search_instances"),
+    (f"{_STUDY}/instances", _searches(Level.INSTANCE, relational=True), "search_instances_of_study"),
+    (f"{DICOMWEB}/series", _searches(Level.SERIES, relational=True), "search_all_series"),
+    (f"{DICOMWEB}/instances", _searches(Level.INSTANCE, relational=True), "search_all_instances"),
+)
+
 routes = [
-    ResourceRoute(f"{DICOMWEB}/studies", _searches(Level.STUDY), name="search_studies"),
-    ResourceRoute(f"{_STUDY}/series", _searches(Level.SERIES), name="search_series"),
-    ResourceRoute(f"{_STUDY}/series/{{series}}/instances", _searches(Level.INSTANCE), name="search_instances"),
-    ResourceRoute(f"{_STUDY}/instances", _searches(Level.INSTANCE, relational=True), name="search_instances_of_study"),
-    ResourceRoute(f"{DICOMWEB}/series", _searches(Level.SERIES, relational=True), name="search_all_series"),
-    ResourceRoute(f"{DICOMWEB}/instances", _searches(Level.INSTANCE, relational=True), name="search_all_instances"),
+    *(ResourceRoute(path, search, name=name) for path, search, name in _RESOURCES),
+    # The same with parameters in a body, which may be longer than an address (an extension).
+    *(
+        ResourceRoute(f"{path}/search", search, methods=["POST"], name=f"post_{name}")
+        for path, search, name in _RESOURCES
+    ),
 ]

@@ -1,0 +1,101 @@
+"""The boolean filter through the door: text and JSON, by GET and POST, and what is refused."""
+
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import httpx
+import orjson
+import pytest
+from tests.factories import ROOT as UID
+from tests.factories import ct_series, mr_series
+from tests.http.archive import ROOT, Archive, values_of
+
+CT_AND_NAME = "Modality = 'CT' AND NOT CASEI(PatientID) LIKE 'none%'"
+JSON = {
+    "op": "or",
+    "args": [
+        {"op": "=", "args": [{"property": "Modality"}, "MR"]},
+        {"op": ">", "args": [{"property": "InstanceNumber"}, 2]},
+    ],
+}
+
+
+async def post(archive: Archive, path: str, **options: Any) -> httpx.Response:
+    return await archive.client.post(f"{ROOT}{path}/search", **options)
+
+
+@pytest.fixture
+async def filled(archive: Archive) -> Archive:
+    """Three studies: CT with two series, CT, and MR of somebody else."""
+    await archive.store(
+        *ct_series(3),
+        *ct_series(2, series=2),
+        *ct_series(1, study=2),
+        *mr_series(2, study=3, PatientName="Roe^Richard"),
+    )
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("path", "count"),
+    [
+        ("/studies", 2),
+        ("/series", 3),
+        ("/instances", 6),
+        (f"/studies/{UID}.1/series", 2),
+        (f"/studies/{UID}.1/instances", 5),
+        (f"/studies/{UID}.1/series/{UID}.1.2/instances", 2),
+    ],
+)
+async def test_every_resource_takes_a_filter_in_its_address_and_in_a_body(
+    filled: Archive, path: str, count: int
+) -> None:
+    answer = await filled.get(f"{path}?filter={quote(CT_AND_NAME)}")
+    assert answer.status_code == 200
+    assert len(answer.json()) == count
+    assert (await filled.get(f"{path}?filter={quote_plus(CT_AND_NAME)}")).json() == answer.json()
+    posted = await post(filled, path, json={"filter": CT_AND_NAME})
+    assert posted.status_code == 200
+    assert posted.json() == answer.json()
+
+
+async def test_a_filter_goes_together_with_keys_pages_and_counts(filled: Archive) -> None:
+    text = quote(orjson.dumps(JSON).decode())
+    answer = await filled.get(f"/instances?filter={text}&filter-lang=cql2-json&limit=1")
+    assert len(answer.json()) == 1
+    assert '"There are 2 additional results' in answer.headers["warning"]
+    body = {"filter": JSON, "PatientName": "Roe*", "includefield": ["PatientSex", "KVP"], "limit": 5}
+    posted = await post(filled, "/instances", json=body)
+    assert [values_of(row, "00200013") for row in posted.json()] == [[1], [2]]
+    assert "warning" not in posted.headers
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("KVP = 'tall'", "KVP cannot be understood as written; accepted: a number"),
+        ("KVP >", "from character 6"),
+        ("Doe^Jane = 1", "not arithmetic"),
+        ("S_WITHIN(a, b)", "not the function S_WITHIN"),
+        ("(" * 3000, "at most 32 parentheses"),
+    ],
+)
+async def test_a_filter_that_cannot_be_read_is_refused_by_name(filled: Archive, text: str, detail: str) -> None:
+    for answer in (
+        await filled.get(f"/studies?filter={quote(text)}"),
+        await post(filled, "/studies", json={"filter": text}),
+    ):
+        assert answer.status_code == 400
+        assert detail in answer.json()["detail"]
+        assert "tall" not in answer.text
+        assert "Doe" not in answer.text
+
+
+async def test_bodies_that_are_no_search_are_refused(filled: Archive) -> None:
+    headers = {"content-type": "application/json"}
+    assert (await post(filled, "/studies", content=b"[]", headers=headers)).status_code == 400
+    assert (await post(filled, "/studies", content=b'{"a":' * 10_000, headers=headers)).status_code == 400
+    assert (await post(filled, "/studies", content=b" " * 70_000, headers=headers)).status_code == 413
+    assert (await post(filled, "/studies", content=b"{}")).status_code == 415
+    twice = await filled.client.post(f"{ROOT}/studies/search?limit=1", json={"limit": 2})
+    assert twice.status_code == 400
