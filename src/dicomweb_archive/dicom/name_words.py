@@ -18,6 +18,11 @@ from typing import Final
 KEY_WORDS: Final = 16
 """Most words of one search value."""
 
+KEY_CHARACTERS: Final = 1024
+"""Longest search value: folding one of many kilobytes, of letters that stand for sentences, would hold others up."""
+
+ACCEPTED_KEY: Final = f"at most {KEY_WORDS} words, {KEY_CHARACTERS} characters in all, for fuzzy matching"
+
 STORED_WORDS: Final = 64
 """Most spellings that are kept of one stored name; what comes later in the name is not found by fuzzy matching."""
 
@@ -59,6 +64,8 @@ _UMLAUT: Final = re.compile(r"(?<![aeiouq])(?:([aou])e|(a)a)(?=[b-df-hj-np-tv-z]
 
 def without_accents(text: str) -> str:
     """Fold case and width, and leave accents out."""
+    if text.isascii():
+        return text.lower()
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     # Put together again, so that `?` stands for a syllable of Hangul and not for a letter of it.
     return unicodedata.normalize("NFC", "".join(c for c in folded if not unicodedata.combining(c)))
@@ -76,18 +83,23 @@ def stored_words(name: str) -> tuple[str, ...]:
 
 
 def key_words(value: str) -> tuple[tuple[str, ...], ...]:
-    """Return the spellings of each word of a search value; the callers bound their number by `KEY_WORDS`."""
+    """Return the spellings of each word of a search value."""
     spellings = (_spellings(word) for parts in _chunks(value) for word in parts)
     return tuple(dict.fromkeys(filter(None, spellings)))
 
 
-def fuzzy_words(value: str) -> tuple[tuple[str, ...], ...]:
+def fuzzy_words(value: str) -> tuple[tuple[str, ...], ...] | None:
     """Read the words of a fuzzy key; none where wild cards, or the lack of letters, ask for literal matching.
+
+    `None` is given for a key beyond the limits.
 
     A word stands for its beginning, so an asterisk after one says nothing more.
     """
     plain = _STARS_AFTER_WORD.sub("", value)
-    return () if "*" in plain or "?" in plain else key_words(plain)
+    if "*" in plain or "?" in plain:
+        return ()
+    words = key_words(plain) if len(plain) <= KEY_CHARACTERS else None
+    return words if words is not None and len(words) <= KEY_WORDS else None
 
 
 def words_match(wanted: tuple[tuple[str, ...], ...], stored: frozenset[str]) -> bool:
@@ -97,7 +109,9 @@ def words_match(wanted: tuple[tuple[str, ...], ...], stored: frozenset[str]) -> 
 
 def _chunks(text: str) -> list[list[str]]:
     """Split at blanks and punctuation, then each piece at hyphens and apostrophes."""
-    folded = without_accents(text).translate(_KATAKANA)
+    folded = without_accents(text)
+    if not folded.isascii():
+        folded = folded.translate(_KATAKANA)
     pieces = "".join(map(_delimited, folded)).split()
     return [parts for piece in pieces if (parts := [part for part in piece.split("-") if part])]
 
@@ -117,6 +131,7 @@ def _delimited(character: str) -> str:
 def _spellings(word: str) -> tuple[str, ...]:
     """Write one folded word in up to two ways; the first changes letter by letter, so that it keeps beginnings."""
     plain = word.translate(_PLAIN)
-    other = _GREEK_PAIR.sub(lambda pair: _GREEK_PAIRS[pair[0]], word).translate(_OTHER)
+    other = word if word.isascii() else _GREEK_PAIR.sub(lambda pair: _GREEK_PAIRS[pair[0]], word)
+    other = other.translate(_OTHER)
     other = _UMLAUT.sub(r"\1\2", other).replace("ph", "f").replace("ii", "i")
     return tuple(dict.fromkeys(filter(None, (plain[:WORD_CHARACTERS], other[:WORD_CHARACTERS]))))

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, normalise, wildcard_text
-from dicomweb_archive.dicom.name_words import KEY_WORDS, fuzzy_words
+from dicomweb_archive.dicom.name_words import ACCEPTED_KEY, fuzzy_words
 from dicomweb_archive.dicom.query import (
     AttributePath,
     DateTimeRange,
@@ -312,8 +312,8 @@ def _as_held(key: Key, vr: str, *, fuzzy: bool) -> Key:
     if fuzzy and vr == "PN" and isinstance(key.matching, SingleValue | WildCard):
         value = key.matching.text if isinstance(key.matching, SingleValue) else key.matching.pattern
         words = fuzzy_words(value)
-        if len(words) > KEY_WORDS:
-            raise InvalidMatchError(_name(path), accepted=f"at most {KEY_WORDS} words when fuzzymatching=true")
+        if words is None:
+            raise InvalidMatchError(_name(path), accepted=ACCEPTED_KEY)
         if words:
             return Key(path, Fuzzy(words))
     return Key(path, key.matching)

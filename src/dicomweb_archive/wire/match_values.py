@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicomweb_archive.dicom.matching import DAY_SECONDS, NUMBER_VRS, RANGE_VRS, WILDCARD_VRS, normalise
-from dicomweb_archive.dicom.name_words import KEY_WORDS, fuzzy_words
+from dicomweb_archive.dicom.name_words import ACCEPTED_KEY, fuzzy_words
 from dicomweb_archive.dicom.query import Fuzzy, Matching, Range, SingleValue, UidList, Universal, WildCard
 from dicomweb_archive.errors import InvalidMatchError
 from dicomweb_archive.wire.resources import is_uid
@@ -119,8 +119,8 @@ def _parse_text(vr: str, name: str, value: str, at_most: int) -> Matching:
 
 def _parse_words(name: str, value: str) -> tuple[tuple[str, ...], ...]:
     words = fuzzy_words(value)
-    if len(words) > KEY_WORDS:
-        raise InvalidMatchError(name, accepted=f"at most {KEY_WORDS} words when fuzzymatching=true")
+    if words is None:
+        raise InvalidMatchError(name, accepted=ACCEPTED_KEY)
     return words
 
 

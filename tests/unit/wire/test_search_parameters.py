@@ -1,5 +1,6 @@
 """Query strings become searches; bad ones are refused with the parameter's name and without its value."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -364,6 +365,14 @@ def test_too_many_words_of_a_fuzzy_name_are_refused_by_the_name_of_the_parameter
     with pytest.raises(InvalidMatchError, match="PatientName") as refusal:
         search(f"fuzzymatching=true&PatientName={'^'.join(words)}")
     assert "w1" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["x" * 4000, "%EF%B7%BA" * 1300, "a%20" * 1300])
+def test_a_fuzzy_name_of_kilobytes_is_refused_before_it_is_folded(value: str) -> None:
+    begun = time.perf_counter()
+    with pytest.raises(InvalidMatchError, match="1024 characters"):
+        search(f"fuzzymatching=true&PatientName={value}")
+    assert time.perf_counter() - begun < 0.5
 
 
 def test_warnings_are_bounded() -> None:
