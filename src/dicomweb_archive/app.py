@@ -197,13 +197,13 @@ def _build_services(
         sessions=_sessions(settings),
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
-        store=StoreService(Register(database), objects, store_limits),
+        store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
         tags=TagService(HeldPathsIndex(database)),
         search=SearchService(SearchIndex(database)),
         retrieve=RetrieveService(instances, metadata, objects, decoding),
         rendered=RenderService(pictures, metadata),
         thumbnails=ThumbnailService(RepresentativeIndex(database), instances, pictures),
-        delete=DeleteService(Removal(database, instances), objects),
+        delete=DeleteService(Removal(database, instances, timezone=settings.timezone), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         status=StatusService(FiguresIndex(database), settings.workers),
         body_limits=BodyLimits(
@@ -234,6 +234,7 @@ def _search_limits(settings: Settings) -> dict[Level, SearchLimits]:
             default_limit=min(settings.search_default_limit, most),
             max_limit=most,
             table_rows=settings.export_rows_max,
+            timezone=settings.timezone,
             refuse_unsupported=settings.unsupported_parameters == "refuse",
         )
         for level, most in largest.items()

@@ -116,6 +116,11 @@ class Settings(BaseSettings):
         GIB, ge=0, description="Stores are refused with 507 when less room than this is left."
     )
     search_default_limit: PositiveInt = Field(1000, description="Page size of a search without `limit`.")
+    timezone: str = Field(
+        "+0000",
+        description="Offset from UTC of stored dates and times that do not tell their own. For date-times it counts "
+        "when they are stored.",
+    )
     unsupported_parameters: Literal["ignore", "refuse"] = Field(
         "ignore", description="A search with a parameter that is not supported: ignored with a Warning, or 400."
     )
@@ -178,6 +183,14 @@ class Settings(BaseSettings):
             message = "must not be empty; leave it out for an archive without a key"
             raise ValueError(message)
         return SecretStr(key)
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_is_an_offset(cls, value: str) -> str:
+        if not re.fullmatch(r"[+-](0[0-9]|1[0-4])[0-5][0-9]", value):
+            message = "must be an offset like +0100 or -0500"
+            raise ValueError(message)
+        return value
 
     @field_validator("root_path")
     @classmethod

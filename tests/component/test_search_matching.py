@@ -22,6 +22,7 @@ from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.register import Register
 from dicomweb_archive.index.search import Chooser, SearchIndex
 from dicomweb_archive.index.search_shape import choose_shape
+from dicomweb_archive.wire.search_parameters import parse_search, split_query
 
 SHAPES: dict[str, Chooser] = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_by_terms}
 LONG = "word " * 150
@@ -65,6 +66,24 @@ def instances() -> Iterator[Dataset]:
     bare = image(study=74, BodyPartExamined="CHEST")
     del bare.PatientName, bare.StudyTime, bare.KVP
     yield bare
+    # Half past nine in the evening in New York is the next day in Paris. Instances of one series may differ.
+    for number, zone in ((1, "-0500"), (2, "-0500"), (3, "+0100")):
+        dataset = image(study=75, instance=number, StudyDate="20240131", StudyTime="213000.5")
+        dataset.TimezoneOffsetFromUTC = "-0500"
+        if number == 3:
+            dataset = image(study=76, series=1, instance=1, StudyDate="20240201", StudyTime="033000.5")
+            dataset.TimezoneOffsetFromUTC = zone
+        dataset.BodyPartExamined = "ZONE"
+        dataset.ContentDate, dataset.ContentTime = dataset.StudyDate, dataset.StudyTime
+        dataset.AcquisitionDateTime = dataset.StudyDate + dataset.StudyTime
+        yield dataset
+    for number, zone in ((1, "+0900"), (2, None)):
+        dataset = image(study=77, instance=number, BodyPartExamined="ZONE", PatientComments="c", KVP="120")
+        dataset.ContentDate, dataset.ContentTime = "20240201", "0030"
+        dataset.AcquisitionDateTime = "202402010030"
+        if zone:
+            dataset.TimezoneOffsetFromUTC = zone
+        yield dataset
 
 
 async def _fill(server: TestServer) -> str:
@@ -115,18 +134,18 @@ EMPTY_KEYS = {
     "a series column": ((key("Modality", Empty()),), 1),
     "a number column of the series": ((key("SeriesNumber", Empty()),), 1),
     "a UID, which is never empty": ((key("StudyInstanceUID", Empty()),), 0),
-    "an attribute absent in some instances": ((key("PatientComments", Empty()),), 3),
+    "an attribute absent in some instances": ((key("PatientComments", Empty()),), 5),
     "an attribute present, empty and absent": ((key("KVP", Empty()),), 2),
-    "a private attribute": ((Key(PRIVATE, Empty()),), 3),
-    "an attribute that is nowhere": ((key("CountryOfResidence", Empty()),), 4),
-    "bulk values, which are there": ((key("ICCProfile", Empty()),), 3),
+    "a private attribute": ((Key(PRIVATE, Empty()),), 6),
+    "an attribute that is nowhere": ((key("CountryOfResidence", Empty()),), 7),
+    "bulk values, which are there": ((key("ICCProfile", Empty()),), 6),
     "pixels, which are everywhere": ((key("PixelData", Empty()),), 0),
-    "a sequence": ((key("RequestAttributesSequence", Empty()),), 2),
-    "a long sequence": ((key("ReferencedImageSequence", Empty()),), 2),
-    "an item without the attribute": ((key(PROCEDURE, Empty()),), 3),
+    "a sequence": ((key("RequestAttributesSequence", Empty()),), 5),
+    "a long sequence": ((key("ReferencedImageSequence", Empty()),), 5),
+    "an item without the attribute": ((key(PROCEDURE, Empty()),), 6),
     "an item of which another attribute has a value": ((key(PROCEDURE, Empty()), key(STEP, "S1")), 1),
     "no item has both": ((key(PROCEDURE, Empty()), key(STEP, "S2")), 0),
-    "a path through a sequence that is nowhere": ((key("ReferencedStudySequence.CodeValue", Empty()),), 4),
+    "a path through a sequence that is nowhere": ((key("ReferencedStudySequence.CodeValue", Empty()),), 7),
     "beside a value": ((key("PatientComments", Empty()), key("BodyPartExamined", "CHEST")), 1),
 }
 
@@ -146,6 +165,36 @@ async def test_what_has_no_value_is_found(database: Database, keys: tuple[Key, .
             continue
         page = await index.search(replace(query, limit=0), EVERYTHING, service_root=ROOT_URL)
         assert page.remaining == len(answer)
+
+
+ZONED = {
+    "StudyDate=20240201&StudyTime=0300-0400&TimezoneOffsetFromUTC=%2B0100": {"75", "76"},
+    "StudyDate=20240131-20240131&StudyTime=2100-2200&TimezoneOffsetFromUTC=-0500": {"75", "76"},
+    "StudyDate=20240131-20240131&StudyTime=2100-2200": {"75"},
+    "StudyTime=023000.5&BodyPartExamined=ZONE&TimezoneOffsetFromUTC=%2B0000": {"75", "76"},
+    "StudyTime=0230-0300&BodyPartExamined=ZONE&TimezoneOffsetFromUTC=%2B0000": {"75", "76"},
+    "ContentDate=20240201&ContentTime=0300-0400&TimezoneOffsetFromUTC=%2B0100": {"75", "76"},
+    "ContentDate=20240131-&ContentTime=1500-&BodyPartExamined=ZONE&TimezoneOffsetFromUTC=%2B0000": {
+        "75", "76", "77",
+    },
+    "ContentTime=0330-0331&TimezoneOffsetFromUTC=%2B0100&BodyPartExamined=ZONE": {"75", "76"},
+    "ContentTime=1530&TimezoneOffsetFromUTC=%2B0000": {"77"},
+    "AcquisitionDateTime=20240201023000.5": {"75", "76"},
+    "AcquisitionDateTime=20240131-20240131153000": {"77"},
+    "AcquisitionDateTime=202402010030": {"77"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", ZONED)
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_dates_and_times_of_different_zones_are_compared_as_instants(database: Database, asked: str, shape: str):
+    index = SearchIndex(database, choose=SHAPES[shape])
+    for level in (Level.STUDY, Level.INSTANCE):
+        query = parse_search(split_query(asked.encode()), level).query
+        answer = await found(index, query)
+        assert set(answer) == expected(query)
+        if level is Level.STUDY:
+            assert {uid.rpartition(".")[2] for uid in answer} == ZONED[asked]
 
 
 SEVERAL = {

@@ -9,12 +9,15 @@ Decisions that the standard leaves to the implementation:
   component group (alphabetic, ideographic, phonetic) matches for itself (C.2.2.2.1.1).
 - Fuzzy matching takes the words of all component groups, and of all values of the attribute, together.
 - IS and DS match as numbers: `007` is `7` (C.2.2.2.1).
-- DA, TM and DT match by meaning: `2230` is `223000`; a DT without offset counts as UTC (C.2.2.2.1.3).
+- DA, TM and DT match by meaning: `2230` is `223000`; a DT without offset is in the zone of its data set, or else
+  of the archive (C.2.2.2.1.3).
 - An attribute that is absent or empty matches universal and empty value matching only (C.2.2.1.2 would let every
   key match such an entity; a client that asks for a patient must not get those of unknown patients).
 - Empty value matching below a sequence (C.2.2.2.7): an item has no value there; a sequence without items matches
   when nothing but emptiness is asked of its items.
 - A missing time counts as midnight in combined date-time matching.
+- When the request tells its zone, times and combined dates and times are compared as instants; a stored one is in
+  the zone of its data set, or else of the archive. A date alone is compared as it is written.
 """
 
 import math
@@ -33,6 +36,7 @@ from dicomweb_archive.dicom.query import (
     DateTimeRange,
     Empty,
     Fuzzy,
+    InZone,
     Matching,
     PathStep,
     Range,
@@ -41,8 +45,11 @@ from dicomweb_archive.dicom.query import (
     UidList,
     Universal,
     WildCard,
+    Zones,
 )
 from dicomweb_archive.dicom.values import BINARY_VRS
+
+TIMEZONE_OFFSET: Final = 0x00080201
 
 DAY_SECONDS: Final = 86_400
 NUMBER_VRS: Final = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -108,7 +115,59 @@ def matches(attributes: Attributes, query: SearchQuery) -> bool:
             return False
     if not all(_combined_matches(attributes, pair) for pair in query.combined):
         return False
-    return _item_matches(attributes, [(key.path.steps, key.path.vr, key.matching) for key in query.keys])
+    own = zone_seconds(attributes)
+    if own is not None:
+        attributes = _in_own_zone(attributes, zone_text(attributes))
+    return _item_matches(attributes, [(k.path.steps, k.path.vr, _with_zone(k.matching, own)) for k in query.keys])
+
+
+def zone_seconds(attributes: Attributes) -> int | None:
+    """Return how many seconds east of UTC a data set's dates and times are, `None` when it does not tell."""
+    return offset_seconds(zone_text(attributes))
+
+
+_OFFSET = re.compile(r"([+-])(0[0-9]|1[0-4])([0-5][0-9])")
+
+
+def offset_seconds(text: str) -> int | None:
+    """Read an offset from UTC (PS3.3 C.12.1.1.8), `None` when it is none."""
+    found = _OFFSET.fullmatch(text)
+    if found is None:
+        return None
+    size = int(found[2]) * 3600 + int(found[3]) * 60
+    return -size if found[1] == "-" else size
+
+
+def with_zone(text: str, zone: str) -> str:
+    """Give a date-time the offset of its data set when it has none of its own."""
+    found = _DATE_TIME.fullmatch(text.strip(" "))
+    return found[0] + zone if found is not None and found["sign"] is None else text
+
+
+def _in_own_zone(attributes: Attributes, zone: str) -> dict[int, Element]:
+    """Give every date-time without an offset the one of the data set, also inside of sequences."""
+    changed = {tag: e for tag, e in attributes.items() if e.vr not in ("DT", "SQ")}
+    for tag, element in attributes.items():
+        if element.vr == "SQ":
+            items = tuple(_in_own_zone(item, zone) for item in _items(element))
+            changed[tag] = element._replace(values=items)
+        elif element.vr == "DT":
+            values = (with_zone(value, zone) if isinstance(value, str) else value for value in element.values)
+            changed[tag] = element._replace(values=tuple(values))
+    return changed
+
+
+def zone_text(attributes: Attributes) -> str:
+    """Return the offset from UTC that a data set tells, empty when it tells none."""
+    element = attributes.get(TIMEZONE_OFFSET)
+    value = element.values[0] if element is not None and element.values else None
+    return value.strip(" ") if isinstance(value, str) and offset_seconds(value.strip(" ")) is not None else ""
+
+
+def _with_zone(matching: Matching, own: int | None) -> Matching:
+    if not isinstance(matching, InZone) or own is None:
+        return matching
+    return InZone(matching.low, matching.high, Zones(matching.zones.request, own))
 
 
 _Condition = tuple[tuple[PathStep, ...], str, Matching]
@@ -194,6 +253,9 @@ def _value_matches(value: Value, vr: str, matching: Matching) -> bool:
             return any(regex.fullmatch(form.text) is not None for form in stored)
         case Range(low, high):
             return any(_within(form.number, low, high) for form in stored)
+        case InZone(low, high, zones):
+            clocks = [form.number for form in stored if form.number is not None]
+            return any(low <= (clock - zones.archive + zones.request) % DAY_SECONDS <= high for clock in clocks)
         case _:
             return True
 
@@ -213,7 +275,11 @@ def _combined_matches(attributes: Attributes, pair: DateTimeRange) -> bool:
     day = _first_number(attributes, pair.date)
     if day is None:
         return False
-    return _within(day + (_first_number(attributes, pair.time) or 0.0), pair.low, pair.high)
+    shift = 0
+    if pair.zones is not None:
+        own = zone_seconds(attributes)
+        shift = pair.zones.request - (pair.zones.archive if own is None else own)
+    return _within(day + (_first_number(attributes, pair.time) or 0.0) + shift, pair.low, pair.high)
 
 
 def _first_number(attributes: Attributes, path: AttributePath) -> float | None:
@@ -322,7 +388,7 @@ def _fraction_text(micro: int) -> str:
 _DATE_TIME = re.compile(
     r"([0-9]{4})(?:([0-9]{2})(?:([0-9]{2})"
     rf"(?:{_CLOCK.format('')})?)?)?"
-    r"(?:([+-])(0[0-9]|1[0-4])([0-5][0-9]))?"
+    r"(?:(?P<sign>[+-])(0[0-9]|1[0-4])([0-5][0-9]))?"
 )
 
 

@@ -98,11 +98,33 @@ class Fuzzy:
 
 
 @dataclass(frozen=True, slots=True)
+class Zones:
+    """Time zones of a search, in seconds east of UTC.
+
+    Attributes:
+        request: of its dates and times, by Timezone Offset From UTC (PS3.4 C.2.2.2).
+        archive: of stored data sets that do not tell their own.
+    """
+
+    request: int
+    archive: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InZone:
+    """A time of day in the request's zone, midnight included (PS3.4 C.2.2.2.5.2); bounds in seconds."""
+
+    low: float
+    high: float
+    zones: Zones
+
+
+@dataclass(frozen=True, slots=True)
 class Empty:
     """Matches an attribute that has no value or is not there (PS3.4 C.2.2.2.7)."""
 
 
-Matching = SingleValue | UidList | WildCard | Range | Universal | Fuzzy | Empty
+Matching = SingleValue | UidList | WildCard | Range | Universal | Fuzzy | InZone | Empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +139,15 @@ class Key:
 class DateTimeRange:
     """Combined date-time matching of a DA and TM pair (PS3.18 8.3.4.1.1; PS3.4 C.2.2.2.5.4).
 
-    Bounds are in the index's numbers: seconds of date plus seconds of time.
+    Bounds are in the index's numbers: seconds of date plus seconds of time. With `zones` they are compared as
+    instants, without as they are written.
     """
 
     date: AttributePath
     time: AttributePath
     low: float | None
     high: float | None
+    zones: Zones | None = None
 
 
 @dataclass(frozen=True, slots=True)

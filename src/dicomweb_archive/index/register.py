@@ -87,10 +87,14 @@ class Register:
     """Writes what was stored into the index (PS3.18 10.5).
 
     Packs must be durable before they are registered: a row never stands without its object.
+
+    Args:
+        timezone: offset from UTC of date-times that do not tell their own.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, timezone: str = "+0000") -> None:
         self._database = database
+        self._timezone = timezone
         self._dictionary = Dictionary(database)
         self._secret: bytes | None = None
 
@@ -154,8 +158,8 @@ class Register:
         if self._secret is None:
             self._secret = await self._database.term_secret()
         if _are_few_and_small(packs):
-            return _build(packs, self._secret)
-        return await asyncio.to_thread(_build, packs, self._secret)
+            return _build(packs, self._secret, self._timezone)
+        return await asyncio.to_thread(_build, packs, self._secret, self._timezone)
 
 
 def _are_few_and_small(packs: Sequence[PackRecord]) -> bool:
@@ -166,10 +170,11 @@ def _are_few_and_small(packs: Sequence[PackRecord]) -> bool:
     return json_bytes <= _INLINE_JSON_BYTES
 
 
-def _build(packs: Sequence[PackRecord], secret: bytes) -> list[_PreparedPack]:
+def _build(packs: Sequence[PackRecord], secret: bytes, timezone: str) -> list[_PreparedPack]:
     prepared = []
     for pack in packs:
-        contents = [content for segment in pack.segments for content in build_segments(segment, secret)]
+        built = (build_segments(segment, secret, timezone=timezone) for segment in pack.segments)
+        contents = [content for segment in built for content in segment]
         prepared.append(_PreparedPack(pack, contents))
     return prepared
 

@@ -123,10 +123,12 @@ class Removal:
 
     Args:
         instances: whose cache must not serve what is deleted.
+        timezone: offset from UTC of date-times that do not tell their own.
     """
 
-    def __init__(self, database: Database, instances: InstanceIndex) -> None:
+    def __init__(self, database: Database, instances: InstanceIndex, *, timezone: str = "+0000") -> None:
         self._database = database
+        self._timezone = timezone
         self._instances = instances
 
     async def delete_study(self, study_instance_uid: str, visibility: Visibility, *, actor: str) -> Removed:
@@ -163,7 +165,7 @@ class Removal:
             for _ in range(_ATTEMPTS):
                 try:
                     async with self._database.transaction() as connection:
-                        return await self._delete_locked(connection, scope, visibility, actor, secret)
+                        return await self._delete_locked(connection, scope, visibility, actor, secret, self._timezone)
                 except _TRY_AGAIN:
                     continue
         finally:
@@ -173,7 +175,7 @@ class Removal:
         raise DatabaseUnavailableError(message)
 
     async def _delete_locked(
-        self, connection: Connection, scope: Scope, visibility: Visibility, actor: str, secret: bytes
+        self, connection: Connection, scope: Scope, visibility: Visibility, actor: str, secret: bytes, timezone: str
     ) -> Removed:
         study = await connection.fetchrow(LOCK_STUDY, *visibility.parameters(), scope.study_instance_uid)
         series_id = None
@@ -186,7 +188,7 @@ class Removal:
         if scope.sop_instance_uid is not None:
             if not counted["instances"]:
                 raise await missing(connection, scope, visibility)
-            await _rebuild_segment(connection, target, secret)
+            await _rebuild_segment(connection, target, secret, timezone)
         levels = await _subtract(connection, target, counted)
         await _bury(connection, target, levels, counted)
         free = await connection.fetch(DELETE_FREE_PACKS, counted["pack_ids"] or [])
@@ -194,7 +196,7 @@ class Removal:
         return Removed(counted["series"], counted["instances"], counted["size_bytes"], keys)
 
 
-async def _rebuild_segment(connection: Connection, target: _Target, secret: bytes) -> None:
+async def _rebuild_segment(connection: Connection, target: _Target, secret: bytes, timezone: str) -> None:
     """Replace the instance's segment by one without it; by none when it was alone."""
     found = await connection.fetchrow(FIND_INSTANCE, target.space_id, target.scope.sop_instance_uid, target.series_id)
     rows = await connection.fetch(LIST_SEGMENT, found["segment_id"])
@@ -202,7 +204,7 @@ async def _rebuild_segment(connection: Connection, target: _Target, secret: byte
     await connection.execute(DELETE_SEGMENT, found["segment_id"])
     if not remaining:
         return
-    contents = await asyncio.to_thread(_rebuild, target.scope, found, remaining, secret)
+    contents = await asyncio.to_thread(_rebuild, target.scope, found, remaining, secret, timezone)
     path_ids = await add_to_dictionary(connection, [content.terms for content in contents])
     assert target.series_id is not None
     pack_of = {row["sop_instance_uid"]: row["pack_id"] for row in remaining}
@@ -219,7 +221,7 @@ async def _rebuild_segment(connection: Connection, target: _Target, secret: byte
 
 
 def _rebuild(
-    scope: Scope, found: Mapping[str, Any], remaining: Sequence[Mapping[str, Any]], secret: bytes
+    scope: Scope, found: Mapping[str, Any], remaining: Sequence[Mapping[str, Any]], secret: bytes, timezone: str
 ) -> list[SegmentContent]:
     """Build the segments of what remains from document and locations of the old one."""
     scanned = restore_instances(
@@ -236,7 +238,7 @@ def _rebuild(
         StoredInstance(each, row["byte_offset"], row["byte_length"], row["digest"])
         for each, row in zip(scanned, remaining, strict=True)
     ]
-    return build_segments(stored, secret)
+    return build_segments(stored, secret, timezone=timezone)
 
 
 def _character_sets(found: Mapping[str, Any]) -> list[list[str] | None]:

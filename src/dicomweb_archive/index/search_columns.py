@@ -24,6 +24,11 @@ from dicomweb_archive.index.level_rows import NO_NUMBER
 from dicomweb_archive.index.search_plan import STUDY_MOMENT, ColumnTest, Kind, SearchPlan
 from dicomweb_archive.index.search_positions import Expression
 from dicomweb_archive.index.search_segments import EMPTY, ONE, Condition, holds_all, holds_any
+from dicomweb_archive.index.search_zones import zone_of_row
+
+_ZERO: Expression = literal_column("0")
+_DAY: Expression = literal_column("86400")
+_FOUR_DAYS: Expression = literal_column("345600")
 
 
 def column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
@@ -33,6 +38,8 @@ def column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
             return _between(name, test, row)
         case Kind.NAME:
             return _name(name, test, row.c[test.column])
+        case Kind.IN_ZONE:
+            return _in_zone(name, test, row)
         case Kind.EMPTY:
             return _empty(name, test, row)
     tested = row.c[test.column]
@@ -62,6 +69,20 @@ def _between(name: str, test: ColumnTest, row: FromClause) -> Condition:
     # The second line lets the index on dates narrow the search; a day and a leap second are all that time adds.
     near = row.c.study_date.between(low - literal_column("172800"), high)
     return and_(row.c.study_date >= literal_column("0"), moment.between(low, high), near)
+
+
+def _in_zone(name: str, test: ColumnTest, row: FromClause) -> Condition:
+    """A study's time, or date and time, in the zone of the request, whatever zone the study is in."""
+    low, high = bindparam(f"{name}_low", type_=Double), bindparam(f"{name}_high", type_=Double)
+    request, archive = bindparam(f"{name}_request", type_=Integer), bindparam(f"{name}_archive", type_=Integer)
+    shift = request - zone_of_row(row.c.attributes, archive)
+    if test.column != STUDY_MOMENT:
+        clock = row.c[test.column] + shift
+        return and_(row.c[test.column] >= _ZERO, (clock - func.floor(clock / _DAY) * _DAY).between(low, high))
+    moment = row.c.study_date + func.greatest(row.c.study_time, _ZERO) + shift
+    # Time and zones are less than four days, so the index on dates narrows the search.
+    near = row.c.study_date.between(low - _FOUR_DAYS, high + _FOUR_DAYS)
+    return and_(near, row.c.study_date >= _ZERO, moment.between(low, high))
 
 
 def _empty(name: str, test: ColumnTest, row: FromClause) -> Condition:
@@ -104,6 +125,10 @@ def column_parameters(plan: SearchPlan) -> dict[str, Any]:
             name = f"{table}_{number}"
             if test.kind is Kind.BETWEEN:
                 values[f"{name}_low"], values[f"{name}_high"] = test.value
+                continue
+            if test.kind is Kind.IN_ZONE:
+                values[f"{name}_low"], values[f"{name}_high"], zones = test.value
+                values[f"{name}_request"], values[f"{name}_archive"] = zones.request, zones.archive
                 continue
             values[name] = test.value
             if test.kind is Kind.EMPTY and test.value is not None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dicomweb_archive.dicom.query import Counting, Level
+from dicomweb_archive.dicom.query import Counting, Level, Zones
 from dicomweb_archive.index.search_order import DEFAULT_ORDER, SortKey, goes_by_study
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class Kind(StrEnum):
     ANY_OF = "any_of"
     LIKE = "like"
     BETWEEN = "between"
+    IN_ZONE = "in_zone"
+    """A time of day, or a combined date and time, in the zone of the request."""
     EMPTY = "empty"
     """The attribute has no value or is not there (PS3.4 C.2.2.2.7)."""
     NAME = "name"
@@ -43,6 +45,9 @@ class Kind(StrEnum):
     FUZZY = "fuzzy"
     """A word of a person name begins with one of these spellings (PS3.18 8.3.4.2)."""
 
+
+UNTOLD = frozenset({Kind.EMPTY, Kind.IN_ZONE})
+"""Kinds of which no term tells, so that every segment is left to its re-check."""
 
 STUDY_MOMENT = "study_moment"
 """Stands for study_date + study_time, a missing time counted as midnight."""
@@ -109,13 +114,29 @@ class ValueTest:
 
 @dataclass(frozen=True, slots=True)
 class MomentTest:
-    """A combined date and time (PS3.4 C.2.2.2.5.4); `key` is the number of the key on its date."""
+    """A combined date and time (PS3.4 C.2.2.2.5.4); `key` is the number of the key on its date.
+
+    With `zoned` it is compared as an instant, in seconds of the request's zone.
+    """
 
     date_step: str = field(compare=False)
     time_step: str = field(compare=False)
     key: int
     low: float = field(default=-inf, compare=False)
     high: float = field(default=inf, compare=False)
+    zoned: bool = False
+    zones: Zones = field(default=Zones(0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockTest:
+    """A time of day in the request's zone, at the top of the data set."""
+
+    step: str = field(compare=False)
+    key: int
+    low: float = field(compare=False)
+    high: float = field(compare=False)
+    zones: Zones = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +147,7 @@ class ItemTest:
     tests: tuple["PositionTest", ...]
 
 
-PositionTest: TypeAlias = ValueTest | MomentTest | ItemTest
+PositionTest: TypeAlias = ValueTest | MomentTest | ClockTest | ItemTest
 """What one instance of a segment has to pass."""
 
 
@@ -135,7 +156,7 @@ def asks_for_emptiness(test: PositionTest) -> bool:
     match test:
         case ItemTest(_, tests):
             return all(map(asks_for_emptiness, tests))
-        case MomentTest():
+        case MomentTest() | ClockTest():
             return False
         case _:
             return test.kind is Kind.EMPTY

@@ -13,6 +13,7 @@ from dicomweb_archive.dicom.query import (
     DateTimeRange,
     Empty,
     Fuzzy,
+    InZone,
     Key,
     Range,
     SearchQuery,
@@ -20,6 +21,7 @@ from dicomweb_archive.dicom.query import (
     UidList,
     Universal,
     WildCard,
+    Zones,
 )
 from dicomweb_archive.dicom.tags import keyword_of
 from dicomweb_archive.errors import InvalidMatchError
@@ -27,6 +29,7 @@ from dicomweb_archive.index.name_words import beginning_pattern
 from dicomweb_archive.index.search_order import plan_order
 from dicomweb_archive.index.search_plan import (
     STUDY_MOMENT,
+    ClockTest,
     ColumnTest,
     IndexKey,
     ItemTest,
@@ -184,6 +187,8 @@ class _Planner:
             case Fuzzy(words) if form is ColumnForm.NAME:
                 patterns = ([beginning_pattern(spelling) for spelling in spellings] for spellings in words)
                 return [ColumnTest(f"{column}_words", Kind.FUZZY, each) for each in patterns]
+            case InZone(low, high, zones) if form is ColumnForm.NUMBER:
+                return [ColumnTest(column, Kind.IN_ZONE, (low, high, zones))]
             case Empty():
                 # Numbers need a look at the attribute: a date that is none has no number either.
                 return [ColumnTest(column, Kind.EMPTY, _with_value(key.path) if form is ColumnForm.NUMBER else None)]
@@ -219,6 +224,10 @@ class _Planner:
             case Range(low, high):
                 test = ValueTest(test.step, number, Kind.BETWEEN)
                 found = IndexKey(name, Kind.BETWEEN, low=_below(low), high=_above(high))
+            case InZone(low, high, zones) if len(key.path.steps) == 1:
+                self._keys.append(IndexKey(name, Kind.IN_ZONE))
+                self._hang(key.path, ClockTest(test.step, number, low, high, zones))
+                return
             case Empty():
                 test = ValueTest(test.step, number, Kind.EMPTY)
                 found = IndexKey(name, Kind.EMPTY)
@@ -237,16 +246,22 @@ class _Planner:
     def _add_moment(self, pair: DateTimeRange) -> None:
         if (pair.date.tag, pair.time.tag) == (0x00080020, 0x00080030) and len(pair.date.steps) == 1:
             bounds = (0.0 if pair.low is None else pair.low, _above(pair.high))
-            self._study.append(ColumnTest(STUDY_MOMENT, Kind.BETWEEN, bounds))
+            if pair.zones is None:
+                self._study.append(ColumnTest(STUDY_MOMENT, Kind.BETWEEN, bounds))
+            else:
+                self._study.append(ColumnTest(STUDY_MOMENT, Kind.IN_ZONE, (*bounds, pair.zones)))
             return
         low, high = _below(pair.low), _above(pair.high)
         number = len(self._keys)
-        # The date alone prunes: a time of day adds a day at most (and a leap second).
-        self._keys.append(IndexKey(str(pair.date), Kind.BETWEEN, low=low - 2 * DAY_SECONDS, high=high))
+        # The date alone prunes: a time of day adds a day at most (and a leap second), zones differ by 28 hours.
+        apart = 0 if pair.zones is None else 2 * DAY_SECONDS
+        bounds = low - 2 * DAY_SECONDS - apart, high + apart
+        self._keys.append(IndexKey(str(pair.date), Kind.BETWEEN, low=bounds[0], high=bounds[1]))
         steps = str(pair.date.steps[-1]), str(pair.time.steps[-1])
-        self._hang(pair.date, MomentTest(*steps, number, low, high))
+        zoned = pair.zones is not None and len(pair.date.steps) == 1
+        self._hang(pair.date, MomentTest(*steps, number, low, high, zoned, pair.zones or Zones(0)))
 
-    def _hang(self, path: AttributePath, test: ValueTest | MomentTest) -> None:
+    def _hang(self, path: AttributePath, test: ValueTest | MomentTest | ClockTest) -> None:
         node = self._tree
         for step in path.steps[:-1]:
             node = node.setdefault(str(step), {})

@@ -21,6 +21,7 @@ from sqlalchemy import (
     cast,
     column,
     exists,
+    false,
     func,
     literal_column,
     or_,
@@ -31,6 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from dicomweb_archive.index import tables
 from dicomweb_archive.index.search_plan import (
+    ClockTest,
     ItemTest,
     Kind,
     MomentTest,
@@ -40,12 +42,16 @@ from dicomweb_archive.index.search_plan import (
     asks_for_emptiness,
 )
 from dicomweb_archive.index.search_shape import Choice
+from dicomweb_archive.index.search_zones import ZONE_STEP, zone_of_values
 from dicomweb_archive.index.terms import LONG_TEXT, equality_form
 
 Expression: TypeAlias = ColumnElement[Any]
 Parameters: TypeAlias = dict[str, Any]
 
 _IN_RANGE: Expression = literal_column("'$[*] ? (@ >= $low && @ <= $high)'::jsonpath")
+_CLOCK: Expression = literal_column(
+    "'$[*] ? ((@ + $shift) % 86400 >= $low && (@ + $shift) % 86400 <= $high)'::jsonpath"
+)
 _ZERO: Expression = literal_column("0")
 _ONE: Expression = literal_column("1")
 _VARYING: Expression = literal_column("'varying'")
@@ -65,7 +71,7 @@ def recheck_source(plan: SearchPlan, data: FromClause, segment: FromClause) -> F
     """
     extracted = []
     for number, test in enumerate(plan.tests):
-        for suffix, parameter in zip("ab", _step_parameters(number, test), strict=False):
+        for suffix, parameter in zip("abc", _step_parameters(number, test), strict=False):
             step: Expression = bindparam(parameter, type_=Text)
             varying, shared = values_of_step(data, step, may_be_large=_may_be_large(test))
             extracted += [varying.label(f"varying_{number}{suffix}"), shared.label(f"shared_{number}{suffix}")]
@@ -99,8 +105,7 @@ def position_parameters(plan: SearchPlan) -> Parameters:
     """Return the values for the parameters of `recheck_source` and `passes`."""
     parameters: Parameters = {}
     for number, test in enumerate(plan.tests):
-        steps = (test.date_step, test.time_step) if isinstance(test, MomentTest) else (test.step,)
-        parameters |= dict(zip(_step_parameters(number, test), steps, strict=True))
+        parameters |= dict(zip(_step_parameters(number, test), _steps(test), strict=True))
     for name, test in _below("", plan.tests):
         parameters |= _test_parameters(name, test, plan)
     return parameters
@@ -111,8 +116,19 @@ def _may_be_large(test: PositionTest) -> bool:
 
 
 def _step_parameters(number: int, test: PositionTest) -> tuple[str, ...]:
-    names = (f"step_{number}a", f"step_{number}b")
-    return names if isinstance(test, MomentTest) else names[:1]
+    return tuple(f"step_{number}{suffix}" for suffix, _ in zip("abc", _steps(test), strict=False))
+
+
+def _steps(test: PositionTest) -> tuple[str, ...]:
+    """What is taken out of a segment's data for a test at the top of the data set."""
+    match test:
+        case MomentTest():
+            steps = (test.date_step, test.time_step)
+            return (*steps, ZONE_STEP) if test.zoned else steps
+        case ClockTest():
+            return (test.step, ZONE_STEP)
+        case _:
+            return (test.step,)
 
 
 def _below(prefix: str, tests: Sequence[PositionTest]) -> Iterator[tuple[str, PositionTest]]:
@@ -134,8 +150,9 @@ def _test_parameters(name: str, test: PositionTest, plan: SearchPlan) -> Paramet
                 else:
                     inner[f"inner{name}_{number}a"] = below.step
             return inner
-        case MomentTest():
-            return {f"low{name}": test.low, f"high{name}": test.high}
+        case MomentTest() | ClockTest():
+            zones = {f"request{name}": test.zones.request, f"archive{name}": test.zones.archive}
+            return {f"low{name}": test.low, f"high{name}": test.high, **zones}
         case ValueTest():
             return {} if test.kind is Kind.FUZZY else {f"value{name}": _value(test, plan)}
 
@@ -161,18 +178,40 @@ def _passes(
     varying, shared = source.c[f"varying_{number}a"], source.c[f"shared_{number}a"]
     own = _member(varying, position)
     name = f"_{number}"
-    if isinstance(test, MomentTest):
-        time = func.coalesce(_member(source.c[f"varying_{number}b"], position), source.c[f"shared_{number}b"])
-        return _moment(name, func.coalesce(own, shared), time)
+    if isinstance(test, MomentTest | ClockTest):
+        values = [_at(source, f"{number}{suffix}", position) for suffix, _ in zip("abc", _steps(test), strict=False)]
+        if isinstance(test, ClockTest):
+            return _clock(name, values[0], _shift(name, values[1]))
+        return _moment(name, values[0], values[1], _shift(name, values[2]) if test.zoned else _ZERO)
     if choice.settles(test, plan):
         # Shared by all instances: the term has proved it for each of them.
         return or_(varying.is_(None), _test(name, test, own))
     return _test(name, test, func.coalesce(own, shared))
 
 
-def _test(name: str, test: ValueTest | ItemTest, value: Expression) -> Expression:
+def _at(source: FromClause, place: str, position: Expression) -> Expression:
+    return func.coalesce(_member(source.c[f"varying_{place}"], position), source.c[f"shared_{place}"], type_=JSONB)
+
+
+def _shift(name: str, zone: Expression) -> Expression:
+    """Return the seconds to add to what the instance says, so that it is in the zone of the request."""
+    request, archive = bindparam(f"request{name}", type_=Integer), bindparam(f"archive{name}", type_=Integer)
+    return request - zone_of_values(zone, archive)
+
+
+def _clock(name: str, values: Expression, shift: Expression) -> Expression:
+    """A time of day among the values lies within the bounds, counted from the midnight of the request's zone."""
+    bounds = ((bound, bindparam(f"{bound}{name}", type_=Double)) for bound in ("low", "high"))
+    # Two days more, so that the remainder is that of a positive number.
+    later = ("shift", shift + literal_column("172800"))
+    pairs = [piece for key, value in (*bounds, later) for piece in (literal_column(f"'{key}'"), value)]
+    return func.coalesce(func.jsonb_path_exists(values, _CLOCK, func.jsonb_build_object(*pairs)), false())
+
+
+def _test(name: str, test: PositionTest, value: Expression) -> Expression:
     if isinstance(test, ItemTest):
         return _some_item(name, test, value)
+    assert isinstance(test, ValueTest), "dates and times in zones are at the top, where more than one value is at hand"
     if test.kind is Kind.FUZZY:
         return _some_word(name, test.key, value)
     return _TESTS[test.kind](f"value{name}", value)
@@ -194,8 +233,8 @@ def _some_item(name: str, test: ItemTest, items: Expression) -> Expression:
     return or_(_is_empty("", items), some) if asks_for_emptiness(test) else some
 
 
-def _moment(name: str, date: Expression, time: Expression) -> Expression:
-    moment = _first_number(date) + func.coalesce(_first_number(time), _ZERO)
+def _moment(name: str, date: Expression, time: Expression, shift: Expression = _ZERO) -> Expression:
+    moment = _first_number(date) + func.coalesce(_first_number(time), _ZERO) + shift
     return moment.between(bindparam(f"low{name}", type_=Double), bindparam(f"high{name}", type_=Double))
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from math import inf, prod, sqrt
 
 from dicomweb_archive.index.search_plan import (
+    UNTOLD,
     IndexKey,
     ItemTest,
     Kind,
@@ -190,7 +191,7 @@ def _all_findings(plan: SearchPlan, findings: Sequence[Finding], statistics: Sta
 
 def _prune(key: IndexKey, found: Finding) -> KeyPrune:
     zones = found.zones > 0
-    if key.kind is Kind.EMPTY:
+    if key.kind in UNTOLD:
         return KeyPrune(Prune.NOTHING, zones=False)
     if key.kind is Kind.EQUALS:
         return KeyPrune(Prune.ALL_TERMS, zones, found.hashes, found.path_id)
@@ -228,4 +229,4 @@ def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: 
 
 def _checks_each(plan: SearchPlan) -> bool:
     """Whether a key leaves every segment to its re-check."""
-    return any(key.kind is Kind.EMPTY for key in plan.keys)
+    return any(key.kind in UNTOLD for key in plan.keys)

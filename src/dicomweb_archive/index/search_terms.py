@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dicomweb_archive.index.engine import Connection, Database
-from dicomweb_archive.index.search_plan import IndexKey, Kind
+from dicomweb_archive.index.search_plan import UNTOLD, IndexKey, Kind
 from dicomweb_archive.index.search_segments import key_bounds, word_bounds
 from dicomweb_archive.index.search_shape import LIST_LIMIT, Finding, Statistics
 from dicomweb_archive.index.terms import TEXT_LIMIT, term_hash
@@ -160,7 +160,7 @@ class TermFinder:
         statistics = await self.statistics(connection)
         findings: list[Finding | None] = []
         for number, key in enumerate(keys):
-            if key.kind is Kind.EMPTY:
+            if key.kind in UNTOLD:
                 # Nothing is counted of what is not there; most attributes are missing in most segments.
                 findings.append(Finding(0, (), True, 0, statistics.sizes.segments, 0))
                 continue

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from dicomweb_archive.dicom.instance import Attributes, Element
-from dicomweb_archive.dicom.matching import MatchValue, normalise
+from dicomweb_archive.dicom.matching import MatchValue, normalise, with_zone
 from dicomweb_archive.dicom.query import PathStep
 
 DISTINCT_LIMIT = 32
@@ -137,6 +137,8 @@ class TermCollector:
     """Gathers the distinct values of one segment, and hands out each element in the form for re-checks."""
 
     def __init__(self) -> None:
+        self.zone = ""
+        """Offset from UTC that date-times without one of their own have (PS3.3 C.12.1.1.8)."""
         self._distinct: dict[str, dict[str, float | None]] = {}
         self._vrs: dict[str, str] = {}
 
@@ -156,7 +158,10 @@ class TermCollector:
         distinct = self._distinct_of(path, element.vr)
         recheck: Recheck = []
         found = False
-        for value in element.values:
+        values = element.values
+        if self.zone and element.vr == "DT":
+            values = tuple(with_zone(value, self.zone) if isinstance(value, str) else value for value in values)
+        for value in values:
             if value is None or not isinstance(value, str | int | float):
                 continue
             # The same values come back in most instances; a look-up costs a tenth of normalising.

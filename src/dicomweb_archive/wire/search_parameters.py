@@ -10,23 +10,26 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
+from dicomweb_archive.dicom.matching import offset_seconds
 from dicomweb_archive.dicom.query import (
     AttributePath,
     Counting,
     Empty,
     Fuzzy,
+    InZone,
     Key,
     Level,
     Matching,
     OrderKey,
     SearchQuery,
     Universal,
+    Zones,
 )
 from dicomweb_archive.dicom.query_filter import Expression
 from dicomweb_archive.dicom.tags import is_private_creator, may_have_several_values
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError, harmless
-from dicomweb_archive.wire.date_time_pairs import combine_date_times
+from dicomweb_archive.wire.date_time_pairs import DATE_TIME_PAIRS, combine_date_times
 from dicomweb_archive.wire.filter_expression import LANGUAGES, parse_filter
 from dicomweb_archive.wire.match_values import (
     EMPTY_VALUE,
@@ -42,6 +45,9 @@ _UINT = re.compile(r"[0-9]{1,10}")
 _ZONE = re.compile(r"[+-](?:0[0-9]|1[0-4])[0-5][0-9]")
 _MOST_UINT: Final = 2**31 - 1
 _MOST_WARNINGS: Final = 10
+_AS_WRITTEN: Final = (
+    "TimezoneOffsetFromUTC was not applied to times in sequences and to dates that make no interval with a time."
+)
 _ONE_VALUE: Final = (
     "one value; several with backslashes between them need multiplevaluematching=true, "
     "and an attribute that may have several"
@@ -62,6 +68,7 @@ class SearchLimits:
 
     Attributes:
         refuse_unsupported: an unsupported parameter is an error instead of a warning.
+        timezone: offset from UTC of stored dates and times whose data set does not tell its own.
     """
 
     default_limit: int = 1000
@@ -75,6 +82,7 @@ class SearchLimits:
     values: ValueLimits = field(default_factory=ValueLimits)
     table_rows: int = 1_000_000
     refuse_unsupported: bool = False
+    timezone: str = "+0000"
 
     def of_tables(self) -> "SearchLimits":
         """Return the bounds of an answer as a table, which is streamed and read whole."""
@@ -141,7 +149,10 @@ def parse_search(
     """
     reading = _Reading(limits)
     keys = reading.read(pairs)
-    plain, combined = combine_date_times(keys)
+    zones = reading.zones()
+    plain, combined = combine_date_times(keys, zones)
+    if zones is not None and _has_times_as_written(plain):
+        reading.warnings.append(_AS_WRITTEN)
     return SearchRequest(
         SearchQuery(
             level,
@@ -327,7 +338,8 @@ class _Reading:
                 # No value holds a backslash, so it could only find nothing (PS3.5 6.2).
                 raise InvalidMatchError(name, accepted=_ONE_VALUE)
             return parse_all_values(path.vr, name, value, limits=limits, fuzzy=self.fuzzy)
-        return parse_matching(path.vr, name, value, limits=limits, zone=self.zone, fuzzy=self.fuzzy)
+        zone = self.zone or self.limits.timezone.replace("+0000", "")
+        return parse_matching(path.vr, name, value, limits=limits, zone=zone, fuzzy=self.fuzzy)
 
     def _say_what_was_fuzzy(self, keys: Sequence[tuple[AttributePath, tuple[Matching, ...]]]) -> None:
         """Tell how person names are matched, where they were asked for fuzzily (PS3.18 8.3.4.2)."""
@@ -346,7 +358,11 @@ class _Reading:
         if not _ZONE.fullmatch(value):
             raise InvalidMatchError(name, accepted="an offset +HHMM or -HHMM")
         self.zone = value
-        self.warnings.append("TimezoneOffsetFromUTC was applied to date-times only, not to dates and times.")
+
+    def zones(self) -> Zones | None:
+        """Return the zone of the request, if it has told one, and that of the archive."""
+        request, archive = offset_seconds(self.zone), offset_seconds(self.limits.timezone)
+        return None if request is None else Zones(request, archive or 0)
 
     def _warn_ignored(self, name: str, what: str) -> None:
         if self.limits.refuse_unsupported and what == "parameter":
@@ -357,6 +373,17 @@ class _Reading:
             text = "Further parameters or fields are not supported and have been ignored."
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def _has_times_as_written(keys: Sequence[Key]) -> bool:
+    """Tell whether the request's zone was not applied to a time, or to a date that belongs to one."""
+    asked = [key for key in keys if not isinstance(key.matching, Universal | Empty)]
+    in_zone = {key.path.tag for key in asked if isinstance(key.matching, InZone)}
+    return any(
+        (key.path.vr == "TM" and key.path.tag not in in_zone)
+        or (len(key.path.steps) == 1 and DATE_TIME_PAIRS.get(key.path.tag) in in_zone)
+        for key in asked
+    )
 
 
 def _parse_switch(name: str, value: str) -> bool:

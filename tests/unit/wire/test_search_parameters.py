@@ -13,6 +13,7 @@ from dicomweb_archive.dicom.name_words import KEY_WORDS
 from dicomweb_archive.dicom.query import (
     Empty,
     Fuzzy,
+    InZone,
     Key,
     Level,
     Matching,
@@ -21,6 +22,7 @@ from dicomweb_archive.dicom.query import (
     UidList,
     Universal,
     WildCard,
+    Zones,
 )
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.search_parameters import SearchLimits, SearchRequest, parse_search, split_query
@@ -170,7 +172,55 @@ def test_the_requests_zone_applies_to_date_times_without_one_and_is_no_key() -> 
         SingleValue("20240501+0200"),
         SingleValue("20240501-0100"),
     ]
-    assert len(request.warnings) == 1
+    assert request.warnings == ()
+
+
+PARIS = Zones(7200, 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "combined", "times"),
+    [
+        ("StudyDate=20240501-20240502&StudyTime=1000-1200", 1, 0),
+        ("StudyDate=20240501&StudyTime=1000-1200", 1, 0),
+        ("StudyDate=20240501&StudyTime=1000", 1, 0),
+        ("00080022=20240501-&00080032=1000-", 1, 0),
+        ("StudyTime=1000-1200", 0, 1),
+        ("AcquisitionTime=100000", 0, 1),
+        ("AcquisitionTime=1000-", 0, 1),
+        ("StudyDate=20240501", 0, 0),
+    ],
+)
+def test_times_are_in_the_zone_that_the_request_tells(asked: str, combined: int, times: int) -> None:
+    request = search(f"{asked}&TimezoneOffsetFromUTC=%2B0200")
+    assert [pair.zones for pair in request.query.combined] == [PARIS] * combined
+    in_zone = [key.matching for key in request.query.keys if isinstance(key.matching, InZone)]
+    assert [matching.zones for matching in in_zone] == [PARIS] * times
+    assert request.warnings == ()
+    as_written = search(asked).query
+    assert not any(isinstance(key.matching, InZone) for key in as_written.keys)
+    assert all(pair.zones is None for pair in as_written.combined)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["StudyDate=20240501-20240502&StudyTime=1000", "RequestAttributesSequence.ScheduledProcedureStepStartTime=1000"],
+)
+def test_where_the_zone_is_not_applied_a_warning_says_so(asked: str) -> None:
+    (warning,) = search(f"{asked}&TimezoneOffsetFromUTC=-0500").warnings
+    assert "TimezoneOffsetFromUTC was not applied" in warning
+
+
+def test_the_archives_zone_is_that_of_what_tells_none() -> None:
+    limits = SearchLimits(timezone="-0500")
+    request = search("AcquisitionDateTime=20240501&StudyTime=10&TimezoneOffsetFromUTC=%2B0200", limits)
+    assert [key.matching for key in request.query.keys] == [
+        SingleValue("20240501+0200"),
+        InZone(pytest.approx(36_000), pytest.approx(36_000), Zones(7200, -18_000)),
+    ]
+    assert [key.matching for key in search("AcquisitionDateTime=20240501", limits).query.keys] == [
+        SingleValue("20240501-0500")
+    ]
 
 
 def test_date_and_time_ranges_are_one_interval() -> None:
