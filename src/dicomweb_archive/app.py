@@ -13,6 +13,7 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.documents import MetadataIndex
 from dicomweb_archive.index.engine import Database
+from dicomweb_archive.index.facets import FacetIndex
 from dicomweb_archive.index.figures import FiguresIndex
 from dicomweb_archive.index.held_paths import HeldPathsIndex
 from dicomweb_archive.index.instances import InstanceIndex
@@ -28,6 +29,7 @@ from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
+from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.maintenance import IndexMaintenance
 from dicomweb_archive.services.overview import OverviewService
@@ -49,6 +51,7 @@ from dicomweb_archive.web.hosts import HostGuard, host_rule
 from dicomweb_archive.web.pages import assets, home, status, study
 from dicomweb_archive.web.routers import (
     delete,
+    facets,
     rendered,
     retrieve,
     search,
@@ -75,8 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
         # The redirect would be built from the Host header as it came, checked by nobody (see `web/addresses.py`).
         redirect_slashes=False,
     )
-    # Many requests a second first: routes are tried in order.
-    for router in (retrieve, thumbnails, rendered, search, store, delete, tags):
+    # Many requests a second first: routes are tried in order. `/studies/facets` would be taken for a study.
+    for router in (facets, retrieve, thumbnails, rendered, search, store, delete, tags):
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
@@ -185,6 +188,7 @@ def _build_services(
     instances = InstanceIndex(database)
     metadata = MetadataIndex(database, kept_root=settings.service_root)
     pictures = Pictures(instances, objects, decoding)
+    search_index = SearchIndex(database)
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,
         pack_bytes=settings.pack_bytes,
@@ -199,7 +203,8 @@ def _build_services(
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
         tags=TagService(HeldPathsIndex(database)),
-        search=SearchService(SearchIndex(database)),
+        facets=FacetService(FacetIndex(database, search_index)),
+        search=SearchService(search_index),
         retrieve=RetrieveService(instances, metadata, objects, decoding),
         rendered=RenderService(pictures, metadata),
         thumbnails=ThumbnailService(RepresentativeIndex(database), instances, pictures),

@@ -6,7 +6,6 @@ import io
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, mr_series
 from tests.http.archive import Archive
-from tests.http.conftest import StartArchive
 
 
 async def test_attributes_are_listed_filtered_and_paged(archive: Archive) -> None:
@@ -47,8 +46,3 @@ async def test_attributes_are_listed_filtered_and_paged(archive: Archive) -> Non
     assert "00180015" not in rows
     assert (rows["00200013"]["keyword"], rows["00200013"]["varies"]) == ("InstanceNumber", "true")
     assert (await archive.get(f"/studies/{UID}.9/tags")).status_code == 404
-
-
-async def test_attributes_are_for_readers_only(start_archive: StartArchive) -> None:
-    async with start_archive(api_key="secret", anonymous_read=False) as archive:
-        assert (await archive.get("/tags")).status_code == 401

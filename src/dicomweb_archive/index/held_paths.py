@@ -31,7 +31,9 @@ with fresh as materialized (
 select f.id, f.study_id, f.series_id,
   array(select t.path_id from unnest(f.terms) h join term t on t.hash = h
         union select z.path_id from zone z where z.segment_id = f.id) as path_ids,
-  array(select jsonb_object_keys(d.columns) from segment_data d where d.segment_id = f.id) as varying
+  array(select jsonb_object_keys(d.columns) from segment_data d where d.segment_id = f.id
+        union all select own.step from segment_data d cross join jsonb_each(d.large) own(step, values)
+          where d.segment_id = f.id and own.values ? 'varying') as varying
 from fresh f
 """
 

@@ -72,6 +72,22 @@ def search_statement(plan: SearchPlan, choice: Choice, visibility: Visibility, p
     return statement.text, statement.arguments(search_values(plan, choice, visibility))
 
 
+def all_statement(plan: SearchPlan, choice: Choice, visibility: Visibility) -> tuple[str, list[Any], bool]:
+    """Compose the statement that finds everything that matches, its arguments, and whether it tells positions.
+
+    Its columns are `id` of studies and of series; of instances `segment_id` and `position`, or
+    `segment_id` and `instance_count` where whole segments match.
+    """
+    statement, by_position = _compile_all(plan, choice, visibility.form())
+    return statement.text, statement.arguments(search_values(plan, choice, visibility)), by_position
+
+
+@lru_cache(maxsize=128)
+def _compile_all(plan: SearchPlan, choice: Choice, visibility: Visibility) -> tuple[Statement, bool]:
+    query = WRITERS[plan.level](plan, choice, visibility).ids(paged=False)
+    return compile_statement(query), "position" in query.selected_columns
+
+
 def search_values(plan: SearchPlan, choice: Choice, visibility: Visibility) -> dict[str, Any]:
     """Return the values that the statements of a search refer to, by the names of their parameters."""
     return {

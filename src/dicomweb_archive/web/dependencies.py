@@ -10,6 +10,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.delete import DeleteService
+from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.rendered import RenderService
@@ -52,6 +53,7 @@ class Services:
     health: HealthService
     store: StoreService
     search: SearchService
+    facets: FacetService
     tags: TagService
     retrieve: RetrieveService
     rendered: RenderService

@@ -102,6 +102,24 @@ _TAG_PARAMETERS: Sequence[Mapping[str, Any]] = (
     {"name": "limit", "description": "Size of the page.", "schema": {"type": "integer", "minimum": 0}},
     {"name": "offset", "description": "Attributes to skip.", "schema": {"type": "integer", "minimum": 0}},
 )
+_FACET_PARAMETERS: Sequence[Mapping[str, Any]] = (
+    {
+        "name": "field",
+        "description": "Attributes whose values are counted, by keyword, tag or dotted path, with commas between.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "limit",
+        "description": "Most values of each field.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20},
+    },
+    {
+        "name": "interval",
+        "description": "Bins: `StudyDate:year,SliceThickness:0.5`; of dates year or month.",
+        "schema": {"type": "string"},
+    },
+)
 _RENDERING_PARAMETERS: Sequence[Mapping[str, Any]] = (
     {
         "name": "window",
@@ -191,6 +209,14 @@ def _post_searches() -> dict[str, dict[str, Any]]:
     }
 
 
+def _facets(name: str, summary: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Facets"}}, _CSV: _TEXT}
+    operation = _operation("search", name, summary, success={200: content}, problems=(400, 401, 406, 413, 503))
+    keys = [parameter for parameter in _SEARCH_PARAMETERS if parameter["name"] == "match"]
+    operation["parameters"] = [{"in": "query", **parameter} for parameter in (*_FACET_PARAMETERS, *keys)] + [_ACCEPT]
+    return operation
+
+
 def _retrieve(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
     problems = (400, 401, 404, 406, 410, 503)
     operation = _operation("retrieve", name, summary, success={200: content}, problems=problems)
@@ -241,6 +267,11 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
         f"{_STUDY}/instances": {"get": _search("search_instances_of_study", "Search for instances of a study.")},
         f"{_SERIES}/instances": {"get": _search("search_instances", "Search for instances of a series.")},
         **_post_searches(),
+        "/studies/facets": {"get": _facets("count_studies", "Count values among studies (an extension of ours).")},
+        "/series/facets": {"get": _facets("count_series", "Count values among series (an extension of ours).")},
+        "/instances/facets": {
+            "get": _facets("count_instances", "Count values among instances (an extension of ours).")
+        },
         "/tags": {"get": _tags("list_tags", "List the attributes that there are (an extension of ours).")},
         f"{_STUDY}/tags": {
             "get": _tags("list_tags_of_study", "List the attributes of a study (an extension of ours).")
@@ -369,6 +400,36 @@ _SCHEMAS = {
                             "type": "object",
                             "description": "Parameters that a search has to say with a private path.",
                             "additionalProperties": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        },
+    },
+    "Facets": {
+        "type": "object",
+        "required": ["level", "total", "facets"],
+        "properties": {
+            "level": {"type": "string", "enum": ["study", "series", "instance"]},
+            "total": {"type": "integer", "description": "How many match."},
+            "facets": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "field": {"type": "string", "description": "As it was asked for."},
+                        "vr": {"type": "string"},
+                        "distinct": {"type": "integer", "description": "How many values there are altogether."},
+                        "values": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "value": {"type": ["string", "number"]},
+                                    "upto": {"type": "number", "description": "Where a bin of numbers ends."},
+                                    "count": {"type": "integer", "description": "How many hold it."},
+                                },
+                            },
                         },
                     },
                 },
