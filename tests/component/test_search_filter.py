@@ -41,8 +41,7 @@ SHAPES = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_
 COUNTS = tuple(
     map(path, ("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"))
 )
-# Long descriptions are left to keys: beyond 512 characters the index compares beginnings.
-PROPERTIES = (*(at for at in ALL_PATHS if at.tag != 0x00081030), *COUNTS, path("RequestAttributesSequence"))
+PROPERTIES = (*ALL_PATHS, *COUNTS, path("RequestAttributesSequence"))
 
 
 @dataclass(frozen=True)
@@ -153,9 +152,11 @@ def _is_valid(condition: Expression) -> bool:
     try:
         match condition:
             case Comparison(at, _, value):
-                return bool(comparable(at, value))
+                # In an order long texts stand by their first 512 characters.
+                is_long = isinstance(value, str) and len(value) > 512
+                return bool(comparable(at, value)) and (not is_long or condition.operator is Operator.EQUAL)
             case Between(at, low, _):
-                return bool(comparable(at, low))
+                return bool(comparable(at, low)) and len(str(low)) <= 512
             case OneOf(at, values):
                 return all(comparable(at, value) for value in values)
             case Like(at, pattern):

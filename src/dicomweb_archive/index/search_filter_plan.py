@@ -186,6 +186,17 @@ class FilterPlan:
         return frozenset(leaf.row for leaf in leaves if isinstance(leaf, ColumnLeaf))
 
     @property
+    def large_sources(self) -> frozenset[int]:
+        """Sources that may be long sequences, which lie apart from the other values of a segment."""
+        inner = nodes_of(self.rest) if self.rest is not None else iter(())
+        return frozenset(
+            node.source
+            for node in inner
+            if (isinstance(node, SomeItem) or (isinstance(node, ValueLeaf) and (node.nested or node.test is Test.NULL)))
+            and node.source is not None
+        )
+
+    @property
     def by_position(self) -> bool:
         """Whether instances of a segment may differ in the rest."""
         return self.source_count > 0 or Row.INSTANCE in self.rows

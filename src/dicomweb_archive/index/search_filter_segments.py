@@ -108,7 +108,7 @@ class FilteredSegmentSearch(SegmentSearch):
         extracted = []
         for number in range(self._filter.source_count):
             step = bindparam(f"filter_source_{number}", type_=Text)
-            varying, shared = values_of_step(data, step, may_be_large=True)
+            varying, shared = values_of_step(data, step, may_be_large=number in self._filter.large_sources)
             extracted += [varying.label(f"varying_{number}"), shared.label(f"shared_{number}")]
         # As with keys, OFFSET 0 keeps PostgreSQL from taking them out at every position anew.
         own = select(*extracted).where(data.c.segment_id == self.segment.c.id).correlate(self.segment)

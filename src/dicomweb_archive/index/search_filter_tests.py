@@ -185,14 +185,18 @@ def _json_value(leaf: ValueLeaf) -> Any:
         case Test.LIKE | Test.LIKE_ANY_CASE | Test.NULL:
             return leaf.value
         case Test.EQUAL:
-            variables: Any = [equality_form(leaf.value) if isinstance(leaf.value, str) else leaf.value]
+            variables: Any = [_whole(leaf.value)]
         case Test.BETWEEN:
             variables = {"low": leaf.value[0], "high": leaf.value[1]}
         case Test.ONE_OF:
-            variables = {"list": leaf.value}
+            return [orjson.dumps([_whole(value)]).decode() for value in leaf.value]
         case _:
             variables = {"bound": leaf.value}
     return orjson.dumps(variables).decode()
+
+
+def _whole(value: Any) -> Any:
+    return equality_form(value) if isinstance(value, str) else value
 
 
 # --- columns ---------------------------------------------------------------------------------------------------
@@ -247,6 +251,10 @@ def _equal(name: str, _: Test, values: Expression) -> Condition:
     return values.op("@>", is_comparison=True)(bindparam(name, type_=JSONB))
 
 
+def _one_of(name: str, _: Test, values: Expression) -> Condition:
+    return values.op("@>", is_comparison=True)(func.any(bindparam(name, type_=ARRAY(JSONB))))
+
+
 def _texts(name: str, test: Test, values: Expression) -> Condition:
     is_list = func.jsonb_typeof(values) == literal_column("'array'")
     listed = func.jsonb_array_elements_text(case((is_list, values)))
@@ -261,6 +269,7 @@ def _by_path(name: str, test: Test, values: Expression) -> Condition:
 
 _VALUE_TESTS: Mapping[Test, Callable[[str, Test, Expression], Condition]] = {
     Test.EQUAL: _equal,
+    Test.ONE_OF: _one_of,
     Test.LIKE: _texts,
     Test.LIKE_ANY_CASE: _texts,
 }
@@ -268,7 +277,6 @@ _VALUE_TESTS: Mapping[Test, Callable[[str, Test, Expression], Condition]] = {
 _PATHS: Mapping[Test, Expression] = {
     test: literal_column(f"'$[*] ? ({condition})'::jsonpath")
     for test, condition in {
-        Test.ONE_OF: "@ == $list[*]",
         Test.LESS: "@ < $bound",
         Test.AT_MOST: "@ <= $bound",
         Test.GREATER: "@ > $bound",
