@@ -17,7 +17,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "storage": ("--rounds", "3"),
     "transactions": ("--rounds", "3"),
     "rendered": ("--rounds", "2", "--seconds", "1"),
-    "index": ("--seconds", "2"),
+    "index": ("--seconds", "2", "--sizes", "2000"),
     "search": ("--instances", "8000", "--repeat", "9"),
 }
 

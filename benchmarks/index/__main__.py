@@ -1,6 +1,6 @@
-"""Register series of 200 and single instances on a private PostgreSQL, then read them back.
+"""Register series of 200 and single instances on a private PostgreSQL, read them back, and weigh the tables.
 
-    python -m benchmarks.index [--seconds 4] [FOLDER]
+    python -m benchmarks.index [--seconds 4] [--sizes 20000] [FOLDER]
 
 FOLDER holds the Part 10 files of one series whose headers are repeated under new UIDs; without it the real GE CT
 series of the test data is taken when it is there, else one is built. The bare limits beside the figures are the
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.stored import digest_of, sharing_base
 
+from benchmarks.index.sizes import print_curve
 from benchmarks.scanner.__main__ import load
 from dicomweb_archive.dicom.instance import Element, ScannedInstance
 from dicomweb_archive.dicom.part10 import scan
@@ -178,22 +179,6 @@ async def read(database: Database, headers: Headers) -> None:
         print(f"locate one instance, {name:8} {rate:10,.0f}/s")
 
 
-async def sizes(database: Database) -> None:
-    """Print bytes per instance by table."""
-    async with database.connection() as connection:
-        await connection.execute("vacuum analyze")
-        instances = await connection.fetchval("select count(*) from instance")
-        rows = await connection.fetch(
-            "select relname, pg_total_relation_size(oid) as total, pg_indexes_size(oid) as indexes from pg_class"
-            " where relkind = 'r' and relnamespace = 'public'::regnamespace order by 2 desc"
-        )
-    print(f"bytes an instance, {instances:,} instances in segments of 200 (all in, of that indexes)")
-    for row in rows:
-        if row["total"] / instances >= 0.5:
-            print(f"  {row['relname']:16} {row['total'] / instances:7.1f} {row['indexes'] / instances:7.1f}")
-    print(f"  {'total':16} {sum(row['total'] for row in rows) / instances:7.1f}")
-
-
 async def run(url: str, headers: Headers, seconds: float) -> None:
     """Measure everything on one database."""
     await upgrade(url)
@@ -202,7 +187,6 @@ async def run(url: str, headers: Headers, seconds: float) -> None:
             await connection.execute("create table bare (like instance including all)")
         for tasks in (1, 4):
             await register(database, headers, 200, tasks, seconds)
-        await sizes(database)
         await read(database, headers)
         for tasks in (1, 8):
             await register(database, headers, 1, tasks, seconds)
@@ -213,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--sizes", type=int, default=20_000, help="instances in the table of sizes; 0: no table")
     arguments = parser.parse_args()
     name, files = load(arguments.folder)
     headers = Headers(files)
@@ -223,6 +208,8 @@ def main() -> None:
         Path(folder).chmod(0o711)
         with EmbeddedPostgres(Path(folder)) as postgres:
             asyncio.run(run(postgres.url, headers, arguments.seconds))
+            if arguments.sizes:
+                asyncio.run(print_curve(postgres, lambda length: headers.series(length)[0], arguments.sizes))
 
 
 if __name__ == "__main__":
