@@ -11,13 +11,24 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.searching import always_by_terms, always_ordered, key, path
 from tests.synthetic import MAKERS, ROOT, packs
 
 from dicomweb_archive.dicom.name_words import key_words
-from dicomweb_archive.dicom.query import DateTimeRange, Fuzzy, Key, Level, Range, SearchQuery, UidList, WildCard
+from dicomweb_archive.dicom.query import (
+    DateTimeRange,
+    Fuzzy,
+    Key,
+    Level,
+    OrderKey,
+    Range,
+    SearchQuery,
+    UidList,
+    WildCard,
+)
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.embedded import EmbeddedPostgres
 from dicomweb_archive.index.engine import Database
@@ -38,6 +49,11 @@ def studies(*keys: Key, limit: int = 100, offset: int = 0, everything: bool = Fa
 def fuzzy(name: str, words: str) -> Key:
     """A key of fuzzy matching."""
     return Key(path(name), Fuzzy(key_words(words)))
+
+
+def ordered(query: SearchQuery) -> SearchQuery:
+    """The same by patient name."""
+    return replace(query, order=(OrderKey(path("PatientName")),))
 
 
 def kinds(series_count: int, instances: int) -> dict[str, list[SearchQuery]]:
@@ -84,6 +100,13 @@ def kinds(series_count: int, instances: int) -> dict[str, list[SearchQuery]]:
         "worklist_first": [studies(limit=101)],
         "include_all_page": [studies(limit=25, everything=True)],
         "studies_deep_page": [studies(limit=25, offset=int(count * share)) for share in (0.8, 0.9)],
+        "studies_behind_a_row": [replace(studies(limit=25), after=(start, 1)) for start in starts],
+        "studies_by_name": [ordered(studies(limit=25))],
+        "studies_by_name_behind_a_row": [replace(ordered(studies(limit=25)), after=("m", 1))],
+        "instances_behind_a_row": [
+            SearchQuery(Level.INSTANCE, limit=50, after=(int(series_count * share), ROOT), relational=True)
+            for share in (0.8, 0.9)
+        ],
         "instances_deep_page": [
             SearchQuery(Level.INSTANCE, limit=50, offset=int(instances * share), relational=True)
             for share in (0.8, 0.9)

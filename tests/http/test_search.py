@@ -4,6 +4,7 @@ import time
 import xml.etree.ElementTree as ET
 from urllib.parse import quote
 
+import httpx
 import pytest
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, mr_series
@@ -59,6 +60,94 @@ async def test_a_page_says_exactly_how_many_results_are_left(filled: Archive) ->
     uids = [values_of(row, "00080018")[0] for page in pages for row in page]
     assert len(set(uids)) == 8
     assert (await filled.get("/studies?limit=0")).json() == []
+
+
+def _next(answer: httpx.Response) -> str:
+    """Return the target of the next page as the tests' client asks for it."""
+    return str(answer.links["next"]["url"]).removeprefix("http://archive.example/dicom-web")
+
+
+async def test_a_cut_page_links_to_the_next_until_there_is_none(filled: Archive) -> None:
+    for path, total in (("/studies", 3), ("/series", 4), ("/instances", 8), (f"/studies/{UID}.1/instances", 5)):
+        answer = await filled.get(f"{path}?orderby=-PatientName&limit=2&Modality=*&includefield=PatientName")
+        rows = answer.json()
+        while "link" in answer.headers:
+            assert "offset" not in answer.headers["link"]
+            answer = await filled.get(_next(answer))
+            assert answer.status_code == 200
+            rows += answer.json()
+        assert len(rows) == len({row[tag]["Value"][0] for row in rows for tag in [_unique(path)]}) == total
+        assert "warning" not in answer.headers
+
+
+def _unique(path: str) -> str:
+    return {"studies": "0020000D", "series": "0020000E"}.get(path.rpartition("/")[2], "00080018")
+
+
+async def test_a_page_token_is_of_one_search_and_goes_with_no_offset(filled: Archive) -> None:
+    token = _next(await filled.get("/studies?limit=1")).partition("page_token=")[2]
+    assert (await filled.get(f"/studies?page_token={token}")).status_code == 200
+    for query in (
+        f"/series?page_token={token}",
+        f"/studies?page_token={token}&PatientID=x",
+        f"/studies?page_token={token}&orderby=PatientName",
+        f"/studies?page_token={token[:-2]}",
+        "/studies?page_token=",
+    ):
+        answer = await filled.get(query)
+        assert answer.status_code == 400
+        assert "page_token" in answer.json()["detail"]
+        assert token not in answer.text
+    answer = await filled.get(f"/studies?page_token={token}&offset=1")
+    assert (answer.status_code, "offset" in answer.json()["detail"]) == (400, True)
+
+
+async def test_a_link_holds_nothing_that_would_end_it(filled: Archive) -> None:
+    answer = await filled.get('/studies?limit=1&x=>;%20"<%0d%0aa:b')
+    assert answer.headers["link"].count(">") == 1
+    assert answer.headers["link"].endswith('>; rel="next"')
+    assert _next(answer).startswith("/studies?limit=1&")
+    assert (await filled.get(_next(answer))).status_code == 200
+
+
+async def test_what_remains_can_be_left_uncounted(filled: Archive) -> None:
+    answer = await filled.get("/instances?limit=1&count=none")
+    assert "There are additional results that can be requested" in answer.headers["warning"]
+    assert "link" in answer.headers
+    answer = await filled.get("/instances?limit=1&count=exact")
+    assert "There are 7 additional results" in answer.headers["warning"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["orderby=", "orderby=Nonsense", "orderby=StudyDate,-StudyDate", "orderby=StudyDate,,", "orderby=Modality",
+     "orderby=-", "orderby=" + ",".join(["StudyDate"] * 9), "count=all", "count="],
+)  # fmt: skip
+async def test_an_order_or_count_that_cannot_be_is_400_and_named(archive: Archive, query: str) -> None:
+    answer = await archive.get(f"/studies?{query}")
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.json()["detail"]
+
+
+async def test_links_and_warnings_may_be_read_by_pages_of_other_origins(start_archive: StartArchive) -> None:
+    async with start_archive(cors_origins="https://viewer.example") as archive:
+        answer = await archive.get("/studies", headers={"origin": "https://viewer.example"})
+        exposed = answer.headers["access-control-expose-headers"]
+        assert {"Link", "Warning"} <= set(exposed.split(", "))
+
+
+async def test_nothing_found_is_no_content_where_there_would_be_no_part(filled: Archive) -> None:
+    xml = {"accept": 'multipart/related; type="application/dicom+xml"'}
+    answer = await filled.get("/studies?PatientID=nobody", headers=xml)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_head_says_what_a_search_would(filled: Archive) -> None:
+    got = await filled.get("/studies?limit=1")
+    answer = await filled.client.head("/dicom-web/studies?limit=1")
+    assert (answer.status_code, answer.content) == (200, b"")
+    for name in ("content-type", "warning", "link", "vary", "cache-control"):
+        assert answer.headers[name] == got.headers[name]
 
 
 async def test_unsupported_parameters_are_warned_of_and_ignored(filled: Archive) -> None:

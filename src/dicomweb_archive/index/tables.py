@@ -137,6 +137,13 @@ Index("study_collection_newest_idx", study.c.collection_id, study.c.study_date.d
 Index("study_patient_id_idx", study.c.patient_id)
 Index("study_accession_number_idx", study.c.accession_number)
 Index("study_patient_name_idx", study.c.patient_name)
+# Ascending orders have missing values last; the constants are those of search_keyset.py.
+Index("study_patient_name_ascending_idx", text("coalesce(nullif(patient_name, ''), '\U0010ffff')"), study.c.id)
+Index(
+    "study_date_ascending_idx",
+    text("coalesce(nullif(study_date, '-1'::float8), 'Infinity'::float8)"),
+    study.c.id,
+)
 Index(
     "study_patient_name_trigram_idx",
     study.c.patient_name,

@@ -87,6 +87,21 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
     },
     {"name": "limit", "description": "Size of the page.", "schema": {"type": "integer", "minimum": 0}},
     {"name": "offset", "description": "Results to skip.", "schema": {"type": "integer", "minimum": 0}},
+    {
+        "name": "orderby",
+        "description": "Attributes to sort by, separated by commas, `-` before one that descends (an extension).",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "page_token",
+        "description": "Where to go on; taken from the `Link` of the page before, never made up (an extension).",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "count",
+        "description": "How results behind the page are counted; cheaply when left out (an extension).",
+        "schema": {"type": "string", "enum": ["exact", "none"]},
+    },
 )
 _TAG_PARAMETERS: Sequence[Mapping[str, Any]] = (
     {

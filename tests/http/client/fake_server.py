@@ -36,6 +36,7 @@ class FakeServer:
         asterisk: understands `transfer-syntax=*`.
         damage: changes the payload of a retrieval.
         offsets: knows the parameter `offset` of searches.
+        links: names the next page, by another address than the one it is reached by.
     """
 
     kept: dict[str, bytes] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class FakeServer:
     asterisk: bool = True
     damage: Callable[[bytes], bytes] = bytes
     offsets: bool = True
+    links: bool = False
     page: int = 1000
     stores: list[list[str | None]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -96,9 +98,13 @@ class FakeServer:
 
     def _page(self, request: Request, rows: list[dict[str, Any]]) -> Response:
         self.requests.append(f"{request.url.path}?{request.url.query}")
-        offset = int(request.query_params["offset"]) if self.offsets else 0
-        rows = rows[offset : offset + min(self.page, int(request.query_params["limit"]))]
-        return JSONResponse(rows) if rows else Response(status_code=204)
+        offset = int(request.query_params.get("offset", 0)) if self.offsets else 0
+        offset = int(request.query_params.get("page_token", offset))
+        end = offset + min(self.page, int(request.query_params["limit"]))
+        headers = {}
+        if self.links and end < len(rows):
+            headers["link"] = f'<http://elsewhere.test/x?limit={self.page}&page_token={end}>; rel="next"'
+        return JSONResponse(rows[offset:end], headers=headers) if rows[offset:end] else Response(status_code=204)
 
     async def _metadata(self, request: Request) -> Response:
         return JSONResponse([{}]) if request.path_params["uid"] in self.kept else Response(status_code=404)

@@ -36,6 +36,16 @@ async def test_a_limit_ends_in_the_middle_of_a_page(fake: FakeServer) -> None:
     assert fake.requests[-1].endswith("limit=13&offset=100")
 
 
+@pytest.mark.parametrize("limit", [None, 113])
+async def test_the_next_page_that_a_server_names_is_asked_of_that_server(fake: FakeServer, limit: int | None) -> None:
+    fake.links = True
+    assert await _found(fake, limit=limit) == list(fake.kept)[:limit]
+    assert [request.partition("?")[2] for request in fake.requests[1:]] == [
+        f"limit=100&page_token={end}" for end in ((100, 200) if limit is None else (100,))
+    ]
+    assert all("/series/" in request for request in fake.requests)
+
+
 async def test_a_server_that_ignores_offset_does_not_hold_us_for_ever(fake: FakeServer) -> None:
     fake.offsets = False
     assert await _found(fake) == list(fake.kept)[:100]
@@ -66,9 +76,11 @@ def test_several_uids_stay_a_parameter() -> None:
 
 
 def test_values_are_percent_encoded_for_this_standard() -> None:
-    search = Search(SearchLevel.STUDIES, (("PatientName", "Müller^A B+*"),), ("00081030",), fuzzy=True)
+    search = Search(
+        SearchLevel.STUDIES, (("PatientName", "Müller^A B+*"),), ("00081030",), fuzzy=True, order="-StudyDate"
+    )
     assert search.url(ROOT, limit=1, offset=0) == (
-        f"{ROOT}/studies?PatientName=M%C3%BCller%5EA%20B%2B*&includefield=00081030&fuzzymatching=true&limit=1&offset=0"
+        f"{ROOT}/studies?PatientName=M%C3%BCller%5EA%20B%2B*&includefield=00081030&fuzzymatching=true&orderby=-StudyDate&limit=1&offset=0"
     )
 
 

@@ -24,6 +24,7 @@ from dicomweb_archive.cli.client.searching import Row, Search, SearchLevel, iter
 )
 @click.option("--include", multiple=True, metavar="ATTRIBUTE", help="Return this attribute too, or `all`.")
 @click.option("--fuzzy", is_flag=True, help="Ask for fuzzy matching of person names.")
+@click.option("--order", metavar="ATTRIBUTES", help="Sort by these, e.g. StudyDate,-PatientName, if the server can.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Most matches.")
 @click.option("--all", "everything", is_flag=True, help="All matches, page by page.")
 @click.option(
@@ -43,6 +44,7 @@ def search(
     level: str,
     include: tuple[str, ...],
     fuzzy: bool,
+    order: str | None,
     limit: int,
     everything: bool,
     output: str,
@@ -54,7 +56,7 @@ def search(
     1 the server refuses the search, 2 wrong usage, 3 the server cannot be reached or does not let us in.
     """
     server = server_of(root, key, headers, timeout_seconds)
-    query = Search(SearchLevel(level), keys, include, fuzzy)
+    query = Search(SearchLevel(level), keys, include, fuzzy, order)
     try:
         asyncio.run(_run(server, query, None if everything else limit, output))
     except UnexpectedAnswerError as error:

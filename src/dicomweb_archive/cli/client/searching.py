@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -43,6 +43,7 @@ class Search:
     keys: tuple[tuple[str, str], ...] = ()
     include: tuple[str, ...] = ()
     fuzzy: bool = False
+    order: str | None = None
 
     def resource(self) -> tuple[str, list[tuple[str, str]]]:
         """Choose the resource and what is left as parameters.
@@ -64,6 +65,8 @@ class Search:
         pairs = [*keys, *(("includefield", name) for name in self.include)]
         if self.fuzzy:
             pairs.append(("fuzzymatching", "true"))
+        if self.order is not None:
+            pairs.append(("orderby", self.order))
         pairs += [("limit", str(limit)), ("offset", str(offset))]
         # A space must be %20: `+` is an ordinary character here (PS3.18 8.3.1), unlike in forms.
         query = "&".join(f"{quote(name, safe='.')}={quote(value, safe='*')}" for name, value in pairs)
@@ -81,9 +84,11 @@ async def iter_matches(
     """
     offset = 0
     first: str | None = None
+    behind: str | None = None
     while limit is None or offset < limit:
         wanted = PAGE_ROWS if limit is None else min(PAGE_ROWS, limit - offset)
-        response = await get_json(client, search.url(server.root, limit=wanted, offset=offset), retry)
+        url = behind or search.url(server.root, limit=wanted, offset=offset)
+        response = await get_json(client, url, retry)
         page = _rows(response)
         # A server that does not know `offset` answers the same page for ever.
         if not page or _unique(page[0], search.level) == first:
@@ -92,6 +97,10 @@ async def iter_matches(
         for row in page[:wanted]:
             yield row
         offset += len(page)
+        # A page behind a row stays right while instances arrive and go, one behind an offset does not.
+        behind = _next_url(response, server.root + search.resource()[0])
+        if behind is not None:
+            continue
         # A short page is the last one, unless it may be short because the server caps its pages.
         if len(page) < min(wanted, _SMALLEST_CAP) and "Warning" not in response.headers:
             return
@@ -105,6 +114,16 @@ def uid_of(row: Row, tag: str) -> str:
 
 def _unique(row: Row, level: SearchLevel) -> str | None:
     return uid_of(row, UNIQUE_KEY[level]) or None
+
+
+def _next_url(response: httpx.Response, resource: str) -> str | None:
+    """Return the page that the server names as the next (RFC 8288).
+
+    Only its query is taken over: what the server calls itself need not be what it is reached by, and our key goes
+    nowhere else.
+    """
+    query = urlsplit(response.links.get("next", {}).get("url", "")).query
+    return f"{resource}?{query}" if query else None
 
 
 def _rows(response: httpx.Response) -> list[Row]:

@@ -68,6 +68,11 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
 async def _data_sets(rows: AsyncIterator[bytes], offer: Offer) -> Response:
     if not offer.multipart:
         return await collected_or_streamed(json_array(rows), media_type=offer.type)
+    first = await anext(rows, None)
+    if first is None:
+        # A multipart payload has one part at least (RFC 2046 5.1.1), so nothing can only be said by the status.
+        return Response(status_code=204)
+    rows = _again(first, rows)
     framing = PartFraming(offer.type)
     return await collected_or_streamed(xml_parts(rows, framing), media_type=framing.content_type)
 
@@ -93,6 +98,12 @@ async def _body(request: Request, most: int) -> bytes:
         if len(body) > most:
             raise RequestTooLargeError(f"the body of a search may have at most {most} bytes")
     return bytes(body)
+
+
+async def _again(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for row in rest:
+        yield row
 
 
 def _uid(request: Request, name: str) -> str | None:
