@@ -241,6 +241,8 @@ KEYS = {
     "date range": ((key("StudyDate", Range(date(2024, 1, 31).toordinal() * 86400.0, None)),), [3, 1]),
     "accession number": ((key("AccessionNumber", "A00002"),), [2]),
     "case of other texts counts": ((key("AccessionNumber", "a00002"),), []),
+    "case of a pattern counts": ((key("AccessionNumber", WildCard("a0*")),), []),
+    "a plus sign and a percent sign are themselves": ((key("StudyDescription", WildCard("HEAD+%*")),), []),
     "modalities in study": ((key("ModalitiesInStudy", "MR"),), [3, 1]),
     "modalities in study by pattern": ((key("ModalitiesInStudy", WildCard("C?")),), [1, 2]),
     "SOP classes in study by a list": ((key("SOPClassesInStudy", UidList((str(MRImageStorage), "1.2"))),), [3, 1]),

@@ -59,7 +59,9 @@ async def test_a_page_says_exactly_how_many_results_are_left(filled: Archive) ->
     pages = [(await filled.get(f"/instances?limit=3&offset={offset}")).json() for offset in (0, 3, 6)]
     uids = [values_of(row, "00080018")[0] for page in pages for row in page]
     assert len(set(uids)) == 8
-    assert (await filled.get("/studies?limit=0")).json() == []
+    answer = await filled.get("/studies?limit=0")
+    assert answer.json() == []
+    assert "There are 3 additional results" in answer.headers["warning"]
 
 
 def _next(answer: httpx.Response) -> str:

@@ -85,6 +85,16 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "description": "Language of the filter.",
         "schema": {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"},
     },
+    {
+        "name": "emptyvaluematching",
+        "description": 'Whether `""` asks for attributes without a value.',
+        "schema": {"type": "boolean"},
+    },
+    {
+        "name": "multiplevaluematching",
+        "description": "Whether values between backslashes must all be there: `ModalitiesInStudy=CT\\PT`.",
+        "schema": {"type": "boolean"},
+    },
     {"name": "limit", "description": "Size of the page.", "schema": {"type": "integer", "minimum": 0}},
     {"name": "offset", "description": "Results to skip.", "schema": {"type": "integer", "minimum": 0}},
     {

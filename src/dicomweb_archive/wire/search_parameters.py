@@ -22,7 +22,9 @@ from dicomweb_archive.dicom.query import (
     Matching,
     OrderKey,
     SearchQuery,
+    SingleValue,
     Universal,
+    WildCard,
     Zones,
 )
 from dicomweb_archive.dicom.query_filter import Expression
@@ -45,6 +47,11 @@ _UINT = re.compile(r"[0-9]{1,10}")
 _ZONE = re.compile(r"[+-](?:0[0-9]|1[0-4])[0-5][0-9]")
 _MOST_UINT: Final = 2**31 - 1
 _MOST_WARNINGS: Final = 10
+_LONG_TEXTS: Final = (
+    "Of long texts wild cards match the first 512 characters; those of more than 1024 bytes may not be searched at all."
+)
+_LONG_TEXT_VRS: Final = frozenset({"LT", "ST", "UC", "UR", "UT"})
+_SEARCHED_BYTES: Final = 1024
 _AS_WRITTEN: Final = (
     "TimezoneOffsetFromUTC was not applied to times in sequences and to dates that make no interval with a time."
 )
@@ -153,6 +160,8 @@ def parse_search(
     plain, combined = combine_date_times(keys, zones)
     if zones is not None and _has_times_as_written(plain):
         reading.warnings.append(_AS_WRITTEN)
+    if any(map(_may_miss_long_texts, keys)):
+        reading.warnings.append(_LONG_TEXTS)
     return SearchRequest(
         SearchQuery(
             level,
@@ -373,6 +382,19 @@ class _Reading:
             text = "Further parameters or fields are not supported and have been ignored."
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def _may_miss_long_texts(key: Key) -> bool:
+    """Tell whether a key asks for what is not searched: the end of a long text, or one that is bulk data."""
+    if key.path.vr not in _LONG_TEXT_VRS:
+        return False
+    match key.matching:
+        case WildCard():
+            return True
+        case SingleValue(text):
+            return len(text.encode()) > _SEARCHED_BYTES
+        case _:
+            return False
 
 
 def _has_times_as_written(keys: Sequence[Key]) -> bool:

@@ -425,6 +425,13 @@ def test_a_fuzzy_name_of_kilobytes_is_refused_before_it_is_folded(value: str) ->
     assert time.perf_counter() - begun < 0.5
 
 
+@pytest.mark.parametrize("asked", ["ImageComments=*artefact*", "ImageComments=" + "x" * 1025])
+def test_a_search_that_may_miss_long_texts_says_so(asked: str) -> None:
+    (warning,) = search(asked).warnings
+    assert "512 characters" in warning
+    assert search("ImageComments=artefact&SeriesDescription=*a*&DerivationDescription=*").warnings == ()
+
+
 def test_warnings_are_bounded() -> None:
     warnings = search("&".join(f"Foo{n}=1" for n in range(150))).warnings
     assert len(warnings) == 11
