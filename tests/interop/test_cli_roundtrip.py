@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 from tests.factories import identified, part10, pixels
 from tests.interop.conftest import RunCommand
 from tests.pydicom_files import bundled_path
@@ -129,6 +130,26 @@ def test_search_prints_tables_csv_and_json_at_three_levels(
     nothing = run_command("search", "PatientID=nobody", "--format", "json", "--from", running_server.root)
     assert nothing.exit_code == 0
     assert json.loads(nothing.stdout) == []
+
+
+def test_search_saves_the_tables_of_the_server_and_tags_lists_what_there_is(
+    running_server: RunningServer, run_command: RunCommand, tmp_path: Path
+) -> None:
+    _write_series(tmp_path / "in", 106, BodyPartExamined="KNEE")
+    assert run_command("store", tmp_path / "in", "--to", running_server.root).exit_code == 0
+    words = ("search", "--level", "instances", "PatientID=P00106", "--from", running_server.root, "--format")
+    saved = run_command(*words, "parquet", "--output", tmp_path / "cohort.parquet", "--limit", "3")
+    assert saved.exit_code == 0, saved.output
+    assert "2 additional results" in saved.stderr
+    assert parquet.read_table(tmp_path / "cohort.parquet").num_rows == 3
+    assert run_command(*words, "csv", "--output", tmp_path / "cohort.csv", "--all").exit_code == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "cohort.csv").read_text("utf-8"))))
+    assert {row["PatientName"] for row in rows} == {"Doe^Jane"}
+    assert len(rows) == 5
+    assert run_command(*words, "parquet").exit_code == 2
+    listed = run_command("tags", "bodypart", "--format", "csv", "--from", running_server.root)
+    assert [row["path"] for row in csv.DictReader(io.StringIO(listed.stdout))] == ["00180015"]
+    assert run_command("tags", "--study", "1.2.3", "--from", running_server.root).exit_code == 1
 
 
 def test_the_demo_can_be_found_and_its_segmentation_downloaded(

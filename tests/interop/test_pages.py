@@ -47,6 +47,7 @@ def _write_series(folder: Path, *, study: int) -> None:
         DOCS / "start.md",
         DOCS / "howto" / "upload-pipeline.md",
         DOCS / "howto" / "notebook.md",
+        DOCS / "howto" / "cohort.md",
         DOCS / "howto" / "filter.md",
         DOCS / "howto" / "backup.md",
     ],

@@ -22,6 +22,7 @@ _COMMANDS = {
     "serve": _Home("dicomweb_archive.cli.serve", "Run the archive in the foreground."),
     "store": _Home(_CLIENT, "Store DICOM files: folders, files and ZIP archives."),
     "search": _Home(_CLIENT, "Search for studies, series or instances by attributes."),
+    "tags": _Home(_CLIENT, "List the attributes that an archive holds."),
     "download": _Home(_CLIENT, "Download what a search finds, or what UIDs name."),
     "demo": _Home(_CLIENT, "Store generated studies of a head phantom."),
     "database": _Home("dicomweb_archive.cli.database", "Look after the archive's database."),

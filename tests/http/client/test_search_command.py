@@ -10,6 +10,7 @@ from tests.http.client.fake_server import ROOT, SERIES, STUDY, FakeServer, Fault
 from dicomweb_archive.cli.client.connection import UnexpectedAnswerError
 from dicomweb_archive.cli.client.formats import columns_of, text_of, write_csv, write_json, write_table
 from dicomweb_archive.cli.client.searching import Search, SearchLevel, iter_matches, uid_of
+from dicomweb_archive.cli.client.tables import write_table_of_server
 
 INSTANCES = Search(SearchLevel.INSTANCES, (("StudyInstanceUID", STUDY), ("SeriesInstanceUID", SERIES)))
 
@@ -129,3 +130,15 @@ async def test_a_table_lets_no_control_character_through(capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "Jane" in out
+
+
+async def test_a_server_without_tables_is_told_apart_and_nothing_is_written(fake: FakeServer) -> None:
+    target = server(fake)
+    written: list[bytes] = []
+    async with target.client(1) as client:
+        for form in ("csv", "parquet"):
+            told = await write_table_of_server(
+                client, target, INSTANCES, form, written.append, limit=None, retry=impatient()
+            )
+            assert told is None
+    assert written == []

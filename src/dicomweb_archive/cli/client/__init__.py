@@ -9,5 +9,6 @@ from dicomweb_archive.cli.client.demo import demo
 from dicomweb_archive.cli.client.download import download
 from dicomweb_archive.cli.client.search import search
 from dicomweb_archive.cli.client.store import store
+from dicomweb_archive.cli.client.tags import tags
 
-commands: list[click.Command] = [store, search, download, demo]
+commands: list[click.Command] = [store, search, tags, download, demo]

@@ -137,7 +137,9 @@ def check_status(response: httpx.Response) -> None:
         raise ServerUnreachableError(message)
 
 
-async def get_json(client: httpx.AsyncClient, url: str, retry: RetryPolicy) -> httpx.Response:
+async def get_json(
+    client: httpx.AsyncClient, url: str, retry: RetryPolicy, *, accept: str = "application/dicom+json"
+) -> httpx.Response:
     """Get a DICOM JSON resource, with retries; the caller judges the status.
 
     Raises:
@@ -146,7 +148,7 @@ async def get_json(client: httpx.AsyncClient, url: str, retry: RetryPolicy) -> h
 
     async def attempt() -> httpx.Response:
         try:
-            headers = {"Accept": "application/dicom+json"}
+            headers = {"Accept": accept}
             response = await client.get(url, headers=headers, follow_redirects=True)
         except httpx.TransportError as error:
             raise transport_failure(error) from error

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import click
@@ -82,13 +84,14 @@ async def write_json(rows: AsyncIterator[Row]) -> int:
     return count
 
 
-async def write_csv(rows: AsyncIterator[Row], columns: Sequence[tuple[str, int]]) -> int:
-    """Print CSV with a heading (RFC 4180), row by row."""
-    click.echo(_csv_line(name for name, _ in columns), nl=False)
-    count = 0
-    async for row in rows:
-        click.echo(_csv_line(text_of(row, tag) for _, tag in columns), nl=False)
-        count += 1
+async def write_csv(rows: AsyncIterator[Row], columns: Sequence[tuple[str, int]], path: Path | None = None) -> int:
+    """Print CSV with a heading (RFC 4180), row by row, or write it to a file."""
+    with nullcontext() if path is None else path.open("w", encoding="utf-8", newline="") as file:
+        click.echo(_csv_line(name for name, _ in columns), nl=False, file=file)
+        count = 0
+        async for row in rows:
+            click.echo(_csv_line(text_of(row, tag) for _, tag in columns), nl=False, file=file)
+            count += 1
     return count
 
 

@@ -1,15 +1,19 @@
 """`search`: find studies, series or instances on a DICOMweb server."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import click
+import httpx
 
 from dicomweb_archive.cli.client.connection import RetryPolicy, Server, ServerUnreachableError, UnexpectedAnswerError
 from dicomweb_archive.cli.client.formats import asked_for, columns_of, write_csv, write_json, write_table
 from dicomweb_archive.cli.client.options import ExitCode, parse_keys, server_of, server_options
 from dicomweb_archive.cli.client.searching import Row, Search, SearchLevel, iter_matches
+from dicomweb_archive.cli.client.tables import MEDIA_TYPES, write_table_of_server
 
 
 @click.command()
@@ -30,10 +34,13 @@ from dicomweb_archive.cli.client.searching import Row, Search, SearchLevel, iter
 @click.option(
     "--format",
     "output",
-    type=click.Choice(["table", "json", "csv"]),
+    type=click.Choice(["table", "json", "csv", "parquet"]),
     default="table",
     show_default=True,
     help="How to print them.",
+)
+@click.option(
+    "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write csv or parquet to this file."
 )
 def search(
     keys: tuple[tuple[str, str], ...],
@@ -48,6 +55,7 @@ def search(
     limit: int,
     everything: bool,
     output: str,
+    file: Path | None,
 ) -> None:
     """Search by attributes: PatientName='Doe*', StudyDate=20200101-20201231, 00100020=4711.
 
@@ -55,10 +63,13 @@ def search(
     RequestAttributesSequence.RequestedProcedureID. Exit status: 0 also when nothing matches,
     1 the server refuses the search, 2 wrong usage, 3 the server cannot be reached or does not let us in.
     """
+    if (output == "parquet" and file is None) or (file is not None and output not in MEDIA_TYPES):
+        message = "--output FILE goes with --format csv or parquet, and parquet with --output"
+        raise click.UsageError(message)
     server = server_of(root, key, headers, timeout_seconds)
     query = Search(SearchLevel(level), keys, include, fuzzy, order)
     try:
-        asyncio.run(_run(server, query, None if everything else limit, output))
+        asyncio.run(_run(server, query, None if everything else limit, output, file))
     except UnexpectedAnswerError as error:
         click.echo(f"{server.root}: {error}", err=True)
         raise SystemExit(ExitCode.INCOMPLETE) from error
@@ -67,17 +78,54 @@ def search(
         raise SystemExit(ExitCode.UNREACHABLE) from error
 
 
-async def _run(server: Server, query: Search, limit: int | None, output: str) -> None:
+async def _run(server: Server, query: Search, limit: int | None, output: str, file: Path | None) -> None:
     columns = columns_of(query.level, query.include)
     if output != "json":
         query = replace(query, include=asked_for(query.level, query.include))
+    retry = RetryPolicy(attempts=3)
     async with server.client(1) as client:
-        rows: AsyncIterator[Row] = iter_matches(client, server, query, limit=limit, retry=RetryPolicy(attempts=3))
+        if output in MEDIA_TYPES and await _wrote_table(client, server, query, output, file, limit, retry):
+            return
+        rows: AsyncIterator[Row] = iter_matches(client, server, query, limit=limit, retry=retry)
         if output == "json":
             count = await write_json(rows)
         elif output == "csv":
-            count = await write_csv(rows, columns)
+            count = await write_csv(rows, columns, file)
+        elif output == "parquet":
+            message = "the server makes no Parquet; --format csv works with every server"
+            raise UnexpectedAnswerError(message)
         else:
             count = await write_table(rows, columns)
     if count == limit:
         click.echo(f"{count:,} shown, there may be more: --limit or --all", err=True)
+
+
+async def _wrote_table(
+    client: httpx.AsyncClient,
+    server: Server,
+    query: Search,
+    form: str,
+    file: Path | None,
+    limit: int | None,
+    retry: RetryPolicy,
+) -> bool:
+    """Print or save the server's own table, if it makes one."""
+    if "all" in query.include:
+        return False
+    part = None if file is None else file.with_name(file.name + ".part")
+    sink = sys.stdout.buffer if part is None else part.open("wb")
+    try:
+        warnings = await write_table_of_server(client, server, query, form, sink.write, limit=limit, retry=retry)
+    finally:
+        sink.flush()
+        if part is not None:
+            sink.close()
+    if file is not None and part is not None:
+        # Only a whole table gets the name that was asked for.
+        if warnings is None:
+            part.unlink()
+        else:
+            part.replace(file)
+    if warnings:
+        click.echo(warnings, err=True)
+    return warnings is not None
