@@ -41,6 +41,7 @@ class Piece:
     level_texts: Mapping[int, bytes]
     common: str
     columns: str
+    varying: tuple[int, ...]
     hashes: tuple[int, ...]
     dictionary: tuple[TermRow, ...]
     zones: tuple[ZoneRow, ...]
@@ -58,6 +59,7 @@ class SegmentRows:
     series_facts: int
     common: str
     columns: str
+    varying: list[int]
     document: bytes
     locations: bytes
     hashes: list[int]
@@ -96,6 +98,7 @@ class Composer:
             series_facts=facts_of(series_attributes),
             common=_joined(piece.common for piece in pieces),
             columns=_joined(piece.columns for piece in pieces),
+            varying=sorted(chain.from_iterable(piece.varying for piece in pieces)),
             document=encode_document(lines),
             locations=pieces[-1].locations,
             hashes=sorted(chain.from_iterable(piece.hashes for piece in pieces)),
@@ -133,6 +136,7 @@ def _cut(content: SegmentContent) -> Piece:
         level_texts={tag: text for tag, text in lines if tag in _LEVEL_TAGS and isinstance(text, bytes)},
         common=content.common[1:-1],
         columns=content.columns[1:-1],
+        varying=tuple(content.varying),
         hashes=tuple(content.terms.hashes),
         dictionary=tuple(content.terms.dictionary),
         zones=tuple(content.terms.zones),

@@ -36,13 +36,14 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             *("id", "space_id", "collection_id", "study_instance_uid", "patient_id", "patient_name", "study_date"),
             *("study_time", "accession_number", "study_id", "referring_physician_name", "modalities", "sop_classes"),
             *("series_count", "instance_count", "size_bytes", "attributes", "facts", "revision"),
+            *("patient_name_words", "referring_physician_name_words"),
         ),
         "series": (
             *("id", "study_id", "series_instance_uid", "modality", "series_number", "instance_count", "size_bytes"),
             *("attributes", "facts", "revision"),
         ),
         "pack": ("id", "object_key", "size_bytes"),
-        "segment": ("id", "study_id", "series_id", "instance_count", "study_facts", "series_facts", "terms"),
+        "segment": ("id", "study_id", "series_id", "instance_count", "study_facts", "series_facts", "terms", "varying"),
         "segment_data": ("segment_id", "common", "columns", "document", "locations"),
         "zone": ("segment_id", "path_id", "low", "high", "low_text", "high_text"),
         "instance": (
@@ -119,7 +120,16 @@ class RowWriter:
         )
         rows["pack"].append((pack_id, object_key(study.number, place), pack_bytes(self.shape)))
         rows["segment"].append(
-            (segment_id, study_id, series_id, length, segment.study_facts, segment.series_facts, segment.hashes)
+            (
+                segment_id,
+                study_id,
+                series_id,
+                length,
+                segment.study_facts,
+                segment.series_facts,
+                segment.hashes,
+                segment.varying,
+            )
         )
         rows["segment_data"].append((segment_id, segment.common, segment.columns, segment.document, segment.locations))
         rows["instance"] += instance_rows(
@@ -145,6 +155,7 @@ class RowWriter:
             *(columns.study_date, columns.study_time, columns.accession_number, columns.study_id),
             *(columns.referring_physician_name, [modality], [SOP_CLASSES[modality]], self.shape.series_per_study),
             *(instances, instances * INSTANCE_BYTES, segment.study_attributes, segment.study_facts, 1),
+            *(columns.patient_name_words, columns.referring_physician_name_words),
         )
 
     def _event_row(self, study: Study, study_id: int, event_id: int, series_ids: list[int]) -> Row:

@@ -89,8 +89,8 @@ COUNT_PARTS = "select count(*) from segment where id = any($1::int8[])"
 
 INSERT_MERGED = """
 with new_segment as (
-  insert into segment (study_id, series_id, instance_count, study_facts, series_facts, terms)
-  values ($1, $2, $3, $4, $5, $6) returning id
+  insert into segment (study_id, series_id, instance_count, study_facts, series_facts, terms, varying)
+  values ($1, $2, $3, $4, $5, $6, $17) returning id
 ), new_data as (
   insert into segment_data (segment_id, common, columns, document, locations, large)
   select id, $7::jsonb, $8::jsonb, $9, $10, $16::jsonb from new_segment
@@ -290,6 +290,7 @@ async def _replace(connection: Connection, run: Sequence[SmallSegment], merged: 
         merged.locations,
         *zones,
         merged.large,
+        merged.varying,
     )
     shifts = list(accumulate((segment.instance_count for segment in run[:-1]), initial=0))
     for statement in (MOVE_INSTANCES, MOVE_AGAIN, NOTE_MOVE):

@@ -24,6 +24,7 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    not_,
     or_,
     select,
     true,
@@ -43,7 +44,7 @@ from dicomweb_archive.index.search_plan import (
 )
 from dicomweb_archive.index.search_shape import Choice
 from dicomweb_archive.index.search_zones import ZONE_STEP, zone_of_values
-from dicomweb_archive.index.terms import LONG_TEXT, equality_form
+from dicomweb_archive.index.terms import LONG_TEXT, equality_form, step_mark
 
 Expression: TypeAlias = ColumnElement[Any]
 Parameters: TypeAlias = dict[str, Any]
@@ -63,11 +64,16 @@ _FAR = 1e300
 """Stands for an open bound: JSON has no infinity."""
 
 
-def recheck_source(plan: SearchPlan, data: FromClause, segment: FromClause) -> FromClause:
+def recheck_source(
+    plan: SearchPlan, data: FromClause, segment: FromClause, *, needed: Expression | None = None
+) -> FromClause:
     """Extract the columns of each test once for a segment, so that they are not unpacked at every position.
 
     The data are looked up from inside, one segment that passed its terms at a time: as a join of its own
     PostgreSQL may begin with it and open every segment there is.
+
+    Args:
+        needed: looked up only then; the caller joins so that a segment without a row stays.
     """
     extracted = []
     for number, test in enumerate(plan.tests):
@@ -77,6 +83,8 @@ def recheck_source(plan: SearchPlan, data: FromClause, segment: FromClause) -> F
             extracted += [varying.label(f"varying_{number}{suffix}"), shared.label(f"shared_{number}{suffix}")]
     # OFFSET 0 keeps PostgreSQL from putting the extraction into every place that uses it.
     own = select(*extracted).where(data.c.segment_id == segment.c.id).correlate(segment)
+    if needed is not None:
+        own = own.where(needed)
     return own.offset(_ZERO).lateral("x")
 
 
@@ -95,17 +103,29 @@ def passes(plan: SearchPlan, choice: Choice, source: FromClause, position: Expre
     return and_(*(_passes(n, t, plan, choice, source, position) for n, t in enumerate(plan.tests)))
 
 
-def at_most_one_varies(plan: SearchPlan, source: FromClause) -> Expression:
+def at_most_one_varies(plan: SearchPlan, segment: FromClause) -> Expression:
     """Return the condition under which the terms alone prove that one instance passes all tests."""
-    varying = [case((source.c[f"varying_{n}a"].is_not(None), _ONE), else_=_ZERO) for n in range(len(plan.tests))]
-    return sum(varying[1:], varying[0]) <= _ONE
+    varying = [case((varies, _ONE), else_=_ZERO) for varies in _varies(plan, segment)]
+    return and_(segment.c.varying.is_not(None), sum(varying[1:], varying[0]) <= _ONE)
+
+
+def none_varies(plan: SearchPlan, segment: FromClause) -> Expression:
+    """Return the condition under which the terms alone prove that every instance passes all tests."""
+    return and_(segment.c.varying.is_not(None), *(not_(varies) for varies in _varies(plan, segment)))
+
+
+def _varies(plan: SearchPlan, segment: FromClause) -> list[Expression]:
+    marks = [bindparam(f"mark_{number}", type_=Integer) for number in range(len(plan.tests))]
+    return [mark == func.any(segment.c.varying) for mark in marks]
 
 
 def position_parameters(plan: SearchPlan) -> Parameters:
     """Return the values for the parameters of `recheck_source` and `passes`."""
     parameters: Parameters = {}
     for number, test in enumerate(plan.tests):
-        parameters |= dict(zip(_step_parameters(number, test), _steps(test), strict=True))
+        steps = _steps(test)
+        parameters |= dict(zip(_step_parameters(number, test), steps, strict=True))
+        parameters[f"mark_{number}"] = step_mark(steps[0])
     for name, test in _below("", plan.tests):
         parameters |= _test_parameters(name, test, plan)
     return parameters

@@ -14,7 +14,7 @@ import orjson
 from dicomweb_archive.index.segment_document import Content, decode_document, encode_document
 from dicomweb_archive.index.segment_locations import join_locations
 from dicomweb_archive.index.segments import VARYING_LIMIT, take_large
-from dicomweb_archive.index.terms import DISTINCT_LIMIT, LAST_CHARACTER, TERMS_LIMIT, TEXT_LIMIT
+from dicomweb_archive.index.terms import DISTINCT_LIMIT, LAST_CHARACTER, TERMS_LIMIT, TEXT_LIMIT, step_mark
 
 
 class KnownTerm(NamedTuple):
@@ -48,6 +48,7 @@ class SegmentPart:
     document: bytes
     locations: bytes
     large: str | None = None
+    varying: Sequence[int] = ()
 
 
 def merge_segments(parts: Sequence[SegmentPart], known: Iterable[KnownTerm]) -> SegmentPart | None:
@@ -61,12 +62,14 @@ def merge_segments(parts: Sequence[SegmentPart], known: Iterable[KnownTerm]) -> 
     if document is None or len(terms) > TERMS_LIMIT:
         return None
     common, columns, large = _rechecks(parts)
+    varying = [*columns, *(step for step, form in large.items() if "varying" in form)]
     return SegmentPart(
         instance_count=sum(part.instance_count for part in parts),
         terms=terms,
         zones=zones,
         common=orjson.dumps(common).decode(),
         columns=orjson.dumps(columns).decode(),
+        varying=sorted(map(step_mark, varying)),
         document=document,
         locations=join_locations([part.locations for part in parts]),
         large=orjson.dumps(large).decode() if large else None,

@@ -19,8 +19,8 @@ returning object_key, id
 # at two.
 INSERT_SEGMENT = """
 with new_segment as (
-  insert into segment (study_id, series_id, instance_count, study_facts, series_facts, terms)
-  values ($1, $2, $3, $4, $5, $6) returning id
+  insert into segment (study_id, series_id, instance_count, study_facts, series_facts, terms, varying)
+  values ($1, $2, $3, $4, $5, $6, $24) returning id
 ), new_data as (
   insert into segment_data (segment_id, common, columns, document, locations, large)
   select id, $7::jsonb, $8::jsonb, $9, $10, $23::jsonb from new_segment
@@ -87,4 +87,5 @@ async def insert_segment(
         [stored.byte_length for stored in instances],
         [stored.digest for stored in instances],
         content.large,
+        content.varying,
     )

@@ -20,7 +20,7 @@ from dicomweb_archive.index.level_rows import (
 )
 from dicomweb_archive.index.segment_document import SOP_INSTANCE_UID, Content, encode_document
 from dicomweb_archive.index.segment_locations import encode_locations, layouts_of
-from dicomweb_archive.index.terms import SEQUENCE_LIMIT, Recheck, SegmentTerms, TermCollector, step_name
+from dicomweb_archive.index.terms import SEQUENCE_LIMIT, Recheck, SegmentTerms, TermCollector, step_mark, step_name
 
 UNIQUE_TAGS = frozenset({SOP_INSTANCE_UID, 0x0020000D, 0x0020000E})
 """SOP, study and series instance UID: columns of their tables, so neither terms nor re-checks."""
@@ -69,6 +69,7 @@ class SegmentContent:
         common, columns: JSON for re-checks: by path step, the values shared, and lists by position.
         large: JSON of the same for sequences that are too long to be read with the others: by path step an
             object with `shared` or `varying`; `None` where there are none.
+        varying: marks of the steps that vary (`terms.step_mark`).
     """
 
     instances: tuple[StoredInstance, ...]
@@ -79,6 +80,7 @@ class SegmentContent:
     common: str
     columns: str
     large: str | None
+    varying: list[int]
     document: bytes
     locations: bytes
     terms: SegmentTerms
@@ -143,6 +145,7 @@ def build_segment(instances: Sequence[StoredInstance], secret: bytes, *, timezon
     for tag in sorted(base.keys() | builder.varying):
         builder.add(tag)
     facts = builder.majority()
+    varying = sorted(map(step_mark, builder.columns))
     large = take_large(builder.common, builder.columns, builder.large)
     return SegmentContent(
         instances=tuple(instances),
@@ -153,6 +156,7 @@ def build_segment(instances: Sequence[StoredInstance], secret: bytes, *, timezon
         common=orjson.dumps(builder.common).decode(),
         columns=orjson.dumps(builder.columns).decode(),
         large=orjson.dumps(large).decode() if large else None,
+        varying=varying,
         document=encode_document(builder.lines),
         locations=encode_locations(layouts_of([stored.scanned for stored in instances])),
         terms=builder.collector.finish(secret),

@@ -200,6 +200,9 @@ segment = Table(
     Column("study_facts", BigInteger, nullable=False),
     Column("series_facts", BigInteger, nullable=False),
     Column("terms", ARRAY(BigInteger), nullable=False),
+    # Which attributes vary within it (`terms.step_mark`), so that a search need not open `segment_data` to see that
+    # none of its keys does. NULL in segments that were written before there was this column: then it opens them.
+    Column("varying", ARRAY(Integer)),
     postgresql_with=_ANALYSED_EARLY,
 )
 Index("segment_study_id_idx", segment.c.study_id)
