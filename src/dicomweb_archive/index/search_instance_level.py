@@ -78,7 +78,9 @@ class InstanceWriter(LevelWriter):
         if self.choice.shape is Shape.ORDERED and paged and not self.driven_by_terms:
             hits = self._first_hits()
         else:
-            hits = self._hits().where(*self._from_last_series(self.p.c.series_id))
+            found = self._hits().where(*self._from_last_series(self.p.c.series_id))
+            # Else PostgreSQL may follow the order of the answer instead of the terms, past every segment there is.
+            hits = select(found.offset(BARRIER).subquery("g"))
         if paged:
             series_id: Expression = literal_column("series_id")
             enough = parameter("end") + self._size_of_last_series()
