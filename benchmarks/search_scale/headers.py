@@ -176,6 +176,8 @@ def _own_part(study: Study, uid: str, place: int, chance: random.Random) -> Data
         RequestedProcedureID=f"RP{study.number}",
     )
     elements = data_set(
+        # Beside the date-time that is read by it.
+        TimezoneOffsetFromUTC=("+0000", "+0100", "-0500")[study.scanner % 3],
         InstanceCreationDate=day,
         SeriesDate=day,
         AcquisitionDate=day,
@@ -238,7 +240,6 @@ def _scanner_part(scanner: int) -> DataSet:
         DeviceSerialNumber=f"SN{scanner:05}",
         SoftwareVersions=(f"{chance.randrange(5, 12)}.{chance.randrange(10)}", "patch 3"),
         MagneticFieldStrength=chance.choice((1.5, 3)),
-        TimezoneOffsetFromUTC=chance.choice(("+0000", "+0100", "-0500")),
     )
 
 
