@@ -150,7 +150,9 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
 @asynccontextmanager
 async def _looked_after(database: Database, interval_seconds: float) -> AsyncIterator[None]:
     """Look after the index for as long as the block lasts."""
-    maintenance = IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), interval_seconds)
+    maintenance = IndexMaintenance(
+        SegmentMerger(database), IndexUpkeep(database), interval_seconds, HeldPathsIndex(database)
+    )
     task = asyncio.create_task(maintenance.run())
     try:
         yield

@@ -14,8 +14,11 @@ from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.held_paths import HeldPaths, HeldPathsIndex
 from dicomweb_archive.index.instances import InstanceIndex
+from dicomweb_archive.index.merging import SegmentMerger
 from dicomweb_archive.index.register import Register
 from dicomweb_archive.index.removal import Removal
+from dicomweb_archive.index.upkeep import IndexUpkeep
+from dicomweb_archive.services.maintenance import IndexMaintenance
 
 ALL = Visibility()
 SERIES = (
@@ -119,3 +122,10 @@ async def test_counting_says_when_it_has_not_seen_everything_yet(database: Datab
     second = await index.count(ALL, seconds=0)
     assert second.complete
     assert counted(second)["00080060"] == 5
+
+
+async def test_maintenance_looks_through_what_has_come(database: Database) -> None:
+    await store(database, *SERIES)
+    await IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), 1, HeldPathsIndex(database)).work()
+    async with database.connection() as connection:
+        assert await connection.fetchval("select count(*) from segment_paths") == len(SERIES)

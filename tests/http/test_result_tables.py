@@ -23,6 +23,8 @@ async def test_results_are_a_table_of_every_match_at_every_level(start_archive: 
         await archive.store(*ct_series(3), *mr_series(2, study=2, PatientName="=Roe^Richard"))
         await _check_csv(archive)
         await _check_parquet(archive)
+        ordered = await archive.get("/instances?accept=text/csv&orderby=-InstanceNumber,Modality&limit=3")
+        assert [row["InstanceNumber"] for row in rows_of(ordered.text)] == ["3", "2", "2"]
         refused = await archive.get("/studies?includefield=all", headers={"accept": "text/csv"})
         assert refused.status_code == 400
         assert "includefield" in refused.json()["detail"]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from dicomweb_archive.errors import ArchiveError, ConflictError
+from dicomweb_archive.index.held_paths import HeldPathsIndex
 from dicomweb_archive.index.merging import Merged, SegmentMerger
 from dicomweb_archive.index.packs import PackIndex
 from dicomweb_archive.index.upkeep import IndexUpkeep, Refreshed
@@ -18,6 +19,7 @@ GRACE_SECONDS = 24 * 3600.0
 is still coming in, which is given half as long (`services/reception.py`)."""
 
 _BATCH = 500
+_PATHS_SECONDS = 30.0
 _PREFIX = "packs/"
 
 logger = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ class IndexMaintenance:
     merger: SegmentMerger
     upkeep: IndexUpkeep
     interval_seconds: float
+    paths: HeldPathsIndex | None = None
 
     async def run(self) -> None:
         """Work until cancelled, with a pause before each round."""
@@ -113,4 +116,7 @@ class IndexMaintenance:
         merged = await self.merger.merge()
         if merged is not None and merged.segments_before:
             logger.info("merged segments", extra={"before": merged.segments_before, "after": merged.segments_after})
+        if merged is not None and self.paths is not None:
+            # So that whoever asks which attributes there are does not wait for it.
+            await self.paths.catch_up(seconds=_PATHS_SECONDS)
         return refreshed, merged
