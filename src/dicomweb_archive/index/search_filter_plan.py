@@ -169,6 +169,7 @@ class FilterPlan:
         rest: what one instance of a segment has to pass.
         sources: attributes of the data set that the rest looks at, by path step; `source_count` of them.
         keys: what terms and zones can say about the rest, with `prune` how they find its segments.
+        settled: what the prune finds is proved to hold an instance that makes the rest true.
     """
 
     study: Node | None = None
@@ -178,6 +179,7 @@ class FilterPlan:
     source_count: int = 0
     keys: tuple[IndexKey, ...] = ()
     prune: Prune | None = None
+    settled: bool = False
 
     @property
     def rows(self) -> frozenset[Row]:

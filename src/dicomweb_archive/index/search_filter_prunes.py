@@ -18,6 +18,7 @@ from dicomweb_archive.index.search_filter_plan import (
     PruneAny,
     PruneLeaf,
     SomeItem,
+    Test,
     ValueLeaf,
 )
 from dicomweb_archive.index.search_plan import SearchPlan
@@ -44,7 +45,20 @@ def with_prune(plan: SearchPlan, findings: Sequence[Finding | None]) -> SearchPl
         prune = _prune(found.rest, findings)
     except _NothingError:
         return None
-    return replace(plan, filter=replace(found, prune=prune))
+    return replace(plan, filter=replace(found, prune=prune, settled=_settled(found.rest, found, findings)))
+
+
+_EXACT = frozenset({Test.EQUAL, Test.ONE_OF, Test.LIKE, Test.LIKE_ANY_CASE})
+
+
+def _settled(node: Node, plan: FilterPlan, findings: Sequence[Finding | None]) -> bool:
+    """Tell whether terms alone prove that some instance makes a node true: lone conditions and their alternatives."""
+    if isinstance(node, AnyOf):
+        return all(_settled(operand, plan, findings) for operand in node.operands)
+    if not isinstance(node, ValueLeaf) or node.key is None or node.test not in _EXACT:
+        return False
+    found = findings[node.key]
+    return found is None or (found.listed and found.zones == 0)
 
 
 class _NothingError(Exception):

@@ -56,6 +56,8 @@ class FilteredSegmentSearch(SegmentSearch):
     def _rechecked(self, origin: FromClause, *, instances: bool) -> tuple[FromClause, list[Condition]]:
         rest = self._filter.rest
         assert rest is not None
+        if self._filter.settled and not (self.plan.tests or instances or self.plan.by_sop_instance):
+            return origin, []
         rows: dict[Row, FromClause] = {}
         if Row.STUDY in self._filter.rows:
             rows[Row.STUDY] = study = tables.study.alias("ft")

@@ -145,6 +145,23 @@ def test_alternatives_prune_together_and_conjunctions_by_the_rarest() -> None:
     assert both.segments == 7
 
 
+@pytest.mark.parametrize(
+    ("text", "settled"),
+    [
+        ("KVP IN (1, 2) OR SeriesDescription LIKE 'a*%'", True),
+        ("KVP IN (1, 2) OR SeriesDescription < 'a'", False),
+        ("KVP IN (1, 2) AND SeriesDescription LIKE 'a*%'", False),
+        ("KVP IN (1, 2) OR KVP IS NULL OR KVP = 3", False),
+        (f"{STEP} IN ('a') AND {PROCEDURE} IN ('b')", False),
+    ],
+)
+def test_terms_settle_alternatives(text: str, settled: bool) -> None:
+    plan = pruned(text, 1, 1)
+    assert plan is not None
+    assert plan.filter is not None
+    assert plan.filter.settled is settled
+
+
 def test_negations_prune_nothing() -> None:
     for text in ("KVP <> 1", "KVP IN (1, 2) OR KVP IS NULL", "NOT (KVP = 1 AND NOT KVP IS NULL)"):
         plan = pruned(text, 1, 1)
