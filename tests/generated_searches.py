@@ -11,6 +11,7 @@ from tests.reference_search import (
     DATE_TIME_PAIRS,
     MOMENT_VRS,
     NUMBER_VRS,
+    SWITCHES,
     WILD_VRS,
     Instance,
     Plain,
@@ -78,6 +79,7 @@ def _search(chance: random.Random, instances: Sequence[Instance]) -> Search:
     pairs: dict[str, str] = {}
     known = list(leaves(instance.attributes)) + _counts(chance)
     by_name: dict[str, list[Leaf]] = {}
+    asked: set[str] = set()
     for leaf in known:
         by_name.setdefault(leaf.name, []).append(leaf)
     for name in chance.sample(list(by_name), chance.choice([1, 1, 1, 2, 2, 3, 4])):
@@ -87,6 +89,9 @@ def _search(chance: random.Random, instances: Sequence[Instance]) -> Search:
             others = [other for other in leaves(chance.choice(instances).attributes) if other.name == name]
             leaf = chance.choice(others or [leaf])
         told = dict(leaf.creators)
+        if _path(leaf) in asked:
+            continue
+        asked.add(_path(leaf))
         if any(pairs.get(block, creator) != creator for block, creator in told.items()):
             continue
         text = _text(chance, leaf)
@@ -94,12 +99,27 @@ def _search(chance: random.Random, instances: Sequence[Instance]) -> Search:
             pairs |= told | {leaf.name: text}
     if chance.random() < 0.15:
         pairs |= _moments(chance, instance)
+    if chance.random() < 0.15:
+        pairs |= _without_value(chance, known) | {"emptyvaluematching": "true"}
+    if chance.random() < 0.1:
+        pairs |= _several(chance, instance) | {"multiplevaluematching": "true"}
     return _resource(chance, tuple(_spelt(chance, name, value) for name, value in pairs.items()), instances)
 
 
 def _is_creator(name: str) -> bool:
     number = tag(name.split(".")[-1])
     return bool(number & 0x10000) and number & 0xFFFF < 0x100
+
+
+def _path(leaf: Leaf) -> str:
+    """Name the attribute without the number of its private block, of which a creator may have several."""
+    told = dict(leaf.creators)
+    members = []
+    for member in leaf.name.split("."):
+        number = tag(member)
+        creator = told.get(f"{number & 0xFFFF0000 | number >> 8 & 0xFF:08X}") if number & 0x10000 else None
+        members.append(member if creator is None else f"{number & 0xFFFF00FF:08X}{creator}")
+    return ".".join(members)
 
 
 def _resource(chance: random.Random, pairs: tuple[tuple[str, str], ...], instances: Sequence[Instance]) -> Search:
@@ -116,7 +136,7 @@ def _resource(chance: random.Random, pairs: tuple[tuple[str, str], ...], instanc
 
 def _spelt(chance: random.Random, name: str, value: str) -> tuple[str, str]:
     """Write keywords as tags at times."""
-    if chance.random() < 0.7:
+    if chance.random() < 0.7 or name in SWITCHES:
         return name, value
     return ".".join(f"{tag(member):08X}" for member in name.split(".")), value
 
@@ -190,6 +210,26 @@ def _moment(chance: random.Random, vr: str, value: str) -> str | None:
     second = chance.choice(other)
     first, last = sorted([value, second], key=lambda text: (float(meaning(vr, text)), len(text)))
     return chance.choice([value, value, f"{first}-{last}", f"{value}-", f"-{value}", f"{second}-", f"-{second}"])
+
+
+def _without_value(chance: random.Random, known: Sequence[Leaf]) -> dict[str, str]:
+    """Ask for no value where there is none, or at random."""
+    askable = [leaf for leaf in known if not leaf.private and leaf.vr != "UI" and not leaf.name.startswith("NumberOf")]
+    empty = [leaf for leaf in askable if leaf.value in (None, "")]
+    chosen = chance.choice(empty if empty and chance.random() < 0.7 else askable)
+    return {chosen.name: '""'}
+
+
+def _several(chance: random.Random, instance: Instance) -> dict[str, str]:
+    """Ask for several values of an attribute that may have them."""
+    name = chance.choice(
+        ["SoftwareVersions", "ImageType", "OperatorsName", "FrameIncrementPointer", "ModalitiesInStudy"]
+    )
+    values = [value for value in instance.text(name).split("\\") if value.strip(" ^*")]
+    if name == "ModalitiesInStudy":
+        values = ["CT", "MR", "SR"]
+    wanted = [value for value in chance.sample(values, len(values)) if "*" not in value][:2]
+    return {name: "\\".join(wanted)} if len(wanted) > 1 else {}
 
 
 def _moments(chance: random.Random, instance: Instance) -> dict[str, str]:

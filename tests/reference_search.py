@@ -39,6 +39,8 @@ LONG_TEXT_VRS = ("LT", "ST", "UC", "UR", "UT")
 WILD_VRS = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT")
 NUMBER_VRS = ("DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV")
 MOMENT_VRS = ("DA", "DT", "TM")
+SEVERAL_VRS = ("AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC")
+SWITCHES = ("emptyvaluematching", "multiplevaluematching")
 DAY = 86_400
 
 
@@ -165,6 +167,17 @@ def universal(_vr: str, _values: list[Any]) -> bool:
     return True
 
 
+def without_value(vr: str, values: list[Any]) -> bool:
+    """There is no value (PS3.4 C.2.2.2.7)."""
+    return not any(name_groups(str(value)) if vr == "PN" else meaning(vr, value) is not None for value in values)
+
+
+def each_of(vr: str, text: str) -> Test:
+    """Each of the values between backslashes is there (PS3.4 C.2.2.2.8)."""
+    wanted = [test_of(vr, piece) for piece in text.split("\\")]
+    return lambda stored, values: all(test(stored, values) for test in wanted)
+
+
 def test_of(vr: str, text: str) -> Test:
     """Return what the text of a key asks of an attribute (PS3.4 C.2.2.2.1 to 5); `vr` may be UN for a private one."""
     if not text.strip(" ") or not text.strip("*"):
@@ -274,12 +287,17 @@ def holds(attributes: Plain, conditions: Iterable[Condition]) -> bool:
             continue
         if len(steps) > 1:
             below.setdefault(steps[0], []).append((steps[1:], test))
+        elif test is without_value:
+            if not all(test(vr, values) for vr, values in steps[0].elements(attributes)):
+                return False
         elif not any(test(vr, values) for vr, values in steps[0].elements(attributes)):
             return False
-    return all(
-        any(holds(item, inner) for vr, items in step.elements(attributes) if vr == "SQ" for item in items)
-        for step, inner in below.items()
-    )
+    for step, inner in below.items():
+        items = [item for vr, items in step.elements(attributes) if vr == "SQ" for item in items]
+        # Where there is no item, nothing that is asked for to be missing is there.
+        if not (any(holds(i, inner) for i in items) if items else all(test is without_value for _, test in inner)):
+            return False
+    return True
 
 
 DATE_TIME_PAIRS = (
@@ -292,7 +310,9 @@ DATE_TIME_PAIRS = (
 class Keys:
     """The matching keys of a query string, understood."""
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, given_pairs: Pairs) -> None:
+        self._switches = {name for name, value in given_pairs if name in SWITCHES and value == "true"}
+        pairs = [(name, value) for name, value in given_pairs if name not in SWITCHES]
         self._creators = {
             tag(name.split(".")[-1]): value.strip(" ") for name, value in pairs if _is_creator(tag(name.split(".")[-1]))
         }
@@ -302,7 +322,7 @@ class Keys:
         self.combined = [pair for names in DATE_TIME_PAIRS if (pair := _combined(given, *map(tag, names)))]
         taken = {(Step(number),) for date_tag, time_tag, _ in self.combined for number in (date_tag, time_tag)}
         self.conditions: list[Condition] = [
-            (steps, test_of(_vr(steps[-1]), value))
+            (steps, self._test(_vr(steps[-1]), value))
             for steps, value in read
             if steps not in taken and steps[-1].tag not in self._asked
         ]
@@ -311,6 +331,13 @@ class Keys:
         """Tell whether one instance satisfies all of them."""
         pairs = all(_moment_holds(attributes, *pair) for pair in self.combined)
         return pairs and holds(attributes, self.conditions)
+
+    def _test(self, vr: str, value: str) -> Test:
+        if value == '""' and "emptyvaluematching" in self._switches:
+            return without_value
+        if "\\" in value and vr in SEVERAL_VRS and "multiplevaluematching" in self._switches:
+            return each_of(vr, value)
+        return test_of(vr, value)
 
     def _steps(self, name: str) -> tuple[Step, ...]:
         steps = []

@@ -30,11 +30,12 @@ RESOURCES = ("/studies", "/series", "/instances", f"{STUDY}/series", f"{STUDY}/i
 
 @dataclass(frozen=True)
 class Hostile:
-    """One request, the statuses that are right, and what a refusal must name."""
+    """One request, the statuses that are right, what a refusal must name, and whether an answer may say it again."""
 
     target: str
     statuses: tuple[int, ...]
     named: str = ""
+    says_again: bool = False
 
 
 def numbers() -> Iterator[Hostile]:
@@ -139,7 +140,38 @@ def pictures() -> Iterator[Hostile]:
             yield Hostile(f"{INSTANCE}/rendered?{name}={text}", BAD, name)
 
 
-FAMILIES = (numbers, texts, volumes, dates, places, pictures)
+def extensions() -> Iterator[Hostile]:
+    """What the archive adds to the standard: order, tokens, counts, tables, lists of attributes, filters."""
+    for text in (*harmless_texts(), *refused_texts()):
+        yield Hostile(f"/studies?orderby={text}", BAD, "orderby")
+        yield Hostile(f"/studies?count={text}", BAD, "count")
+        yield Hostile(f"/series?page_token={text}", BAD, "page_token")
+        yield Hostile(f"/tags?prefix={text}&q={text}", EITHER, "prefix")
+        yield Hostile(f"/studies?filter={text}", BAD, "filter")
+        yield Hostile(f"/studies?filter=PatientID%20=%20%27{text.replace('%27', '%27%27')}%27", EITHER, "filter")
+        yield Hostile(f"/studies?filter={text}&filter-lang=cql2-json", BAD, "filter")
+        # Its Link to the next page says what was asked, in a header.
+        yield Hostile(f"/instances?limit=1&offset=0&SeriesDescription=*&{text}=1", EITHER, says_again=True)
+    for text in ("a", "A" * 50_000, "eyJhIjoxfQ==", "..", "0", "-1", "null"):
+        yield Hostile(f"/instances?page_token={text}", (400, 414), "" if len(text) > 999 else "page_token")
+    for text in (",", "-", "--PatientID", "PatientID,PatientID", ",".join(["PatientID"] * 900), "PixelData", "all",
+                 ".".join(["00400275"] * 200)):  # fmt: skip
+        yield Hostile(f"/studies?orderby={text}", BAD)
+    for name in ("limit", "offset"):
+        for text in ("-1", "1" + "0" * 20, "0x10", "NaN"):
+            yield Hostile(f"/tags?{name}={text}", BAD, name)
+    for text in ("(" * 5000, "NOT%20" * 5000 + "a=1", "(" * 4000 + "a=1" + ")" * 4000,
+                 "PatientID%20LIKE%20%27" + "%25" * 2000 + "%27",
+                 "PatientID%20IN%20(" + ",".join(["%27a%27"] * 3500) + ")", "a=" + "9" * 9000, "1=1",
+                 "PatientID=PatientName", "%20OR%20".join(["Rows=1"] * 900), "casei(" * 999, "DATE(%27x%27)=StudyDate",
+                 "%27" * 4001, "[" * 9000, "x" * 90_000):  # fmt: skip
+        yield Hostile(f"/studies?filter={text}", (400, 414))
+        yield Hostile(f"/studies?filter={text}&filter-lang=cql2-json", (400, 414))
+    yield Hostile(f"/studies?filter-lang={MARK}&filter=Rows=1", BAD, "filter-lang")
+    yield Hostile("/studies?accept=text/csv&includefield=" + ",".join(["00081030"] * 1500), BAD, "includefield")
+
+
+FAMILIES = (numbers, texts, volumes, dates, places, pictures, extensions)
 
 
 @pytest.fixture
@@ -194,7 +226,7 @@ async def wrong_with(archive: Archive, hostile: Hostile) -> str:
         return f"answered {answer.status}"
     if re.search(rb"(?im)^(set-cookie|x-injected)|\r", fields):
         return "a header was injected"
-    if MARK.encode() in answer.body + fields:
+    if MARK.encode() in answer.body + fields and not hostile.says_again:
         return "repeats what it was sent"
     if answer.status != 200 and b"content-type: application/problem+json" not in fields:
         return "is no problem document"

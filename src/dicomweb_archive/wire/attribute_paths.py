@@ -7,7 +7,7 @@ from dicomweb_archive.dicom.query import AttributePath, PathStep
 from dicomweb_archive.dicom.tags import is_private, is_private_creator, parse_tag, vr_of
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 
-_HARMLESS = re.compile(r"[A-Za-z0-9.]{1,64}")
+_HARMLESS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNSEARCHABLE_GROUPS = frozenset({0x0000, 0x0002, 0xFFFE})
 
 
