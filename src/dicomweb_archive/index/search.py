@@ -27,6 +27,7 @@ from dicomweb_archive.index.search_shape import (
     Shape,
     Statistics,
     choose_shape,
+    count_is_cheap,
     driven_by_terms,
 )
 from dicomweb_archive.index.search_sql import Part, details_statement, search_statement
@@ -86,6 +87,7 @@ class PreparedSearch:
     plan: SearchPlan
     findings: Sequence[Finding]
     choice: Choice
+    count_is_cheap: bool = True
 
     def of_all(self) -> Choice:
         """Choose the shape for statements about everything that matches, not one page of it."""
@@ -175,7 +177,8 @@ class SearchIndex:
         if findings is None:
             return None
         statistics = await self._terms.statistics(connection)
-        return PreparedSearch(plan, findings, self._choose(plan, findings, statistics.sizes))
+        choice = self._choose(plan, findings, statistics.sizes)
+        return PreparedSearch(plan, findings, choice, count_is_cheap(plan, findings, statistics.sizes))
 
     async def _with_known_vrs(self, connection: Connection, query: SearchQuery) -> SearchQuery:
         """Give attributes of unknown VR (private ones) the VR with which the archive holds them."""
@@ -318,6 +321,8 @@ class _Search:
 
     async def _count(self) -> tuple[int, bool]:
         """Count what stands behind the page, exactly up to a cap."""
+        if self.plan.counting is Counting.BOUNDED and not self.prepared.count_is_cheap:
+            return 1, True
         choice = self.prepared.of_all()
         behind = self.plan.offset + self.plan.limit
         try:

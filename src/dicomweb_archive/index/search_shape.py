@@ -25,6 +25,9 @@ LIST_LIMIT = 16
 WINDOW = 5000
 """Most studies (or segments) that an order driven search looks at; then it starts again from the terms."""
 
+COUNT_WORTH_SECONDS = 0.1
+"""Most that counting what stands behind a page may be thought to take; an exact count can be asked for."""
+
 # Seconds, measured by the spike on the development machine; only their ratio matters.
 _SEGMENT_SECONDS = 2.3e-6
 _TERM_SECONDS = 11e-6
@@ -161,6 +164,11 @@ def choose_shape(plan: SearchPlan, findings: Sequence[Finding], statistics: Stat
     if plan.selective or ordered_seconds < _terms_seconds(plan, findings, statistics):
         return Choice(Shape.ORDERED, by_terms.prunes)
     return by_terms
+
+
+def count_is_cheap(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> bool:
+    """Whether everything that matches can be counted by the way, judged by the segments to go through."""
+    return plan.selective or not findings or _terms_seconds(plan, findings, statistics) <= COUNT_WORTH_SECONDS
 
 
 def driven_by_terms(plan: SearchPlan, findings: Sequence[Finding]) -> Choice:

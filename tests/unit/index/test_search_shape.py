@@ -13,6 +13,7 @@ from dicomweb_archive.index.search_shape import (
     Shape,
     Statistics,
     choose_shape,
+    count_is_cheap,
     driven_by_terms,
 )
 
@@ -93,3 +94,12 @@ def test_a_sop_instance_goes_before_all_terms():
     plan = plan_of(key("SOPInstanceUID", "1.2"), MAKER)
     choice = choose_shape(plan, [finding(20)], LARGE)
     assert (choice.shape, choice.driver) == (Shape.TERMS, None)
+
+
+def test_what_stands_behind_a_page_is_counted_when_few_segments_hold_it():
+    assert count_is_cheap(plan_of(MAKER), [finding(30_000)], LARGE)
+    assert not count_is_cheap(plan_of(MAKER), [finding(30_000, zones=1000)], LARGE)
+    assert count_is_cheap(plan_of(MAKER, KVP), [finding(1_000), finding(30_000)], LARGE)
+    assert count_is_cheap(
+        plan_of(key("StudyInstanceUID", "1.2"), MAKER, KVP), [finding(40_000), finding(40_000)], LARGE
+    )
