@@ -135,9 +135,9 @@ def test_search_prints_tables_csv_and_json_at_three_levels(
 def test_search_saves_the_tables_of_the_server_and_tags_lists_what_there_is(
     running_server: RunningServer, run_command: RunCommand, tmp_path: Path
 ) -> None:
-    _write_series(tmp_path / "in", 106, BodyPartExamined="KNEE")
+    _write_series(tmp_path / "in", 108, BodyPartExamined="KNEE")
     assert run_command("store", tmp_path / "in", "--to", running_server.root).exit_code == 0
-    words = ("search", "--level", "instances", "PatientID=P00106", "--from", running_server.root, "--format")
+    words = ("search", "--level", "instances", "PatientID=P00108", "--from", running_server.root, "--format")
     saved = run_command(*words, "parquet", "--output", tmp_path / "cohort.parquet", "--limit", "3")
     assert saved.exit_code == 0, saved.output
     assert "2 additional results" in saved.stderr
@@ -185,9 +185,9 @@ def test_a_killed_store_goes_on_where_it_stopped(
     words = ["store", str(tmp_path / "in"), "--to", running_server.root, "--json", "--jobs", "1"]
     words += ["--batch-files", "1"]
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "dicomweb_archive", *words], stdout=subprocess.PIPE, env=environment
-    ) as process:
+    # A pipe that holds a few lines: the command cannot be done before it is killed, however slowly they are read.
+    command = [sys.executable, "-m", "dicomweb_archive", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, bufsize=0, pipesize=4096) as process:
         assert process.stdout is not None
         for _ in range(10):
             assert b'"stored"' in process.stdout.readline()

@@ -23,6 +23,8 @@ def _tags(keywords: str) -> frozenset[int]:
     return frozenset(map(_tag, keywords.split()))
 
 
+INSTANCE_AVAILABILITY: Final = 0x00080056
+
 TIMEZONE_OFFSET: Final = 0x00080201
 """Timezone Offset From UTC: answered at every level, so it is kept with studies and with series."""
 

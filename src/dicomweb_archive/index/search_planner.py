@@ -6,6 +6,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any
 
+from dicomweb_archive.dicom.attributes import INSTANCE_AVAILABILITY
 from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, normalise, wildcard_text
 from dicomweb_archive.dicom.name_words import ACCEPTED_KEY, fuzzy_words
 from dicomweb_archive.dicom.query import (
@@ -43,7 +44,6 @@ from dicomweb_archive.index.search_plan import (
 DAY_SECONDS = 86_400
 
 SOP_INSTANCE_UID = 0x00080018
-INSTANCE_AVAILABILITY = 0x00080056
 
 
 class ColumnForm(StrEnum):

@@ -35,13 +35,16 @@ class AttributeNames:
         self.used_creators: set[int] = set()
         self._depth = depth
         self._creators: dict[int, str] = {}
+        self._nested_creators: dict[tuple[str, int], str] = {}
         for name, value in pairs:
+            above, _, last = name.rpartition(".")
             try:
-                tag = parse_tag(name.rpartition(".")[2])
+                tag = parse_tag(last)
             except ValueError:
                 continue
             if is_private_creator(tag) and value.strip(" "):
                 self._creators.setdefault(tag, value.strip(" "))
+                self._nested_creators.setdefault((above, tag), value.strip(" "))
 
     def parse(self, name: str) -> AttributePath:
         """Read a keyword, a tag, or several joined by dots.
@@ -65,13 +68,15 @@ class AttributeNames:
             raise UnknownAttributeError
         if any((vr_of(tag) or "SQ") != "SQ" for tag in tags[:-1]):
             raise InvalidMatchError("an attribute path", accepted="a path whose inner attributes are sequences")
-        return AttributePath(tuple(map(self._step, tags)), vr_of(tags[-1]) or "UN")
+        above = (".".join(members[:number]) for number in range(len(members)))
+        return AttributePath(tuple(map(self._step, tags, above)), vr_of(tags[-1]) or "UN")
 
-    def _step(self, tag: int) -> PathStep:
+    def _step(self, tag: int, above: str) -> PathStep:
         if not is_private(tag) or is_private_creator(tag):
             return PathStep(tag)
         creator_tag = (tag & 0xFFFF0000) | (tag >> 8 & 0xFF)
-        creator = self._creators.get(creator_tag)
+        # The creator beside the element; a single one for all places may stand anywhere.
+        creator = self._nested_creators.get((above, creator_tag)) or self._creators.get(creator_tag)
         if creator is None:
             raise InvalidMatchError(
                 f"{tag:08X}", accepted=f"a private attribute together with its creator, {creator_tag:08X}=CREATOR"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
+from dicomweb_archive.dicom.attributes import INSTANCE_AVAILABILITY, TIMEZONE_OFFSET, level_of
 from dicomweb_archive.dicom.matching import offset_seconds
 from dicomweb_archive.dicom.query import (
     AttributePath,
@@ -55,10 +55,10 @@ _SEARCHED_BYTES: Final = 1024
 _AS_WRITTEN: Final = (
     "TimezoneOffsetFromUTC was not applied to times in sequences and to dates that make no interval with a time."
 )
-_ONE_VALUE: Final = (
-    "one value; several with backslashes between them need multiplevaluematching=true, "
-    "and an attribute that may have several"
+_SEVERAL_VALUES: Final = (
+    "A value with a backslash stands for several, which match nothing here without multiplevaluematching=true."
 )
+_OF_OTHER_LEVELS: Final = "Fields that are known of single series or instances only have been left out of this answer."
 _UNMATCHABLE_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
 
 _FUZZY: Final = (
@@ -162,6 +162,8 @@ def parse_search(
         reading.warnings.append(_AS_WRITTEN)
     if any(map(_may_miss_long_texts, keys)):
         reading.warnings.append(_LONG_TEXTS)
+    if any(not _is_answered(path, level) for path in reading.include.values()):
+        reading.warnings.append(_OF_OTHER_LEVELS)
     return SearchRequest(
         SearchQuery(
             level,
@@ -343,10 +345,12 @@ class _Reading:
             return (Empty(),)
         limits = self.limits.values
         if "\\" in value and path.vr in SEVERAL_VALUES_VRS:
-            if not self.all_values or not may_have_several_values(path.tag):
-                # No value holds a backslash, so it could only find nothing (PS3.5 6.2).
-                raise InvalidMatchError(name, accepted=_ONE_VALUE)
-            return parse_all_values(path.vr, name, value, limits=limits, fuzzy=self.fuzzy)
+            if self.all_values:
+                if not may_have_several_values(path.tag):
+                    raise InvalidMatchError(name, accepted="one value, which is all that the attribute may have")
+                return parse_all_values(path.vr, name, value, limits=limits, fuzzy=self.fuzzy)
+            # No value holds a backslash (PS3.5 6.2). Viewers send on what they were shown of several values.
+            self.warnings.append(_SEVERAL_VALUES)
         zone = self.zone or self.limits.timezone.replace("+0000", "")
         return parse_matching(path.vr, name, value, limits=limits, zone=zone, fuzzy=self.fuzzy)
 
@@ -382,6 +386,15 @@ class _Reading:
             text = "Further parameters or fields are not supported and have been ignored."
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def _is_answered(path: AttributePath, level: Level) -> bool:
+    """Tell whether answers of a level may hold an attribute (PS3.18 10.6.3.3)."""
+    step = path.steps[0]
+    if level is Level.INSTANCE or step.tag == INSTANCE_AVAILABILITY:
+        return True
+    known = level_of(step.tag)
+    return step.private_creator is None and (known is Level.STUDY or known is level)
 
 
 def _may_miss_long_texts(key: Key) -> bool:

@@ -485,8 +485,6 @@ def test_several_values_must_all_match_when_the_switch_is_on() -> None:
         "ModalitiesInStudy=CT%5CP*&multiplevaluematching=true",
         "ModalitiesInStudy=CT%5C&multiplevaluematching=true",
         "ModalitiesInStudy=" + "%5C".join(f"A{n}" for n in range(33)) + "&multiplevaluematching=true",
-        "ModalitiesInStudy=CT%5CPT",
-        "ModalitiesInStudy=CT%5CPT&multiplevaluematching=false",
     ],
 )
 def test_several_values_that_cannot_be_matched_are_refused_by_name(query_string: str) -> None:
@@ -495,6 +493,47 @@ def test_several_values_that_cannot_be_matched_are_refused_by_name(query_string:
     with pytest.raises(InvalidMatchError, match="PatientID"):
         # Its value multiplicity is 1.
         search("PatientID=a%5Cb&multiplevaluematching=true")
+
+
+def test_the_creator_beside_a_private_attribute_is_its_own() -> None:
+    beside = "00091001=a&00090010=TOP&00081140.00091001=b&00081140.00090010=ITEM"
+    assert [str(key.path) for key in search(beside).query.keys] == [
+        str(search("00091001=a&00090010=TOP").query.keys[0].path),
+        "00081140." + str(search("00091001=a&00090010=ITEM").query.keys[0].path),
+    ]
+    shared = search("00081140.00091001=b&00090010=TOP").query.keys
+    assert [str(key.path) for key in shared] == [
+        "00081140." + str(search("00091001=a&00090010=TOP").query.keys[0].path)
+    ]
+
+
+@pytest.mark.parametrize("switch", ["", "&multiplevaluematching=false"])
+def test_without_the_switch_several_values_are_one_that_nothing_has(switch: str) -> None:
+    request = search(f"ModalitiesInStudy=CT%5CPT{switch}")
+    assert [key.matching for key in request.query.keys] == [SingleValue("CT\\PT")]
+    (warning,) = request.warnings
+    assert "multiplevaluematching=true" in warning
+
+
+@pytest.mark.parametrize(
+    ("level", "field", "is_left_out"),
+    [
+        (Level.STUDY, "PatientAge", False),
+        (Level.STUDY, "Modality", True),
+        (Level.STUDY, "InstanceAvailability", False),
+        (Level.SERIES, "Modality", False),
+        (Level.SERIES, "PatientName", False),
+        (Level.SERIES, "Rows", True),
+        (Level.SERIES, "00091001&00090010=ACME", True),
+        (Level.INSTANCE, "00091001&00090010=ACME", False),
+        (Level.INSTANCE, "Rows", False),
+    ],
+)
+def test_fields_that_answers_of_the_level_never_hold_are_said_to_be_left_out(
+    level: Level, field: str, is_left_out: bool
+) -> None:
+    request = parse_search(split_query(f"includefield={field}".encode()), level)
+    assert [("left out" in warning) for warning in request.warnings] == [True] * is_left_out
 
 
 def test_the_page_is_read_and_cut_to_the_largest_allowed() -> None:
@@ -546,7 +585,10 @@ def test_the_study_list_of_a_viewer_is_understood() -> None:
     )
     assert len(request.query.keys) == 3
     assert len(request.query.include) == 4
-    assert len(request.warnings) == 1
+    about_name, about_fields = request.warnings
+    assert "literal" in about_name
+    # Modality is one of the series.
+    assert "left out" in about_fields
 
 
 @given(st.text(), st.text())
