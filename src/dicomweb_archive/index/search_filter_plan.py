@@ -218,3 +218,24 @@ def nodes_of(node: Node) -> Iterator[Node]:
 def leaves_of(node: Node) -> Iterator[Leaf]:
     """Yield the conditions of a node."""
     return (inner for inner in nodes_of(node) if isinstance(inner, ColumnLeaf | ValueLeaf))
+
+
+def weight(*nodes: Node) -> tuple[int, int]:
+    """Count the conditions that a statement needs to say that all nodes are true, or that one is false.
+
+    That items make something false is said by both, so each sequence within a sequence under NOT adds to the next.
+    """
+    true = false = 0
+    for node in nodes:
+        match node:
+            case Opposite(operand):
+                when_false, when_true = weight(operand)
+            case AllOf(operands) | AnyOf(operands):
+                when_true, when_false = weight(*operands)
+            case SomeItem(operands=operands):
+                when_true, when_false = weight(*operands)
+                when_false += when_true
+            case _:
+                when_true = when_false = 1
+        true, false = true + when_true, false + when_false
+    return true, false

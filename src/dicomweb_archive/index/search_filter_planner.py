@@ -36,6 +36,7 @@ from dicomweb_archive.dicom.query_filter import (
     joined,
 )
 from dicomweb_archive.dicom.tags import SOP_INSTANCE_UID
+from dicomweb_archive.errors import InvalidParameterError
 from dicomweb_archive.index.search_filter_plan import (
     AllOf,
     AnyOf,
@@ -49,12 +50,16 @@ from dicomweb_archive.index.search_filter_plan import (
     Test,
     ValueLeaf,
     leaves_of,
+    weight,
 )
 from dicomweb_archive.index.search_plan import IndexKey, Kind, SearchPlan
 from dicomweb_archive.index.search_planner import SERIES_COLUMNS, STUDY_COLUMNS, ColumnForm, plan_search
 from dicomweb_archive.index.terms import TEXT_LIMIT
 
 HIGHEST_TEXT: Final = "\U0010ffff"
+
+MOST_WEIGHT: Final = 300
+"""Most conditions in a filter's statement, which takes a millisecond each to compose."""
 
 _TESTS: Final[Mapping[Operator, Test]] = {
     Operator.EQUAL: Test.EQUAL,
@@ -72,6 +77,7 @@ def plan_with_filter(query: SearchQuery) -> SearchPlan:
 
     Raises:
         InvalidMatchError: a value does not fit its attribute, or a wild card is for one that has none.
+        InvalidParameterError: the filter makes a statement too long, or the answer cannot be sorted so.
     """
     if query.filter is None:
         return plan_search(query)
@@ -109,6 +115,7 @@ def plan_filter(expression: Expression | None) -> FilterPlan | None:
 
     Raises:
         InvalidMatchError: a value does not fit its attribute.
+        InvalidParameterError: NOT of sequences within sequences makes a statement too long.
     """
     if expression is None:
         return None
@@ -119,6 +126,8 @@ def plan_filter(expression: Expression | None) -> FilterPlan | None:
         rows = _rows(node)
         alone = rows if len(rows) == 1 and Row.INSTANCE not in rows else frozenset[Row]()
         parts.setdefault(alone, []).append(node)
+    if weight(*(node for nodes in parts.values() for node in nodes))[0] > MOST_WEIGHT:
+        raise InvalidParameterError("filter", accepted="fewer sequences within each other under NOT")
     study, series = (_all_of(parts.get(frozenset({row}), ())) for row in (Row.STUDY, Row.SERIES))
     return FilterPlan(
         study=study,

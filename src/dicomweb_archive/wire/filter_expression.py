@@ -30,7 +30,8 @@ from dicomweb_archive.wire.filter_text import FilterLimits, Tree, name_function,
 
 LANGUAGES: Final = ("cql2-text", "cql2-json")
 DEFAULT_LIMITS: Final = FilterLimits()
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+# A text that never ends is taken to the end of all: looked at again from each quote in it, it would cost its square.
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TURNED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}

@@ -7,7 +7,7 @@ from tests.searching import key
 
 from dicomweb_archive.dicom.query import AttributePath, Key, Level, PathStep, Range, SearchQuery, WildCard
 from dicomweb_archive.dicom.query_filter import with_vrs
-from dicomweb_archive.errors import InvalidMatchError
+from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search_filter_plan import (
     AllOf,
@@ -216,3 +216,20 @@ def test_a_value_is_checked_when_the_index_knows_the_vr() -> None:
     known = with_vrs(expression, {str(private): "DS"})
     with pytest.raises(InvalidMatchError, match="00290010"):
         plan_with_filter(SearchQuery(Level.STUDY, filter=known))
+
+
+def nots_of_items(depth: int, below: str = "") -> str:
+    path = f"{below}ContentSequence."
+    inner = nots_of_items(depth - 1, path) if depth else f"{path}CodeMeaning = 'b'"
+    return f"NOT ({path}CodeValue = 'a' AND {inner})"
+
+
+def test_items_within_items_under_not_are_bounded_because_each_doubles_the_statement() -> None:
+    plan_with_filter(query(nots_of_items(6)))
+    with pytest.raises(InvalidParameterError, match="filter"):
+        plan_with_filter(query(nots_of_items(14)))
+
+
+def test_many_conditions_on_items_are_not_what_is_bounded() -> None:
+    nots = (f"NOT ({STEP} = '{number}' AND {PROCEDURE} = 'x')" for number in range(50))
+    plan_with_filter(query(" OR ".join(nots)))

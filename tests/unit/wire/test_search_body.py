@@ -1,5 +1,7 @@
 """The body of a search by POST becomes the pairs that a query string would have given."""
 
+import time
+
 import orjson
 import pytest
 
@@ -72,3 +74,12 @@ def test_what_is_no_parameter_is_refused(body: object) -> None:
 def test_deep_bodies_are_refused_before_they_are_parsed() -> None:
     with pytest.raises(InvalidParameterError, match="within each other"):
         read_search_body(b'{"a":' * 30_000, LIMITS)
+
+
+def test_a_text_that_never_ends_is_refused_at_once() -> None:
+    raw = b'"' + b'\\"' * 30_000
+    begun = time.process_time()
+    with pytest.raises(InvalidRequestError):
+        read_search_body(raw, LIMITS)
+    # A pass from each quote to the end takes a minute.
+    assert time.process_time() - begun < 1
