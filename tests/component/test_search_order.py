@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+from asyncpg.exceptions import QueryCanceledError
 from tests.database import TestServer
 from tests.factories import ROOT, ct_series, image, mr_series, part10
 from tests.searching import EVERYTHING, ROOT_URL, UNIQUE, always_by_terms, always_ordered, found, key, objects, path
 from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.dicom.query import Counting, Key, Level, OrderKey, SearchQuery
-from dicomweb_archive.errors import InvalidParameterError
+from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
+from dicomweb_archive.index import search
 from dicomweb_archive.index.engine import Database
 from dicomweb_archive.index.instances import InstanceIndex
 from dicomweb_archive.index.register import Register
@@ -261,6 +263,38 @@ async def test_what_remains_is_counted_up_to_a_cap_or_exactly_or_not_at_all(data
     # Sums of counters cost the same whatever they come to.
     page = await index.search(SearchQuery(Level.INSTANCE, relational=True, limit=1), EVERYTHING, service_root=ROOT_URL)
     assert (page.remaining, page.capped) == (30, False)
+
+
+@pytest.mark.parametrize("level", list(Level))
+async def test_what_would_cost_too_much_to_count_is_said_to_be_there_only_where_it_is(
+    database: Database, monkeypatch: pytest.MonkeyPatch, level: Level
+):
+    monkeypatch.setattr(search, "count_is_cheap", lambda *_: False)
+    index = SearchIndex(database)
+    query = SearchQuery(level, (MAKER,), relational=level is not Level.STUDY, limit=1)
+    page = await index.search(query, EVERYTHING, service_root=ROOT_URL)
+    assert (page.remaining, page.capped, page.uncounted) == (1, True, True)
+    # A page of no rows is asked for because of its count.
+    counted = await index.search(replace(query, limit=0), EVERYTHING, service_root=ROOT_URL)
+    assert (counted.remaining > 1, counted.capped, counted.uncounted) == (True, False, False)
+    monkeypatch.setattr(search._Search, "_count_within", _out_of_time)
+    page = await index.search(replace(query, limit=0), EVERYTHING, service_root=ROOT_URL)
+    assert page.uncounted
+    # Both are there, but never in one instance.
+    apart = (MAKER, key("Modality", "MR"), key("InstanceNumber", "7"))
+    page = await index.search(replace(query, keys=apart, limit=0), EVERYTHING, service_root=ROOT_URL)
+    assert (page.remaining, page.capped, page.uncounted) == (0, False, False)
+
+
+async def test_an_exact_count_that_takes_too_long_is_an_error(database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(search._Search, "_count_within", _out_of_time)
+    query = SearchQuery(Level.STUDY, (MAKER,), limit=1, counting=Counting.EXACT)
+    with pytest.raises(QueryTooExpensiveError):
+        await SearchIndex(database).search(query, EVERYTHING, service_root=ROOT_URL)
+
+
+async def _out_of_time(*_: object) -> int:
+    raise QueryCanceledError
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------

@@ -68,8 +68,8 @@ class SearchPage:
     Attributes:
         rows: DICOM JSON objects, each finished; to be read once.
         remaining: how many more match behind this page.
-        capped: there are more than `remaining`; counting them all would cost too much.
-        uncounted: there are more, and nobody wanted to know how many.
+        capped: there are more than `remaining`, or at least so many when `uncounted`.
+        uncounted: there are more, and how many nobody wanted to know or would cost too much.
         last: the sort values of the last row, when more match behind it.
     """
 
@@ -288,8 +288,12 @@ class _Search:
             return hits
         if self.plan.counting is Counting.NONE:
             return replace(hits, uncounted=bool(rows))
-        remaining, capped = await self._count()
-        return replace(hits, remaining=remaining, capped=capped)
+        counted = await self._count()
+        if counted is not None:
+            remaining, capped = counted
+            return replace(hits, remaining=remaining, capped=capped)
+        more = self.plan.limit > 0 or await self._finds_any()
+        return replace(hits, remaining=1, capped=True, uncounted=True) if more else hits
 
     async def _fetch(self, choice: Choice) -> Sequence[Row] | Collected:
         if self.plan.limit > HELD_ROWS:
@@ -319,17 +323,25 @@ class _Search:
         candidates: int = await self.connection.fetchval(*self._statement(none, Part.WINDOW))
         return candidates > window
 
-    async def _count(self) -> tuple[int, bool]:
-        """Count what stands behind the page, exactly up to a cap."""
-        if self.plan.counting is Counting.BOUNDED and not self.prepared.count_is_cheap:
-            return 1, True
+    async def _finds_any(self) -> bool:
+        """Whether anything matches, for a page of no rows, which does not show it."""
+        one = replace(self.plan, limit=1, counting=Counting.NONE)
+        hits = await replace(self, prepared=replace(self.prepared, plan=one)).page()
+        return bool(hits.rows or hits.segments)
+
+    async def _count(self) -> tuple[int, bool] | None:
+        """Count what stands behind the page, exactly up to a cap; `None` where that would cost too much."""
+        if self.plan.counting is Counting.BOUNDED and self.plan.limit and not self.prepared.count_is_cheap:
+            return None
         choice = self.prepared.of_all()
         behind = self.plan.offset + self.plan.limit
         try:
             total = await self._count_within(COUNT_SECONDS, choice)
         except QueryCanceledError:
+            if self.plan.counting is Counting.EXACT:
+                raise
             # The page itself was found in time; a count that is not must not take it away.
-            return 1, True
+            return None
         counted_to = behind + self.plan.count_cap + 1
         if total == counted_to and not self._sums_counters and self.plan.counting is not Counting.EXACT:
             return self.plan.count_cap, True

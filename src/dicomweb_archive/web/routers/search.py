@@ -112,7 +112,7 @@ def _uid(request: Request, name: str) -> str | None:
 
 
 def _remaining(page: SearchPage) -> str:
-    """Say how many results are left (PS3.18 8.3.4.4.1), and when the count stopped at its cap or was not wanted."""
+    """Say how many results are left (PS3.18 8.3.4.4.1), and when the count stopped at its cap or was left out."""
     if page.uncounted:
         return "There are additional results that can be requested"
     more = "more than " if page.capped else ""
