@@ -1,6 +1,7 @@
 """The body of a search by POST: a JSON object whose members are the parameters of a search."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -22,7 +23,8 @@ def read_search_body(raw: bytes, limits: SearchLimits) -> list[tuple[str, str]]:
 
     Raises:
         InvalidRequestError: it is no JSON object.
-        InvalidParameterError: it nests too deep, has too many members, or a member has no value for a parameter.
+        InvalidParameterError: it nests too deep, has too many members or one twice, or a member has no value for a
+            parameter.
     """
     check_nesting(raw, "the body", _DEPTH)
     try:
@@ -31,6 +33,8 @@ def read_search_body(raw: bytes, limits: SearchLimits) -> list[tuple[str, str]]:
         body = None
     if not isinstance(body, dict):
         raise InvalidRequestError("the body must be a JSON object in UTF-8 whose members are parameters of a search")
+    # As in a query string; of two members with one name a parser silently keeps one.
+    json.loads(raw, object_pairs_hook=_once)
     if len(body) > limits.parameters:
         raise InvalidParameterError("the body", accepted=f"at most {limits.parameters} members")
     if isinstance(body.get("filter"), dict):
@@ -38,6 +42,14 @@ def read_search_body(raw: bytes, limits: SearchLimits) -> list[tuple[str, str]]:
             raise InvalidParameterError("filter-lang", accepted="cql2-json beside a filter that is an object")
         body["filter"] = orjson.dumps(body["filter"]).decode()
     return list(_pairs(body))
+
+
+def _once(members: Sequence[tuple[str, Any]]) -> None:
+    names: set[str] = set()
+    for name, _ in members:
+        if name in names:
+            raise InvalidParameterError(harmless(name) or "a member", accepted="each member of an object once")
+        names.add(name)
 
 
 def _pairs(body: dict[str, Any]) -> Iterator[tuple[str, str]]:

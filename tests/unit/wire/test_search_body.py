@@ -83,3 +83,11 @@ def test_a_text_that_never_ends_is_refused_at_once() -> None:
         read_search_body(raw, LIMITS)
     # A pass from each quote to the end takes a minute.
     assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"PatientID":"A","Patient\\u0049D":"B"}', b'{"filter":{"op":"and","PatientID":1,"PatientID":2}}']
+)
+def test_a_member_given_twice_is_refused_by_its_name(raw: bytes) -> None:
+    with pytest.raises(InvalidParameterError, match="PatientID"):
+        read_search_body(raw, LIMITS)
