@@ -11,6 +11,7 @@ from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.http.html import Node, barriers, parse
 
+from dicomweb_archive.index import search_shape
 from dicomweb_archive.index.engine import connect
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -326,3 +327,16 @@ async def test_assets_are_kept_for_ever_under_their_digest(archive: Archive) -> 
     assert "no-cache" in icon.headers["cache-control"]
     assert (await archive.client.get("/assets/other.css")).status_code == 404
     assert (await archive.client.get("/assets/..%2Fhome.py")).status_code == 404
+
+
+async def test_results_that_are_not_counted_have_a_next_page_all_the_same(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(archive, 2)
+    monkeypatch.setattr(search_shape, "COUNT_WORTH_SECONDS", -1.0)
+    page = await get(archive, tag="KVP", value="120", limit=1)
+    assert page.one(id="results-status").text.strip() == "1 to 1 of at least 2"
+    assert page.find("a", rel="next")
+    page = await get(archive, tag="KVP", value="120", limit=1, offset=1)
+    assert page.one(id="results-status").text.strip() == "2 to 2 of 2"
+    assert not page.find("a", rel="next")

@@ -91,6 +91,23 @@ async def test_a_filter_that_cannot_be_read_is_refused_by_name(filled: Archive, 
         assert "Doe" not in answer.text
 
 
+async def test_the_link_of_a_search_by_post_is_posted_again_with_the_same_body(filled: Archive) -> None:
+    body = {"filter": JSON, "orderby": ["-InstanceNumber"], "limit": 2}
+    first = await post(filled, "/instances", json=body)
+    address, _, relation = first.headers["link"].partition(">; ")
+    assert relation == 'rel="next"'
+    second = await filled.client.post(address.removeprefix("<"), json=body)
+    assert second.status_code == 200
+    assert "link" not in second.headers
+    numbers = [values_of(row, "00200013")[0] for row in (*first.json(), *second.json())]
+    assert numbers == [3, 2, 1]
+
+
+async def test_the_filter_narrows_facets_too(filled: Archive) -> None:
+    counted = (await filled.get(f"/series/facets?field=Modality&filter={quote(CT_AND_NAME)}")).json()
+    assert (counted["total"], [value["value"] for value in counted["facets"][0]["values"]]) == (3, ["CT"])
+
+
 async def test_bodies_that_are_no_search_are_refused(filled: Archive) -> None:
     headers = {"content-type": "application/json"}
     assert (await post(filled, "/studies", content=b"[]", headers=headers)).status_code == 400

@@ -98,6 +98,17 @@ async def test_the_description_is_served_and_names_every_route(archive: Archive)
     assert {("/health/live", "GET"), ("/health/ready", "GET"), ("/metrics", "GET"), ("/", "GET")} <= named
 
 
+def test_the_description_has_every_parameter_of_a_search() -> None:
+    """A standard parameter, or one of ours, that no page of the API shows is one that nobody finds."""
+    paths = openapi.describe()["paths"]
+    searched = {parameter["name"] for parameter in paths["/dicom-web/studies"]["get"]["parameters"]}
+    standard = {"fuzzymatching", "includefield", "limit", "offset", "emptyvaluematching", "multiplevaluematching"}
+    assert searched == standard | {"match", "accept", "filter", "filter-lang", "orderby", "count", "page_token"}
+    counted = {parameter["name"] for parameter in paths["/dicom-web/studies/facets"]["get"]["parameters"]}
+    narrowing = {"match", "filter", "filter-lang", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
+    assert counted == narrowing | {"field", "interval", "limit", "accept"}
+
+
 async def test_an_app_without_a_database_says_what_to_set(tmp_path: Path) -> None:
     app = create_app(Settings(data_dir=tmp_path))
     with pytest.raises(SetupError, match="DATABASE_URL"):

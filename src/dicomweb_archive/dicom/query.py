@@ -1,4 +1,4 @@
-"""SearchQuery: what is looked for, in one form for every door (QIDO-RS now; C-FIND and filters later)."""
+"""SearchQuery: what is looked for, in one form for every door and every language of filters."""
 
 from dataclasses import dataclass
 from enum import StrEnum

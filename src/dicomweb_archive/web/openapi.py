@@ -86,6 +86,11 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "schema": {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"},
     },
     {
+        "name": "fuzzymatching",
+        "description": "Whether each word of a person name begins a word of the stored one, in any order.",
+        "schema": {"type": "boolean"},
+    },
+    {
         "name": "emptyvaluematching",
         "description": 'Whether `""` asks for attributes without a value.',
         "schema": {"type": "boolean"},
@@ -113,6 +118,7 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "schema": {"type": "string", "enum": ["exact", "none"]},
     },
 )
+_NARROWING = ("match", "filter", "filter-lang", "fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _TAG_PARAMETERS: Sequence[Mapping[str, Any]] = (
     {
         "name": "prefix",
@@ -237,7 +243,7 @@ def _post_searches() -> dict[str, dict[str, Any]]:
 def _facets(name: str, summary: str) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Facets"}}, _CSV: _TEXT}
     operation = _operation("search", name, summary, success={200: content}, problems=(400, 401, 406, 413, 503))
-    keys = [parameter for parameter in _SEARCH_PARAMETERS if parameter["name"] == "match"]
+    keys = [parameter for parameter in _SEARCH_PARAMETERS if parameter["name"] in _NARROWING]
     operation["parameters"] = [{"in": "query", **parameter} for parameter in (*_FACET_PARAMETERS, *keys)] + [_ACCEPT]
     return operation
 
@@ -390,6 +396,9 @@ _SCHEMAS = {
             "includefield": {"type": ["array", "string"], "items": {"type": "string"}},
             "limit": {"type": "integer", "minimum": 0},
             "offset": {"type": "integer", "minimum": 0},
+            "orderby": {"type": ["array", "string"], "items": {"type": "string"}},
+            "count": {"type": "string", "enum": ["exact", "none"]},
+            "page_token": {"type": "string", "description": "Of the page before; not beside offset."},
         },
         "additionalProperties": {"type": ["string", "number", "boolean", "array"]},
         "examples": [

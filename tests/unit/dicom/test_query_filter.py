@@ -55,6 +55,16 @@ INSTANCE: Attributes = {
     ),
 }
 
+ACQUIRED = path("AcquisitionDateTime")
+
+
+def test_a_date_time_without_an_offset_is_utc_and_one_with_an_offset_is_the_same_instant() -> None:
+    instant = comparable(ACQUIRED, "20200105091500")
+    assert comparable(ACQUIRED, "20200105101500+0100") == instant
+    assert comparable(ACQUIRED, datetime.fromisoformat("2020-01-05T10:15:00+01:00")) == instant
+    assert comparable(ACQUIRED, date(2020, 1, 5)) == comparable(ACQUIRED, "20200105000000+0000")
+
+
 TOLD: dict[str, tuple[Expression, bool | None]] = {
     "equal": (equal("Modality", "CT"), True),
     "another": (equal("Modality", "MR"), False),
