@@ -211,3 +211,26 @@ async def test_counting_ends_at_the_time_limit(database_server: TestServer, fill
             await FacetIndex(database, SearchIndex(database)).count(
                 SearchQuery(Level.INSTANCE, study_instance_uid=f"{ROOT}.2"), EVERYTHING, [field("Rows")] * 20, limit=9
             )
+
+
+async def test_values_of_another_representation_than_the_attributes_own_spoil_no_facet(database_server: TestServer):
+    strange = identified(study=1, SliceThickness="1e308")
+    strange.add_new(0x00080022, "FD", 1e300)
+    strange.add_new(0x00181012, "SL", -5)
+    files = [part10(strange), part10(identified(study=1, instance=2, AcquisitionDate="20240131", SliceThickness="2"))]
+    async with await Database.open(database_server.url_of(await database_server.create_database())) as database:
+        for file in files:
+            await Register(database).register([pack_of(segment_of([file]))], actor="tester")
+        index = FacetIndex(database, SearchIndex(database))
+        for level in LEVELS:
+            asked = (
+                field("AcquisitionDate"),
+                field("AcquisitionDate", Calendar.YEAR),
+                field("DateOfSecondaryCapture", Calendar.MONTH),
+                field("SliceThickness", 1e-9),
+            )
+            dates, years, months, thick = await counted(index, SearchQuery(level), *asked)
+            assert {value.value for value in dates.values} == {"20240131", 1e300}
+            assert [value.value for value in years.values] == ["2024", ""]
+            assert [value.value for value in months.values] == [""]
+            assert [value.count for value in thick.values] == [1, 1]

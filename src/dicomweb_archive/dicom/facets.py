@@ -80,6 +80,9 @@ def _written(vr: str, number: float) -> str | int | float:
     if vr not in DATE_VRS and vr != "TM":
         return _short(number)
     day, seconds = divmod(number, DAY_SECONDS)
+    if vr != "TM" and not 1 <= day <= date.max.toordinal():
+        # A data set has the attribute with another value representation.
+        return _short(number)
     clock = timedelta(seconds=round(seconds, 6))
     whole = int(clock.total_seconds())
     time = f"{whole // 3600:02}{whole // 60 % 60:02}{whole % 60:02}"

@@ -9,10 +9,12 @@ Values of requests are parameters; the text holds names of ours and numbers of p
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
 from dicomweb_archive.dicom.facets import Calendar, FacetField
+from dicomweb_archive.dicom.matching import DAY_SECONDS
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.search_planner import SERIES_COLUMNS, STUDY_COLUMNS, ColumnForm
 
@@ -201,17 +203,21 @@ def _values(asked: FacetField, arguments: Arguments) -> str:
 
 
 def _binned(asked: FacetField, number: str, arguments: Arguments) -> str:
-    # Days are counted from the first of January of the year 1, which is day 1.
+    # Days are counted from the first of January of the year 1, which is day 1. A data set may hold an attribute with
+    # another value representation than its own, so not every number is a date, and what is none has no bin.
+    is_date = f"{number} >= 86400 and {number} < {(date.max.toordinal() + 1) * DAY_SECONDS}"
     day = f"(date '0001-01-01' + (floor({number} / 86400)::int4 - 1))"
     match asked.interval:
         case None:
             return number
         case Calendar.YEAR:
-            return f"date_part('year', {day})"
+            return f"case when {is_date} then date_part('year', {day}) end"
         case Calendar.MONTH:
-            return f"(date_part('year', {day}) * 100 + date_part('month', {day}))"
+            return f"case when {is_date} then date_part('year', {day}) * 100 + date_part('month', {day}) end"
         case width:
-            return f"floor({number} / {arguments.add(width, 'float8')})"
+            # The largest numbers there are would grow beyond themselves.
+            held = f"greatest(-1e290::float8, least(1e290::float8, {number}))"
+            return f"floor({held} / {arguments.add(width, 'float8')})"
 
 
 def _json_path(steps: Sequence[str]) -> str:
