@@ -75,3 +75,12 @@ async def test_only_what_is_known_to_be_durable_is_not_sent_again(database: Data
         dictionary.remember(vocabulary)
     await dictionary.add([terms_of(1)])
     assert counting.borrowed == (1 if remembered else 2)
+
+
+async def test_a_store_waits_for_nobody_who_counts_terms(database: Database):
+    await Dictionary(database).add([terms_of(1)])
+    async with database.transaction() as connection:
+        # What upkeep does to many rows at once, for as long as it takes (`upkeep.COUNT_TERMS`).
+        await connection.execute("update term set segment_count = 7")
+        await asyncio.wait_for(Dictionary(database).add([terms_of(1), terms_of(2)]), 5)
+    assert await hashes_of(database) == {1, 101, 102}

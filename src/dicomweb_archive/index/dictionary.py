@@ -30,10 +30,12 @@ on conflict (path) do nothing
 # Finds the ids of paths.
 FIND_PATHS = "select path, id from path where path = any($1::text[])"
 
-# Adds values seen for the first time, in the order of their hashes (see INSERT_PATHS).
+# Adds values seen for the first time, in the order of their hashes (see INSERT_PATHS). Rows that exist are skipped by
+# reading alone: an insert that meets one while upkeep counts it would wait until everything is counted.
 INSERT_TERMS = f"""{_LAZILY.format("$5::bool")}insert into term (hash, path_id, value, number)
 select new.hash, new.path_id, new.value, new.number
 from lazily, unnest($1::int8[], $2::int4[], $3::text[], $4::float8[]) as new(hash, path_id, value, number)
+where not exists (select 1 from term known where known.hash = new.hash)
 order by new.hash
 on conflict (hash) do nothing
 """  # noqa: S608 - composed of constants
