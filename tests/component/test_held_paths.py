@@ -1,5 +1,6 @@
 """Which attributes there are, and in how many series: exact, as of now, and nothing of what may not be seen."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
@@ -129,3 +130,12 @@ async def test_maintenance_looks_through_what_has_come(database: Database) -> No
     await IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), 1, HeldPathsIndex(database)).work()
     async with database.connection() as connection:
         assert await connection.fetchval("select count(*) from segment_paths") == len(SERIES)
+
+
+async def test_looking_through_waits_for_no_delete_or_merge(database: Database) -> None:
+    await store(database, *SERIES)
+    index = HeldPathsIndex(database)
+    async with database.transaction() as connection:
+        await connection.execute("delete from segment where id = (select max(id) from segment)")
+        await asyncio.wait_for(index.catch_up(seconds=5), 5)
+        assert await connection.fetchval("select count(*) from segment_paths") == len(SERIES) - 1

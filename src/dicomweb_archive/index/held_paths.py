@@ -47,13 +47,13 @@ select new.hash, new.path_ids::int4[] from unnest($1::int8[], $2::text[]) as new
 order by new.hash on conflict (hash) do nothing
 """
 
-# Notes which set the segments have. One that was deleted or merged meanwhile is left out, and while the others are
-# noted nobody deletes them.
+# Notes which set the segments have. One that is being deleted or merged is left out without waiting, which could end
+# in a circle, and while the others are noted nobody deletes them.
 INSERT_SEGMENT_PATHS = """
 insert into segment_paths (segment_id, study_id, series_id, path_set)
 select s.id, s.study_id, s.series_id, new.path_set
 from unnest($1::int8[], $2::int8[]) as new(segment_id, path_set)
-join lateral (select id, study_id, series_id from segment where id = new.segment_id for key share) s on true
+join lateral (select id, study_id, series_id from segment where id = new.segment_id for key share skip locked) s on true
 order by new.segment_id on conflict (segment_id) do nothing
 """
 
