@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -214,6 +215,34 @@ async def test_a_growing_series_waits_until_it_is_quiet(archive: Archive):
         await archive.store([file_of(1, 1, number, chance)])
     assert await SegmentMerger(archive.database).merge() == Merged()
     assert (await SegmentMerger(archive.database, quiet_seconds=-1).merge()) != Merged()
+
+
+async def test_what_was_locked_or_failed_in_one_round_is_merged_by_a_later_one(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+):
+    chance = random.Random(0)
+    for number in range(1, 5):
+        await archive.store([file_of(1, 1, number, chance)])
+    monkeypatch.setattr("dicomweb_archive.index.merging.LOCK_SECONDS", 0.05)
+    async with archive.database.transaction() as connection:
+        await connection.execute("select 1 from study for update")
+        assert await archive.merger.merge() == Merged()
+    assert await archive.merger.merge() != Merged()
+
+
+async def test_a_series_that_cannot_be_merged_stands_in_the_way_of_no_other(archive: Archive):
+    chance = random.Random(0)
+    for series in (1, 2):
+        for number in range(1, 5):
+            await archive.store([file_of(1, series, number, chance)])
+    async with archive.database.connection() as connection:
+        await connection.execute(
+            "update segment_data set document = '' where segment_id in"
+            " (select id from segment where series_id = (select min(series_id) from segment))"
+        )
+    with pytest.raises(zlib.error):
+        await archive.merger.merge()
+    assert await archive.merger.merge() != Merged()
 
 
 async def test_only_one_process_merges_at_a_time(archive: Archive):

@@ -17,6 +17,7 @@ from dicomweb_archive.index.register import Register
 from dicomweb_archive.index.search import SearchIndex
 from dicomweb_archive.index.search_terms import READ_STATISTICS
 from dicomweb_archive.index.upkeep import IndexUpkeep, Refreshed
+from dicomweb_archive.observability import JsonFormatter
 from dicomweb_archive.services.maintenance import IndexMaintenance
 
 SERIES = 70
@@ -94,27 +95,34 @@ async def test_pending_lists_are_sorted_in(archive: Database):
 
 
 class FailingOnce(SegmentMerger):
-    """Finds the database away at first."""
+    """Fails in its first round."""
 
-    rounds = 0
-    went_on = asyncio.Event()
+    def __init__(self, database: Database, error: Exception) -> None:
+        super().__init__(database)
+        self.error = error
+        self.rounds = 0
+        self.went_on = asyncio.Event()
 
     async def merge(self) -> Merged | None:
         self.rounds += 1
         if self.rounds == 3:
             self.went_on.set()
         if self.rounds == 1:
-            message = "away"
-            raise DatabaseUnavailableError(message)
+            raise self.error
         return await super().merge()
 
 
-async def test_rounds_go_on_after_one_that_failed(archive: Database, caplog: pytest.LogCaptureFixture):
-    merger = FailingOnce(archive)
+@pytest.mark.parametrize("error", [DatabaseUnavailableError("away"), ValueError("of Doe^Jane")])
+async def test_rounds_go_on_after_one_that_failed(
+    archive: Database, caplog: pytest.LogCaptureFixture, error: Exception
+):
+    merger = FailingOnce(archive, error)
     task = asyncio.create_task(IndexMaintenance(merger, IndexUpkeep(archive), 0.01).run())
     with caplog.at_level(logging.WARNING):
         await asyncio.wait_for(merger.went_on.wait(), 20)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert "the index was not looked after" in caplog.text
+    (record,) = (record for record in caplog.records if record.name.endswith("maintenance"))
+    assert "the index was not looked after" in record.getMessage()
+    assert "Doe" not in JsonFormatter().format(record)

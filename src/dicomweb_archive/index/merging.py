@@ -40,6 +40,9 @@ COLD_SECONDS = 3600.0
 MOVED_SECONDS = 3600
 """How long it is known where the instances of a merged segment went; a request lasts seconds."""
 
+LOCK_SECONDS = 2.0
+"""A study that others keep locked for longer is left to a later round."""
+
 _SLICE = 20_000
 _SERIES_SEGMENTS = 4096
 _SETTLED = 200_000
@@ -218,26 +221,45 @@ class SegmentMerger:
         """Merge what goes together in a series; one that was left as it is is not looked at again."""
         if state in self._settled:
             return Merged()
+        try:
+            return await self._merge_unsettled(connection, state)
+        except Exception:
+            # Whatever it is, the next round comes past this series to the others; a lost connection says nothing of it.
+            if not connection.is_closed():
+                self._settle(state)
+            raise
+
+    async def _merge_unsettled(self, connection: Connection, state: tuple[int, int, int, bool]) -> Merged:
         series_id, _, _, is_cold = state
-        total = Merged()
+        total, is_settled = Merged(), True
         while True:
             segments = [SmallSegment(*row) for row in await connection.fetch(FIND_SMALL, series_id)]
             merged = Merged()
             for run in plan_merges(segments, is_cold=is_cold):
-                merged += await _merge_run(connection, run)
+                try:
+                    merged += await _merge_run(connection, run)
+                except _NOT_NOW:
+                    is_settled = False
             total += merged
             if len(segments) < _SERIES_SEGMENTS or not merged.segments_before:
                 break
-        if not total.segments_before:
-            # Forgetting everything at the bound is simple and costs one round.
-            if len(self._settled) >= _SETTLED:
-                self._settled.clear()
-            self._settled.add(state)
+        if is_settled and not total.segments_before:
+            self._settle(state)
         return total
+
+    def _settle(self, state: tuple[int, int, int, bool]) -> None:
+        # Forgetting everything at the bound is simple and costs one round.
+        if len(self._settled) >= _SETTLED:
+            self._settled.clear()
+        self._settled.add(state)
 
 
 async def _merge_run(connection: Connection, run: Sequence[SmallSegment]) -> Merged:
-    """Make one segment of the run; nothing happens when that cannot be, or not now."""
+    """Make one segment of the run; nothing happens when that cannot be.
+
+    Raises:
+        asyncpg.PostgresError: of `_NOT_NOW`: somebody is in the way.
+    """
     ids = [segment.id for segment in run]
     parts, known = await _read(connection, ids)
     if len(parts) < len(run):
@@ -246,13 +268,10 @@ async def _merge_run(connection: Connection, run: Sequence[SmallSegment]) -> Mer
     merged = await asyncio.to_thread(merge_segments, parts, known)
     if merged is None:
         return Merged()
-    try:
-        async with connection.transaction():
-            await connection.execute("set local lock_timeout = '2s'")
-            if not await _replace(connection, run, merged):
-                return Merged()
-    except _NOT_NOW:
-        return Merged()
+    async with connection.transaction():
+        await connection.execute(f"set local lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'")
+        if not await _replace(connection, run, merged):
+            return Merged()
     return Merged(len(run), 1, merged.instance_count)
 
 

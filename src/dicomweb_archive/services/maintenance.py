@@ -105,6 +105,9 @@ class IndexMaintenance:
                 await self.work()
             except ArchiveError as error:
                 logger.warning("the index was not looked after", extra={"error": type(error).__name__})
+            except Exception as error:
+                # A bug, or a server that is set up otherwise: the rounds go on for as long as the process lives.
+                logger.error("the index was not looked after", exc_info=error)
 
     async def work(self) -> tuple[Refreshed | None, Merged | None]:
         """Do one round: statistics first, because merging is planned by them too.
