@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,9 +11,11 @@ from urllib.parse import quote
 
 import numpy as np
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PageTimeoutError
 from tests.browser.pictures import Picture, decoded, read_png
 
 _PICTURES_WITHIN_SECONDS = 40
+_CONTENT_MS = 5_000
 
 # What a viewport shows is taken from the canvas on the page; only where it lies and which slice it claims to be is
 # asked of the viewer. The corners are those of the image (or volume) on the canvas, in its own pixels.
@@ -51,6 +54,15 @@ _IS_SHOWN = f"""([id, slice]) => {{ {_FIND}
   if (viewport.type === 'stack') return viewport.csImage?.imageId === viewport.getCurrentImageId();
   const volumes = viewport.getAllVolumeIds().map(each => window.cornerstone.cache.getVolume(each));
   return volumes.every(each => each?.loadStatus?.loaded !== false);
+}}"""
+# Samples of the middle of the canvas. Between two series the viewer may paint the image's place in one colour.
+_HAS_CONTENT = f"""id => {{ {_FIND}
+  const {{ width, height }} = viewport.canvas;
+  const pixels = new Uint32Array(viewport.canvas.getContext('2d').getImageData(0, 0, width, height).data.buffer);
+  const colours = new Set();
+  for (let y = 0.25; y < 0.75; y += 0.02) for (let x = 0.25; x < 0.75; x += 0.02)
+    colours.add(pixels[Math.floor(y * height) * width + Math.floor(x * width)]);
+  return colours.size > 1;
 }}"""
 _IS_AT = (
     f"([id, instance]) => {{ {_FIND} return viewport?.getCurrentImageId?.()?.includes(`/instances/${{instance}}/`); }}"
@@ -133,6 +145,9 @@ class Viewer:
         self.page.wait_for_function(_IS_SHOWN, arg=[viewport, slice_index])
         # The status is set where painting is decided; the frame after it is the one on the screen.
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        # There may be images of one colour: whether it is the right picture is for the test to say.
+        with suppress(PageTimeoutError):
+            self.page.wait_for_function(_HAS_CONTENT, arg=viewport, timeout=_CONTENT_MS)
 
     def shown(self, viewport: str | None = None) -> Shown:
         """Say what a viewport shows."""

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from dicomweb_archive.dicom.facets import Facet, FacetValue
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.facets import Facets
+from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
 from dicomweb_archive.web.representations import negotiate
@@ -29,6 +30,8 @@ def _counts(level: Level) -> Callable[[Request], Awaitable[Response]]:
         """Count the values of the fields in everything that matches."""
         services = get_services(request)
         principal = get_principal(request)
+        # Before a word about the parameters: who may not read is told nothing else.
+        require(principal, Role.READER)
         limits = services.search_limits[level]
         asked = parse_facets(split_query(request.scope["query_string"], limits), level, limits=limits)
         offer = negotiate(request, OFFERS, parameter=asked.search.accept)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import RequestTooLargeError, UnsupportedMediaTypeError
 from dicomweb_archive.index.search import SearchPage
+from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
 from dicomweb_archive.web.representations import collected_or_streamed, json_array, xml_parts
@@ -31,6 +32,8 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         """Search at the level and below the study or series that the path names."""
         services = get_services(request)
         principal = get_principal(request)
+        # Before the parameters and any body are read: who may not search is told nothing else.
+        require(principal, Role.READER)
         limits = services.search_limits[level]
         pairs = split_query(request.scope["query_string"], limits)
         if request.method == "POST":
