@@ -37,6 +37,11 @@ async def test_facets_are_counted_at_every_level(archive: Archive) -> None:
     assert "colour" in (await archive.get("/studies/facets?field=Modality&colour=blue")).headers["warning"]
 
 
+async def test_facets_say_nothing_of_fields_left_out_for_none_is(archive: Archive) -> None:
+    answer = await archive.get("/studies/facets?field=KVP,Modality")
+    assert (answer.status_code, "warning" in answer.headers) == (200, False)
+
+
 REFUSED = {
     "": "field",
     "field=": "field",

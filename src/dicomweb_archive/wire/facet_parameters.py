@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dicomweb_archive.dicom.facets import Calendar, FacetField
@@ -11,7 +11,7 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError
 from dicomweb_archive.wire.query_strings import single_parameters, unsigned
-from dicomweb_archive.wire.search_parameters import SearchLimits, SearchRequest, parse_search
+from dicomweb_archive.wire.search_parameters import OF_OTHER_LEVELS, SearchLimits, SearchRequest, parse_search
 
 MOST_FIELDS: Final = 20
 MOST_VALUES: Final = 1000
@@ -55,7 +55,10 @@ def parse_facets(
     limit = unsigned("limit", own.get("limit", str(DEFAULT_VALUES)), most=MOST_VALUES)
     if not limit:
         raise InvalidParameterError("limit", accepted=f"a whole number from 1 to {MOST_VALUES}")
-    return FacetRequest(parse_search(searched, level, relational=True, limits=limits), tuple(fields.values()), limit)
+    search = parse_search(searched, level, relational=True, limits=limits)
+    # Values are counted wherever they are; nothing is left out here.
+    search = replace(search, warnings=tuple(text for text in search.warnings if text != OF_OTHER_LEVELS))
+    return FacetRequest(search, tuple(fields.values()), limit)
 
 
 def _field(name: str, attributes: AttributeNames, interval: Calendar | float | None) -> FacetField:

@@ -58,7 +58,7 @@ _AS_WRITTEN: Final = (
 _SEVERAL_VALUES: Final = (
     "A value with a backslash stands for several, which match nothing here without multiplevaluematching=true."
 )
-_OF_OTHER_LEVELS: Final = "Fields that are known of single series or instances only have been left out of this answer."
+OF_OTHER_LEVELS: Final = "Fields that are known of single series or instances only have been left out of this answer."
 _UNMATCHABLE_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
 
 _FUZZY: Final = (
@@ -163,7 +163,7 @@ def parse_search(
     if any(map(_may_miss_long_texts, keys)):
         reading.warnings.append(_LONG_TEXTS)
     if any(not _is_answered(path, level) for path in reading.include.values()):
-        reading.warnings.append(_OF_OTHER_LEVELS)
+        reading.warnings.append(OF_OTHER_LEVELS)
     return SearchRequest(
         SearchQuery(
             level,
