@@ -247,7 +247,7 @@ QUERIES = 120
 SHAPES = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_by_terms}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 async def test_every_level_and_shape_finds_what_the_plain_matcher_finds(database: Database, seed: int):
     chance = random.Random(seed)
     all_studies = list(studies(chance, 24))
