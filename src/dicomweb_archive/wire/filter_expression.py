@@ -27,6 +27,7 @@ from dicomweb_archive.dicom.query_filter import (
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.filter_properties import parse_property
 from dicomweb_archive.wire.filter_text import FilterLimits, Tree, name_function, parse_filter_text, unsupported
+from dicomweb_archive.wire.match_values import name_groups
 
 LANGUAGES: Final = ("cql2-text", "cql2-json")
 DEFAULT_LIMITS: Final = FilterLimits()
@@ -265,7 +266,7 @@ def _equal(path: AttributePath, value: Literal) -> Expression:
     """Equality; of a person name with several component groups, of each of them."""
     if path.vr != "PN" or not isinstance(value, str) or "=" not in value:
         return _comparison(path, "=", value)
-    groups = [group for group in value.split("=") if group.strip(" ^")]
+    groups = name_groups(attribute_name(path), value)
     equal = tuple(_comparison(path, "=", group) for group in groups or [""])
     return equal[0] if len(equal) == 1 else And(equal)
 

@@ -24,6 +24,7 @@ EMPTY_VALUE: Final = '""'
 SEVERAL_VALUES_VRS: Final = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})
 """VRs of which a key may ask for several values at once (PS3.4 C.2.2.2.8)."""
 
+_NAME_GROUPS: Final = 3
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _ZONE = re.compile(r"[+-][0-9]{4}\Z")
 _STARS = re.compile(r"\*+")
@@ -63,7 +64,7 @@ def parse_matching(
         words = _parse_words(name, value) if fuzzy else ()
         if words:
             return (Fuzzy(words),)
-        groups = [group for group in value.split("=") if group.strip(" ^")]
+        groups = name_groups(name, value)
         return tuple(_parse_text(vr, name, group, limits.wildcards) for group in groups) or (Universal(),)
     if vr in WILDCARD_VRS or vr == "UN":
         return (_parse_text(vr, name, value, limits.wildcards),)
@@ -90,6 +91,18 @@ def parse_all_values(
         raise InvalidMatchError(name, accepted="values without wild cards, separated by backslashes")
     read = (parse_matching(vr, name, piece, limits=limits, fuzzy=fuzzy) for piece in pieces)
     return tuple(matching for matchings in read for matching in matchings)
+
+
+def name_groups(name: str, value: str) -> list[str]:
+    """Return the component groups of a person name that say something; each becomes a condition of its own.
+
+    Raises:
+        InvalidMatchError: they are more than a name has (PS3.5 6.2.1.1).
+    """
+    groups = [group for group in value.split("=") if group.strip(" ^")]
+    if len(groups) > _NAME_GROUPS:
+        raise InvalidMatchError(name, accepted=f"at most {_NAME_GROUPS} component groups")
+    return groups
 
 
 def is_reversed(bounds: Range) -> bool:

@@ -632,3 +632,18 @@ def test_any_bytes_are_split_or_refused(query_string: bytes) -> None:
     for name, value in pairs:
         assert "\0" not in name + value
         (name + value).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("PatientName", "a=b=c=d")],
+        [("PatientName", "a=b=c=d\\e"), ("multiplevaluematching", "true")],
+        [("filter", "PatientName = 'a=b=c=d'")],
+        [("filter", "PatientName IN ('a', 'a=b=c=d')")],
+    ],
+)
+def test_a_name_with_more_component_groups_than_there_are_is_refused(pairs: list[tuple[str, str]]):
+    with pytest.raises(InvalidMatchError, match="PatientName"):
+        parse_search(pairs, Level.STUDY)
+    assert parse_search([("PatientName", "=a==b=c==")], Level.STUDY).query.keys
