@@ -84,6 +84,7 @@ class SearchLimits:
     query_bytes: int = 16 * 1024
     body_bytes: int = 64 * 1024
     parameters: int = 200
+    keys: int = 400
     fields: int = 500
     depth: int = 16
     values: ValueLimits = field(default_factory=ValueLimits)
@@ -241,7 +242,10 @@ class _Reading:
             seen.add(str(path))
         if self.page_token is not None and any(name == "offset" for name, _ in pairs):
             raise InvalidParameterError("offset", accepted="no offset beside page_token, which says where to go on")
-        return [Key(path, matching) for path, matchings in keys for matching in matchings]
+        found = [Key(path, matching) for path, matchings in keys for matching in matchings]
+        if sum(len(key.matching.words) if isinstance(key.matching, Fuzzy) else 1 for key in found) > self.limits.keys:
+            raise InvalidParameterError("the search", accepted=f"at most {self.limits.keys} values and words in all")
+        return found
 
     def filter(self) -> Expression | None:
         """Read the boolean filter (an extension: OGC CQL2)."""

@@ -647,3 +647,13 @@ def test_a_name_with_more_component_groups_than_there_are_is_refused(pairs: list
     with pytest.raises(InvalidMatchError, match="PatientName"):
         parse_search(pairs, Level.STUDY)
     assert parse_search([("PatientName", "=a==b=c==")], Level.STUDY).query.keys
+
+
+@pytest.mark.parametrize(("name", "blank"), [("multiplevaluematching", "\\"), ("fuzzymatching", " ")])
+def test_values_and_words_are_bounded_in_all(name: str, blank: str):
+    names = ("OperatorsName", "PerformingPhysicianName", "NameOfPhysiciansReadingStudy")
+    pairs = [(each, blank.join(f"v{number}" for number in range(12))) for each in names]
+    limits = SearchLimits(keys=30)
+    parse_search([*pairs[:2], (name, "true")], Level.STUDY, limits=limits)
+    with pytest.raises(InvalidParameterError, match="at most 30"):
+        parse_search([*pairs, (name, "true")], Level.STUDY, limits=limits)
