@@ -6,7 +6,7 @@ that keeps two starters apart and has set the time limits of this session.
 
 from alembic import context
 
-from dicomweb_archive.index.tables import metadata
+from dicomweb_archive.index.database.tables import metadata
 
 connection = context.config.attributes.get("connection")
 if connection is None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import Database, connect
-from dicomweb_archive.index.migrate import upgrade
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.engine import Database, connect
+from dicomweb_archive.index.database.migrate import upgrade
 
 TEMPLATE = "migrated"
 

@@ -8,9 +8,9 @@ import orjson
 from dicomweb_archive.dicom.query import AttributePath, Key, Level, Matching, PathStep, SearchQuery, SingleValue
 from dicomweb_archive.dicom.tags import parse_tag, vr_of
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.search import SearchIndex, SearchPage
-from dicomweb_archive.index.search_plan import SearchPlan
-from dicomweb_archive.index.search_shape import (
+from dicomweb_archive.index.search.execution import SearchIndex, SearchPage
+from dicomweb_archive.index.search.planning.plan import SearchPlan
+from dicomweb_archive.index.search.planning.shape import (
     Choice,
     Finding,
     Shape,

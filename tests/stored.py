@@ -7,8 +7,8 @@ from hashlib import blake2b
 
 from dicomweb_archive.dicom.instance import Element, ScannedInstance
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.index.register import PackRecord
-from dicomweb_archive.index.segments import StoredInstance
+from dicomweb_archive.index.segments.building import StoredInstance
+from dicomweb_archive.index.writing.register import PackRecord
 
 _numbers = itertools.count(1)
 

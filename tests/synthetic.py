@@ -7,8 +7,8 @@ import orjson
 
 from dicomweb_archive.dicom.instance import Element, ScannedInstance
 from dicomweb_archive.dicom.tags import parse_tag, vr_of
-from dicomweb_archive.index.register import PackRecord
-from dicomweb_archive.index.segments import StoredInstance
+from dicomweb_archive.index.segments.building import StoredInstance
+from dicomweb_archive.index.writing.register import PackRecord
 
 ROOT = "1.2.826.0.1.3680043.10.1463.7"
 MAKERS = ("Acme", "Phantom Works", "Globex", "Initech")

@@ -23,13 +23,13 @@ from benchmarks.scanner.__main__ import load
 from dicomweb_archive.dicom.instance import Element, ScannedInstance
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.documents import MetadataAnswer, MetadataIndex
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.instances import InstanceIndex
-from dicomweb_archive.index.migrate import upgrade
-from dicomweb_archive.index.register import PackRecord, Register
-from dicomweb_archive.index.segments import StoredInstance, build_segments
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.database.migrate import upgrade
+from dicomweb_archive.index.reading.documents import MetadataAnswer, MetadataIndex
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.segments.building import StoredInstance, build_segments
+from dicomweb_archive.index.writing.register import PackRecord, Register
 
 ROOT = "1.2.826.0.1.3680043.10.1463.7"
 URL = "http://127.0.0.1:8000/dicom-web"

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import Database, connect
-from dicomweb_archive.index.merging import SegmentMerger
-from dicomweb_archive.index.migrate import upgrade
-from dicomweb_archive.index.register import PackRecord, Register
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.engine import Database, connect
+from dicomweb_archive.index.database.migrate import upgrade
+from dicomweb_archive.index.upkeep.merging import SegmentMerger
+from dicomweb_archive.index.writing.register import PackRecord, Register
 
 LENGTHS = (1, 10, 50, 200, 500)
 MERGED = "200 x 1"

@@ -30,11 +30,11 @@ from dicomweb_archive.dicom.query import (
     WildCard,
 )
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.migrate import upgrade
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.search import SearchIndex
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.database.migrate import upgrade
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.writing.register import Register
 
 SERIES_PER_STUDY = 3
 _BATCH = 20

@@ -14,9 +14,9 @@ from benchmarks.search_scale import elements, headers
 from benchmarks.search_scale.headers import Shape
 from benchmarks.search_scale.kinds import Archive
 from benchmarks.search_scale.load import fill
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import connect
-from dicomweb_archive.index.migrate import upgrade
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.engine import connect
+from dicomweb_archive.index.database.migrate import upgrade
 
 TABLE_SIZES = """
 select relname as table, pg_total_relation_size(oid) - pg_indexes_size(oid) as rows, pg_indexes_size(oid) as indexes

@@ -24,10 +24,10 @@ from benchmarks.search_scale.headers import (
     varying_part,
 )
 from dicomweb_archive.dicom.instance import ScannedInstance
-from dicomweb_archive.index.level_rows import SERIES_ROW_TAGS, STUDY_ROW_TAGS, facts_of, level_attributes
-from dicomweb_archive.index.segment_document import Content, decode_document, encode_document
-from dicomweb_archive.index.segments import SegmentContent, StoredInstance, build_segment
-from dicomweb_archive.index.terms import TermRow, ZoneRow
+from dicomweb_archive.index.segments.building import SegmentContent, StoredInstance, build_segment
+from dicomweb_archive.index.segments.document import Content, decode_document, encode_document
+from dicomweb_archive.index.segments.level_rows import SERIES_ROW_TAGS, STUDY_ROW_TAGS, facts_of, level_attributes
+from dicomweb_archive.index.segments.terms import TermRow, ZoneRow
 
 _SOP_INSTANCE_UID = 0x00080018
 _LEVEL_TAGS = STUDY_ROW_TAGS | SERIES_ROW_TAGS

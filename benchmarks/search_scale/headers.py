@@ -15,8 +15,8 @@ from itertools import accumulate
 
 from benchmarks.search_scale.elements import DataSet, code, data_set, element, private_block, sequence
 from dicomweb_archive.dicom.instance import Element, ScannedInstance
-from dicomweb_archive.index.register import PackRecord
-from dicomweb_archive.index.segments import StoredInstance
+from dicomweb_archive.index.segments.building import StoredInstance
+from dicomweb_archive.index.writing.register import PackRecord
 
 ROOT = "1.2.826.0.1.3680043.10.1463.5"
 TRANSFER_SYNTAX = "1.2.840.10008.1.2.1"

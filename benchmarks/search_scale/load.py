@@ -17,10 +17,10 @@ from benchmarks.search_scale.headers import (
     study_packs,
 )
 from benchmarks.search_scale.rows import ACTOR, COLUMNS, NEW_TERMS, FirstIds, RowWriter
-from dicomweb_archive.index.dictionary import Dictionary
-from dicomweb_archive.index.engine import Connection, Database, connect
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.terms import SegmentTerms
+from dicomweb_archive.index.database.engine import Connection, Database, connect
+from dicomweb_archive.index.segments.terms import SegmentTerms
+from dicomweb_archive.index.writing.dictionary import Dictionary
+from dicomweb_archive.index.writing.register import Register
 
 FILLED = ("study", "series", "pack", "segment", "segment_data", "zone", "instance", "event", "term")
 _COUNTED = ("study", "series", "pack", "segment", "event")

@@ -10,8 +10,8 @@ from benchmarks.search_scale.kinds import KINDS, Archive
 from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.errors import ArchiveError, QueryTooExpensiveError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.search import SearchIndex
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.wire.search_parameters import parse_search, split_query
 
 SERVICE_ROOT = "http://127.0.0.1:8000/dicom-web"

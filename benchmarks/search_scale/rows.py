@@ -22,9 +22,9 @@ from benchmarks.search_scale.headers import (
     study_of,
 )
 from dicomweb_archive.index.access import ARCHIVE_SPACE
-from dicomweb_archive.index.events import EventKind
-from dicomweb_archive.index.level_rows import series_columns, study_columns
-from dicomweb_archive.index.register import DEFAULT_COLLECTION
+from dicomweb_archive.index.segments.level_rows import series_columns, study_columns
+from dicomweb_archive.index.writing.events import EventKind
+from dicomweb_archive.index.writing.register import DEFAULT_COLLECTION
 
 ACTOR = "benchmark"
 NEW_TERMS = "bulk_term"

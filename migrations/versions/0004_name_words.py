@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from dicomweb_archive.dicom.name_words import stored_words
-from dicomweb_archive.index.terms import term_hash
+from dicomweb_archive.index.segments.terms import term_hash
 
 revision = "0004"
 down_revision = "0003"

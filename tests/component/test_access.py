@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
 
 from dicomweb_archive.index.access import Visibility, visible
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.tables import study
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.database.tables import study
 
 TODAY = date.today()  # noqa: DTZ011 (a day's difference between zones does not matter with these embargoes)
 EMBARGOES = {"none": None, "over": TODAY - timedelta(days=2), "running": TODAY + timedelta(days=2)}

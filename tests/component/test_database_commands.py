@@ -12,9 +12,9 @@ from tests.database import TestServer, open_folder
 from tests.factories import ct_series
 from tests.stored import pack_of, segment_of
 
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import Database, connect
-from dicomweb_archive.index.register import Register
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.engine import Database, connect
+from dicomweb_archive.index.writing.register import Register
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dicomweb_archive.index.dictionary import Dictionary
-from dicomweb_archive.index.engine import Connection, Database
-from dicomweb_archive.index.terms import SegmentTerms, TermRow
+from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.segments.terms import SegmentTerms, TermRow
+from dicomweb_archive.index.writing.dictionary import Dictionary
 
 
 class CountingDatabase:

@@ -14,13 +14,13 @@ from tests.stored import in_pack, pack_of, segment_of
 from dicomweb_archive.dicom.instance import BULK_MARKER, ScannedInstance
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.errors import GoneError, InvalidInstanceError, NotFoundError
-from dicomweb_archive.index import documents as statements
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.documents import MetadataAnswer, MetadataIndex
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.instances import InstanceIndex
-from dicomweb_archive.index.register import Register, Registration
-from dicomweb_archive.index.removal import Removal
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.reading import documents as statements
+from dicomweb_archive.index.reading.documents import MetadataAnswer, MetadataIndex
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.writing.register import Register, Registration
+from dicomweb_archive.index.writing.removal import Removal
 
 EVERYTHING = Visibility()
 STUDY, SERIES = f"{ROOT}.1", f"{ROOT}.1.1"

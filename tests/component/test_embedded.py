@@ -15,10 +15,10 @@ import pytest
 from tests.database import open_folder
 
 from dicomweb_archive.errors import SetupError
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.embedded_account import Account, choose_account
-from dicomweb_archive.index.embedded_cluster import find_installation
-from dicomweb_archive.index.engine import connect
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.embedded_account import Account, choose_account
+from dicomweb_archive.index.database.embedded_cluster import find_installation
+from dicomweb_archive.index.database.engine import connect
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and the parent-death signal")
@@ -28,7 +28,7 @@ NOBODY = 65534
 HOLDER = """
 import sys, time
 from pathlib import Path
-from dicomweb_archive.index.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
 postgres = EmbeddedPostgres(Path(sys.argv[1]), durable=False)
 print(postgres.start(), postgres.process_id, flush=True)
 time.sleep(300)
@@ -342,7 +342,7 @@ def test_a_user_without_an_entry_in_the_user_database_is_told_so(folder: Path) -
 
 def ordinary_user(uid: int, folder: Path) -> Account:
     """Become another user for a child process: in a namespace, or really where Python lies open to others."""
-    probe = (sys.executable, "-c", "import dicomweb_archive.index.embedded")
+    probe = (sys.executable, "-c", "import dicomweb_archive.index.database.embedded")
     if (inside := Account(uid, uid, namespace=True)).can_run(*probe):
         return inside
     if (real := Account(uid, uid, drop=True)).can_run(*probe):

@@ -6,7 +6,7 @@ import pytest
 from tests.database import TestServer
 
 from dicomweb_archive.errors import DatabaseUnavailableError, QueryTooExpensiveError, SetupError
-from dicomweb_archive.index.engine import Database, connect
+from dicomweb_archive.index.database.engine import Database, connect
 
 
 async def test_a_transaction_is_kept_when_its_block_ends(database: Database) -> None:

@@ -18,14 +18,14 @@ from dicomweb_archive.dicom.facets import Calendar, Facet, FacetField
 from dicomweb_archive.dicom.query import AttributePath, Level, PathStep, SearchQuery
 from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.facet_sql import Drive
-from dicomweb_archive.index.facets import FacetIndex
-from dicomweb_archive.index.held_paths import HeldPathsIndex
-from dicomweb_archive.index.instances import InstanceIndex
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.removal import Removal
-from dicomweb_archive.index.search import SearchIndex
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.search.facets import FacetIndex
+from dicomweb_archive.index.search.sql.facets import Drive
+from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
+from dicomweb_archive.index.writing.register import Register
+from dicomweb_archive.index.writing.removal import Removal
 
 LEVELS = list(Level)
 UNIQUE = {Level.STUDY: "StudyInstanceUID", Level.SERIES: "SeriesInstanceUID", Level.INSTANCE: "SOPInstanceUID"}

@@ -12,13 +12,13 @@ from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.held_paths import HeldPaths, HeldPathsIndex
-from dicomweb_archive.index.instances import InstanceIndex
-from dicomweb_archive.index.merging import SegmentMerger
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.removal import Removal
-from dicomweb_archive.index.upkeep import IndexUpkeep
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.upkeep.held_paths import HeldPaths, HeldPathsIndex
+from dicomweb_archive.index.upkeep.merging import SegmentMerger
+from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
+from dicomweb_archive.index.writing.register import Register
+from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.services.maintenance import IndexMaintenance
 
 ALL = Visibility()

@@ -13,11 +13,11 @@ from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.raw_walk import delta_against
 from dicomweb_archive.errors import InvalidInstanceError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.documents import MetadataIndex
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.instances import InstanceIndex
-from dicomweb_archive.index.register import Register, Registration
-from dicomweb_archive.index.removal import Removal
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.reading.documents import MetadataIndex
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.writing.register import Register, Registration
+from dicomweb_archive.index.writing.removal import Removal
 
 EVERYTHING = Visibility()
 

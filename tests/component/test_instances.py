@@ -8,13 +8,13 @@ from tests.stored import digest_of, pack_of, segment_of
 
 from dicomweb_archive.errors import GoneError, NotFoundError
 from dicomweb_archive.imaging.pixel_format import pixel_format_of
-from dicomweb_archive.index import instances as statements
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.instances import InstanceIndex, InstanceLocation, Scope
-from dicomweb_archive.index.location_cache import FRESH_SECONDS
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.removal import Removal
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.reading import instances as statements
+from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, Scope
+from dicomweb_archive.index.reading.location_cache import FRESH_SECONDS
+from dicomweb_archive.index.writing.register import Register
+from dicomweb_archive.index.writing.removal import Removal
 
 EVERYTHING = Visibility()
 STUDY, SERIES, INSTANCE = f"{ROOT}.1", f"{ROOT}.1.1", f"{ROOT}.1.1.2"

@@ -10,9 +10,9 @@ from tests.factories import ct_series
 from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.errors import ConflictError
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.packs import PackIndex
-from dicomweb_archive.index.register import Register
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.writing.packs import PackIndex
+from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.services.maintenance import GRACE_SECONDS, MaintenanceService
 from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.storage.packs import new_pack_key

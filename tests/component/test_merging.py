@@ -15,21 +15,21 @@ from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.dicom.query import Level, Range, SearchQuery, WildCard
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.documents import MetadataIndex
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.instances import InstanceIndex, Scope
-from dicomweb_archive.index.lease import maintenance_lease
-from dicomweb_archive.index.merging import (
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.database.lease import maintenance_lease
+from dicomweb_archive.index.reading.documents import MetadataIndex
+from dicomweb_archive.index.reading.instances import InstanceIndex, Scope
+from dicomweb_archive.index.reading.representatives import RepresentativeIndex
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.upkeep.merging import (
     MERGED_BYTES,
     Merged,
     SegmentMerger,
     SmallSegment,
     plan_merges,
 )
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.removal import Removal
-from dicomweb_archive.index.representatives import RepresentativeIndex
-from dicomweb_archive.index.search import SearchIndex
+from dicomweb_archive.index.writing.register import Register
+from dicomweb_archive.index.writing.removal import Removal
 
 EVERYTHING = Visibility()
 NAMES = ("Axial", "Coronal", "Sagittal")
@@ -223,7 +223,7 @@ async def test_what_was_locked_or_failed_in_one_round_is_merged_by_a_later_one(
     chance = random.Random(0)
     for number in range(1, 5):
         await archive.store([file_of(1, 1, number, chance)])
-    monkeypatch.setattr("dicomweb_archive.index.merging.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("dicomweb_archive.index.upkeep.merging.LOCK_SECONDS", 0.05)
     async with archive.database.transaction() as connection:
         await connection.execute("select 1 from study for update")
         assert await archive.merger.merge() == Merged()

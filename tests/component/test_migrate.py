@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.database import TestServer
 
 from dicomweb_archive.errors import DatabaseUnavailableError, SetupError
-from dicomweb_archive.index.engine import Database, connect
-from dicomweb_archive.index.migrate import check_schema, newest_revision, upgrade
-from dicomweb_archive.index.tables import metadata
+from dicomweb_archive.index.database.engine import Database, connect
+from dicomweb_archive.index.database.migrate import check_schema, newest_revision, upgrade
+from dicomweb_archive.index.database.tables import metadata
 
 # All that PostgreSQL knows of the tables, by name, so that two databases can be compared.
 CATALOGUE = """

@@ -10,15 +10,15 @@ from tests.factories import ROOT, ct_series
 from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.errors import NotFoundError
-from dicomweb_archive.index import overview as statements
-from dicomweb_archive.index import study_details
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.figures import FiguresIndex
-from dicomweb_archive.index.overview import OverviewIndex
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.segment_document import Document, decode_document
-from dicomweb_archive.index.study_details import StudyDetailsIndex
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.database.figures import FiguresIndex
+from dicomweb_archive.index.reading import overview as statements
+from dicomweb_archive.index.reading import study_details
+from dicomweb_archive.index.reading.overview import OverviewIndex
+from dicomweb_archive.index.reading.study_details import StudyDetailsIndex
+from dicomweb_archive.index.segments.document import Document, decode_document
+from dicomweb_archive.index.writing.register import Register
 
 ALL = Visibility()
 MANAGER = Visibility(see_embargoed=True)

@@ -10,11 +10,11 @@ from tests.stored import digest_of, in_pack, pack_of, segment_of, sharing_base
 
 from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.index import counts, study_rows
-from dicomweb_archive.index import register as statements
-from dicomweb_archive.index.engine import Connection, Database
-from dicomweb_archive.index.register import PackRecord, Register, Registration
-from dicomweb_archive.index.terms import term_hash
+from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.segments.terms import term_hash
+from dicomweb_archive.index.writing import counts, study_rows
+from dicomweb_archive.index.writing import register as statements
+from dicomweb_archive.index.writing.register import PackRecord, Register, Registration
 
 STUDY_COUNTS = "select series_count, instance_count, size_bytes, modalities, sop_classes, revision from study"
 

@@ -9,10 +9,10 @@ from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.errors import ArchiveError, GoneError, NotFoundError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Connection, Database
-from dicomweb_archive.index.instances import InstanceIndex, Scope
-from dicomweb_archive.index.register import Register, Registration
-from dicomweb_archive.index.removal import Removal
+from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.reading.instances import InstanceIndex, Scope
+from dicomweb_archive.index.writing.register import Register, Registration
+from dicomweb_archive.index.writing.removal import Removal
 
 EVERYTHING = Visibility()
 STUDY, SERIES = f"{ROOT}.1", f"{ROOT}.1.1"

@@ -7,12 +7,12 @@ from tests.stored import pack_of, segment_of
 from dicomweb_archive.dicom.representative import rank_instances
 from dicomweb_archive.errors import GoneError, NotFoundError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.instances import InstanceIndex
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.removal import Removal
-from dicomweb_archive.index.representatives import RepresentativeIndex
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.reading.representatives import RepresentativeIndex
 from dicomweb_archive.index.scope import Scope
+from dicomweb_archive.index.writing.register import Register
+from dicomweb_archive.index.writing.removal import Removal
 
 EVERYTHING = Visibility()
 NOTHING = Visibility(spaces=(99,))

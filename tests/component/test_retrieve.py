@@ -24,9 +24,9 @@ from dicomweb_archive.errors import (
 )
 from dicomweb_archive.imaging.transcode import to_explicit_little_endian
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.instances import InstanceLocation
+from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.index.scope import Scope
-from dicomweb_archive.index.segment_locations import layouts_of
+from dicomweb_archive.index.segments.locations import layouts_of
 from dicomweb_archive.services.access import ANONYMOUS, Principal, PrincipalKind
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.representation import Representation

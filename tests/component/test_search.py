@@ -26,9 +26,9 @@ from dicomweb_archive.dicom.query import (
 )
 from dicomweb_archive.errors import InvalidMatchError, QueryTooExpensiveError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.search import SearchIndex
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.writing.register import Register
 
 STUDIES = SearchQuery(Level.STUDY)
 SERIES = SearchQuery(Level.SERIES)

@@ -27,10 +27,10 @@ from dicomweb_archive.dicom.query import (
     UidList,
     WildCard,
 )
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.search import SearchIndex
-from dicomweb_archive.index.search_shape import choose_shape
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.search.planning.shape import choose_shape
+from dicomweb_archive.index.writing.register import Register
 
 MODALITIES_IN_STUDY = 0x00080061
 NAMES = (

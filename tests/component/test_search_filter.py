@@ -30,10 +30,10 @@ from dicomweb_archive.dicom.query_filter import (
     Or,
 )
 from dicomweb_archive.errors import InvalidMatchError
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.search import SearchIndex
-from dicomweb_archive.index.search_shape import choose_shape
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.search.planning.shape import choose_shape
+from dicomweb_archive.index.writing.register import Register
 
 SEED = 7
 QUERIES = 60

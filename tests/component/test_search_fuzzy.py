@@ -36,11 +36,11 @@ from dicomweb_archive.dicom.query import (
     WildCard,
 )
 from dicomweb_archive.errors import InvalidMatchError
-from dicomweb_archive.index.engine import Database, connect
-from dicomweb_archive.index.migrate import migrations_folder
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.search import SearchIndex
-from dicomweb_archive.index.search_shape import choose_shape
+from dicomweb_archive.index.database.engine import Database, connect
+from dicomweb_archive.index.database.migrate import migrations_folder
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.search.planning.shape import choose_shape
+from dicomweb_archive.index.writing.register import Register
 
 NAMES = (
     "Müller^Jörg", "Mueller^Hans", "Muller-Roe^Anna", "Miller^Anna", "Иванов^Юрий", "Ivanov^Anna",

@@ -18,10 +18,10 @@ from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.matching import matches
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.query import AttributePath, Empty, Key, Level, PathStep, SearchQuery, WildCard
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.search import Chooser, SearchIndex
-from dicomweb_archive.index.search_shape import choose_shape
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.search.execution import Chooser, SearchIndex
+from dicomweb_archive.index.search.planning.shape import choose_shape
+from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.wire.search_parameters import parse_search, split_query
 
 SHAPES: dict[str, Chooser] = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_by_terms}

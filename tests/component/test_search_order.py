@@ -14,14 +14,14 @@ from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.dicom.query import Counting, Key, Level, OrderKey, SearchQuery
 from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
-from dicomweb_archive.index import search
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.instances import InstanceIndex
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.removal import Removal
-from dicomweb_archive.index.search import Chooser, SearchIndex
-from dicomweb_archive.index.search_plan import SearchPlan
-from dicomweb_archive.index.search_shape import Choice, Finding, Statistics, choose_shape
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.search import execution as search
+from dicomweb_archive.index.search.execution import Chooser, SearchIndex
+from dicomweb_archive.index.search.planning.plan import SearchPlan
+from dicomweb_archive.index.search.planning.shape import Choice, Finding, Statistics, choose_shape
+from dicomweb_archive.index.writing.register import Register
+from dicomweb_archive.index.writing.removal import Removal
 
 PATIENTS = {1: "Doe^Jane", 2: "adams^ann", 3: "", 4: "Évans^Zoë", 5: "Doe^Jane", 6: "Baker^Bob"}
 DATES = {1: "20240131", 2: "20240130", 3: "20240201", 4: "", 5: "20240131", 6: "20240115"}

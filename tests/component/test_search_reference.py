@@ -18,9 +18,9 @@ from tests.stored import in_pack, pack_of, sharing_base
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.search import SearchIndex
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.wire.search_parameters import parse_search, split_query
 
 STUDIES = 12 if SEARCHES <= 100 else 40

@@ -8,8 +8,8 @@ from benchmarks.search_scale.load import fill
 from benchmarks.search_scale.rows import ACTOR
 from tests.database import TestServer
 
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.register import Register
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.writing.register import Register
 
 pytestmark = pytest.mark.asyncio
 

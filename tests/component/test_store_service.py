@@ -18,8 +18,8 @@ from dicomweb_archive.errors import (
     StorageUnavailableError,
 )
 from dicomweb_archive.index.access import ARCHIVE_SPACE
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.register import PackRecord, Register, Registration
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.writing.register import PackRecord, Register, Registration
 from dicomweb_archive.services.access import KEY_HOLDER
 from dicomweb_archive.services.maintenance import GRACE_SECONDS
 from dicomweb_archive.services.store import StoreLimits, StoreService

@@ -10,13 +10,13 @@ from tests.synthetic import packs
 
 from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.errors import DatabaseUnavailableError
-from dicomweb_archive.index.engine import Database
-from dicomweb_archive.index.lease import maintenance_lease
-from dicomweb_archive.index.merging import Merged, SegmentMerger
-from dicomweb_archive.index.register import Register
-from dicomweb_archive.index.search import SearchIndex
-from dicomweb_archive.index.search_terms import READ_STATISTICS
-from dicomweb_archive.index.upkeep import IndexUpkeep, Refreshed
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.database.lease import maintenance_lease
+from dicomweb_archive.index.search.execution import SearchIndex
+from dicomweb_archive.index.search.terms import READ_STATISTICS
+from dicomweb_archive.index.upkeep.merging import Merged, SegmentMerger
+from dicomweb_archive.index.upkeep.statistics import IndexUpkeep, Refreshed
+from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.observability import JsonFormatter
 from dicomweb_archive.services.maintenance import IndexMaintenance
 
@@ -59,7 +59,7 @@ async def test_a_first_ingest_is_analysed_and_its_terms_counted_once(archive: Da
 
 
 async def test_what_only_a_sample_was_asked_is_counted_roughly(archive: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dicomweb_archive.index.upkeep.SAMPLED_SEGMENTS", SERIES // 2)
+    monkeypatch.setattr("dicomweb_archive.index.upkeep.statistics.SAMPLED_SEGMENTS", SERIES // 2)
     await fill(archive)
     done = await IndexUpkeep(archive).refresh()
     assert done is not None

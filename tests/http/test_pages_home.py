@@ -11,8 +11,8 @@ from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.http.html import Node, barriers, parse
 
-from dicomweb_archive.index import search_shape
-from dicomweb_archive.index.engine import connect
+from dicomweb_archive.index.database.engine import connect
+from dicomweb_archive.index.search.planning import shape as search_shape
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 

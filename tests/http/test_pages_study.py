@@ -9,7 +9,7 @@ from tests.http.conftest import StartArchive
 from tests.http.html import Node, barriers, parse
 from tests.http.test_pages_home import BROWSER, get
 
-from dicomweb_archive.index.study_details import MOST_SEGMENTS
+from dicomweb_archive.index.reading.study_details import MOST_SEGMENTS
 
 STUDY = f"{UID_ROOT}.1"
 KEY = "a-key-for-tests-only"

@@ -14,12 +14,12 @@ import click
 
 from dicomweb_archive.cli.configuration import read_settings
 from dicomweb_archive.errors import SetupError
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.engine import Database, asyncpg_url
-from dicomweb_archive.index.merging import Merged, SegmentMerger
-from dicomweb_archive.index.migrate import check_schema, newest_revision, upgrade
-from dicomweb_archive.index.packs import PackIndex
-from dicomweb_archive.index.upkeep import IndexUpkeep
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.engine import Database, asyncpg_url
+from dicomweb_archive.index.database.migrate import check_schema, newest_revision, upgrade
+from dicomweb_archive.index.upkeep.merging import Merged, SegmentMerger
+from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
+from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService, Orphans
 from dicomweb_archive.settings import Settings

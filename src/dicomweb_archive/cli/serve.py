@@ -18,8 +18,8 @@ from dicomweb_archive.cli.configuration import read_settings
 from dicomweb_archive.cli.main import program_name
 from dicomweb_archive.cli.supervisor import Supervisor, bind, reachable_host
 from dicomweb_archive.errors import SetupError
-from dicomweb_archive.index.embedded import EmbeddedPostgres
-from dicomweb_archive.index.migrate import upgrade
+from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.migrate import upgrade
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.settings import Settings
 

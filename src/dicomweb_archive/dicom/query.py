@@ -184,7 +184,7 @@ class SearchQuery:
             of the levels above are returned too (PS3.18 10.6.3.3).
         fuzzy: keys of unknown VR match fuzzily where they turn out to be person names; of others the matching says it.
         order: what to sort by; the level's own order when empty.
-        after: the sort values of the last row of the page before, ids included; see `index/search_order.py`.
+        after: the sort values of the last row of the page before, ids included; see `index/search/planning/order.py`.
     """
 
     level: Level

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dicomweb_archive.errors import GoneError, NotFoundError
 from dicomweb_archive.index.access import Visibility, visible
-from dicomweb_archive.index.engine import Connection
+from dicomweb_archive.index.database.engine import Connection
 
 # Finds a tombstone of the resource or of what it was part of. A study that exists but is hidden from this
 # principal stays unknown.

@@ -4,8 +4,8 @@ import logging
 from dataclasses import dataclass
 
 from dicomweb_archive.errors import ArchiveError
-from dicomweb_archive.index.removal import Removal, Removed
 from dicomweb_archive.index.scope import Scope
+from dicomweb_archive.index.writing.removal import Removal, Removed
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.storage.base import ObjectStore
 

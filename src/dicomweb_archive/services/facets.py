@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dicomweb_archive.dicom.facets import FacetField
 from dicomweb_archive.dicom.query import SearchQuery
-from dicomweb_archive.index.facets import FacetIndex, Facets
+from dicomweb_archive.index.search.facets import FacetIndex, Facets
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 
 

@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass
 
 from dicomweb_archive.errors import ArchiveError
-from dicomweb_archive.index.engine import Database
+from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.storage.base import ObjectStore
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from dicomweb_archive.imaging.native import (
     word_bytes,
 )
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
-from dicomweb_archive.index.instances import InstanceLocation
+from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.services.decode_worker import PICTURE_HEAD
 from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
 from dicomweb_archive.services.representation import Made, Part, slices

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from dicomweb_archive.errors import ArchiveError, ConflictError
-from dicomweb_archive.index.held_paths import HeldPathsIndex
-from dicomweb_archive.index.merging import Merged, SegmentMerger
-from dicomweb_archive.index.packs import PackIndex
-from dicomweb_archive.index.upkeep import IndexUpkeep, Refreshed
+from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
+from dicomweb_archive.index.upkeep.merging import Merged, SegmentMerger
+from dicomweb_archive.index.upkeep.statistics import IndexUpkeep, Refreshed
+from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.storage.base import ObjectStat, ObjectStore
 
 GRACE_SECONDS = 24 * 3600.0

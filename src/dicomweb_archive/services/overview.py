@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dicomweb_archive.errors import QueryTooExpensiveError
-from dicomweb_archive.index.overview import LatestStudy, OverviewIndex, Summary
-from dicomweb_archive.index.study_details import SeriesAttributes, StudyDetails, StudyDetailsIndex
+from dicomweb_archive.index.reading.overview import LatestStudy, OverviewIndex, Summary
+from dicomweb_archive.index.reading.study_details import SeriesAttributes, StudyDetails, StudyDetailsIndex
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.kept import Held, Kept
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.errors import ArchiveError
-from dicomweb_archive.index.register import PackRecord, StoredInstance
+from dicomweb_archive.index.writing.register import PackRecord, StoredInstance
 from dicomweb_archive.services.intake import SERIES_KEPT, SeriesKey
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.packs import Member, PackInfo, PackWriter, Placed, StreamedMember, new_pack_key

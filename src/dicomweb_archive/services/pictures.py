@@ -10,7 +10,7 @@ from dicomweb_archive import __version__
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.imaging.render import Picture
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.instances import InstanceIndex, InstanceLocation
+from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of
 from dicomweb_archive.services.recheck import gone_if_deleted

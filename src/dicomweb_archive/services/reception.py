@@ -18,7 +18,7 @@ from dicomweb_archive.errors import (
     RequestTimeoutError,
 )
 from dicomweb_archive.index.access import ARCHIVE_SPACE
-from dicomweb_archive.index.register import PackRecord, Register, Registration
+from dicomweb_archive.index.writing.register import PackRecord, Register, Registration
 from dicomweb_archive.services.intake import Intake, series_key
 from dicomweb_archive.services.large_part import LargePart, joined_if_many, skip_part
 from dicomweb_archive.services.outcomes import refused, repeated, stored

@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from dicomweb_archive.errors import ObjectNotFoundError, StorageUnavailableError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.instances import InstanceIndex, InstanceLocation
+from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.storage.base import Buffer
 

@@ -9,8 +9,8 @@ from dicomweb_archive.errors import InvalidParameterError, NotFoundError
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.imaging.render import Picture
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.documents import MetadataIndex
-from dicomweb_archive.index.instances import InstanceLocation
+from dicomweb_archive.index.reading.documents import MetadataIndex
+from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of

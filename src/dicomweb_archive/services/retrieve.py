@@ -7,8 +7,8 @@ from itertools import repeat
 
 from dicomweb_archive.dicom.instance import BulkValue
 from dicomweb_archive.errors import NotFoundError
-from dicomweb_archive.index.documents import MetadataAnswer, MetadataIndex
-from dicomweb_archive.index.instances import InstanceIndex, InstanceLocation, SegmentLocations
+from dicomweb_archive.index.reading.documents import MetadataAnswer, MetadataIndex
+from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, SegmentLocations
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.decoding import DecodingPool

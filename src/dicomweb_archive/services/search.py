@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from dicomweb_archive.dicom.query import SearchQuery
-from dicomweb_archive.index.search import SearchIndex, SearchPage
+from dicomweb_archive.index.search.execution import SearchIndex, SearchPage
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.wire.page_tokens import PageTokens
 from dicomweb_archive.wire.resources import ServiceRoot

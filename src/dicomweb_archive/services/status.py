@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from dicomweb_archive.index.figures import FiguresIndex, PackFigures, PastEvent, ServerFigures
+from dicomweb_archive.index.database.figures import FiguresIndex, PackFigures, PastEvent, ServerFigures
 from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.kept import Kept
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dicomweb_archive.dicom.status import StoreOutcome
 from dicomweb_archive.errors import StorageFullError
-from dicomweb_archive.index.register import Register
+from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.reception import Reception, StoreLimits
 from dicomweb_archive.storage.base import ObjectStore

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dicomweb_archive.dicom.held_attributes import HeldAttribute, held_attribute
-from dicomweb_archive.index.held_paths import HeldPath, HeldPaths, HeldPathsIndex
+from dicomweb_archive.index.upkeep.held_paths import HeldPath, HeldPaths, HeldPathsIndex
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.kept import Kept
 

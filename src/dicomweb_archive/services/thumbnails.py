@@ -12,8 +12,8 @@ from dicomweb_archive.dicom.representative import middle_frame, rank_instances, 
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.imaging.render import Picture
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.instances import InstanceIndex, InstanceLocation
-from dicomweb_archive.index.representatives import RepresentativeIndex, Revision
+from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
+from dicomweb_archive.index.reading.representatives import RepresentativeIndex, Revision
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.instance_bytes import can_convert, pixels_of

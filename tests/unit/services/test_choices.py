@@ -10,7 +10,7 @@ import pytest
 from dicomweb_archive.dicom.representative import InstanceOutline, SeriesOutline
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.representatives import Revision
+from dicomweb_archive.index.reading.representatives import Revision
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services import thumbnails
 from dicomweb_archive.services.thumbnails import Choice, Choices, ThumbnailService

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dicomweb_archive.dicom.tags import is_private, is_private_creator, keyword_of
-from dicomweb_archive.index.study_details import MOST_VALUES, AttributeValues
+from dicomweb_archive.index.reading.study_details import MOST_VALUES, AttributeValues
 from dicomweb_archive.web.pages.datasets import value_texts
 
 MOST_ROWS: Final = 1500

@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
-from dicomweb_archive.index.overview import LatestStudy
+from dicomweb_archive.index.reading.overview import LatestStudy
 from dicomweb_archive.services.access import Principal
 from dicomweb_archive.web.dependencies import get_principal, get_services, root_of
 from dicomweb_archive.web.pages import datasets

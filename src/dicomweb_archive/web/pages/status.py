@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.errors import DatabaseUnavailableError, QueryTooExpensiveError
-from dicomweb_archive.index.overview import Summary
+from dicomweb_archive.index.reading.overview import Summary
 from dicomweb_archive.observability import RouteTotal
 from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.health import Readiness

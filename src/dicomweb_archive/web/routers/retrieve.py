@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb_archive.index.documents import MetadataAnswer
+from dicomweb_archive.index.reading.documents import MetadataAnswer
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.web.conditional import CACHE_CONTROL, accepts_gzip, is_unchanged, unchanged
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of, scope_of

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import RequestTooLargeError, UnsupportedMediaTypeError
-from dicomweb_archive.index.search import SearchPage
+from dicomweb_archive.index.search.execution import SearchPage
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of

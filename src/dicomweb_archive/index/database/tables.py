@@ -1,0 +1,366 @@
+"""Table definitions: what the index keeps in PostgreSQL; `migrations/` is their history.
+
+A test compares these definitions with a migrated database, so they are also the reference of the schema. The
+names of constraints are the ones that PostgreSQL gives by itself.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    DDL,
+    BigInteger,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy import (
+    event as schema_event,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    }
+)
+
+# Byte order of the "C" collation lets a plain B-tree serve LIKE 'X%' and costs less to compare.
+_TEXT: TypeEngine[str] = Text(collation="C")
+
+# Rows whose counters change with every store keep room for a new version on the same page (HOT update).
+_UPDATED_IN_PLACE = {"fillfactor": 85}
+
+# Bulk inserts stall while a pending list is merged, so it is kept short (spike: 0.4 s at the default).
+_GIN = {"gin_pending_list_limit": 2048}
+
+# The planner of searches lives from fresh statistics of these two.
+_ANALYSED_EARLY = {"autovacuum_analyze_scale_factor": 0.02}
+
+
+def _identity(kind: type[BigInteger] | type[Integer] = BigInteger) -> Column[int]:
+    return Column("id", kind, Identity(always=False), primary_key=True)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, _TEXT, nullable=False)
+
+
+def _text_or_empty(name: str) -> Column[str]:
+    return Column(name, _TEXT, nullable=False, server_default="")
+
+
+def _count(name: str, kind: type[BigInteger] | type[Integer] = Integer) -> Column[int]:
+    return Column(name, kind, nullable=False, server_default=text("0"))
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("now()"))
+
+
+def _then(table: Table, statement: str) -> None:
+    """Follow the creation of the table with a setting that a Column cannot express."""
+    schema_event.listen(table, "after_create", DDL(statement))  # type: ignore[no-untyped-call]
+
+
+archive_state = Table(
+    "archive_state",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+space = Table(
+    "space",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _text("name"),
+    UniqueConstraint("name"),
+)
+
+collection = Table(
+    "collection",
+    metadata,
+    _identity(Integer),
+    _text("accession"),
+    Column("title", Text, nullable=False),
+    UniqueConstraint("accession"),
+)
+
+study = Table(
+    "study",
+    metadata,
+    _identity(),
+    Column("space_id", Integer, ForeignKey("space.id"), nullable=False),
+    Column("collection_id", Integer, ForeignKey("collection.id"), nullable=False),
+    Column("embargo_until", Date),
+    _text("study_instance_uid"),
+    _text_or_empty("patient_id"),
+    _text_or_empty("patient_name"),
+    # -1 instead of NULL: every order stays total and a keyset comparison needs no special case.
+    Column("study_date", Double, nullable=False, server_default=text("'-1'::integer")),
+    Column("study_time", Double, nullable=False, server_default=text("'-1'::integer")),
+    _text_or_empty("accession_number"),
+    _text_or_empty("study_id"),
+    _text_or_empty("referring_physician_name"),
+    # Words of the names for fuzzy matching, each behind a blank.
+    _text_or_empty("patient_name_words"),
+    _text_or_empty("referring_physician_name_words"),
+    Column("modalities", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("sop_classes", ARRAY(Text), nullable=False, server_default="{}"),
+    _count("series_count"),
+    _count("instance_count"),
+    _count("size_bytes", BigInteger),
+    Column("attributes", LargeBinary, nullable=False),
+    Column("facts", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False, server_default=text("1")),
+    _now("created_at"),
+    _now("changed_at"),
+    UniqueConstraint("space_id", "study_instance_uid"),
+    postgresql_with=_UPDATED_IN_PLACE,
+)
+Index("study_newest_idx", study.c.study_date.desc(), study.c.id.desc())
+Index("study_collection_newest_idx", study.c.collection_id, study.c.study_date.desc(), study.c.id.desc())
+Index("study_patient_id_idx", study.c.patient_id)
+Index("study_accession_number_idx", study.c.accession_number)
+Index("study_patient_name_idx", study.c.patient_name)
+# Ascending orders have missing values last; the constants are those of search/sql/keyset.py.
+Index("study_patient_name_ascending_idx", text("coalesce(nullif(patient_name, ''), '\U0010ffff')"), study.c.id)
+Index(
+    "study_date_ascending_idx",
+    text("coalesce(nullif(study_date, '-1'::float8), 'Infinity'::float8)"),
+    study.c.id,
+)
+Index(
+    "study_patient_name_trigram_idx",
+    study.c.patient_name,
+    postgresql_using="gin",
+    postgresql_ops={"patient_name": "gin_trgm_ops"},
+    postgresql_with=_GIN,
+)
+Index(
+    "study_patient_name_words_idx",
+    study.c.patient_name_words,
+    postgresql_using="gin",
+    postgresql_ops={"patient_name_words": "gin_trgm_ops"},
+    postgresql_with=_GIN,
+)
+Index("study_modalities_idx", study.c.modalities, postgresql_using="gin", postgresql_with=_GIN)
+
+series = Table(
+    "series",
+    metadata,
+    _identity(),
+    Column("study_id", BigInteger, ForeignKey("study.id", ondelete="CASCADE"), nullable=False),
+    _text("series_instance_uid"),
+    _text_or_empty("modality"),
+    Column("series_number", Integer),
+    _count("instance_count"),
+    _count("size_bytes", BigInteger),
+    Column("attributes", LargeBinary, nullable=False),
+    Column("facts", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False, server_default=text("1")),
+    _now("created_at"),
+    _now("changed_at"),
+    UniqueConstraint("study_id", "series_instance_uid"),
+    postgresql_with=_UPDATED_IN_PLACE,
+)
+Index("series_series_instance_uid_idx", series.c.series_instance_uid)
+
+pack = Table(
+    "pack",
+    metadata,
+    _identity(),
+    _text("object_key"),
+    Column("size_bytes", BigInteger, nullable=False),
+    _now("created_at"),
+    UniqueConstraint("object_key"),
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    _identity(),
+    Column("study_id", BigInteger, ForeignKey("study.id", ondelete="CASCADE"), nullable=False),
+    Column("series_id", BigInteger, ForeignKey("series.id", ondelete="CASCADE"), nullable=False),
+    Column("instance_count", Integer, nullable=False),
+    Column("study_facts", BigInteger, nullable=False),
+    Column("series_facts", BigInteger, nullable=False),
+    Column("terms", ARRAY(BigInteger), nullable=False),
+    # Which attributes vary within it (`terms.step_mark`), so that a search need not open `segment_data` to see that
+    # none of its keys does. NULL in segments that were written before there was this column: then it opens them.
+    Column("varying", ARRAY(Integer)),
+    postgresql_with=_ANALYSED_EARLY,
+)
+Index("segment_study_id_idx", segment.c.study_id)
+Index("segment_series_id_idx", segment.c.series_id)
+Index("segment_terms_idx", segment.c.terms, postgresql_using="gin", postgresql_with=_GIN)
+# What merging looks for (`merging.SMALL_INSTANCES`); it answers without the table.
+Index("segment_small_idx", segment.c.series_id, segment.c.id, postgresql_where=segment.c.instance_count <= text("128"))
+# The share of segments that hold a common value decides between the two search shapes.
+_then(segment, "ALTER TABLE segment ALTER terms SET STATISTICS 1000")
+
+segment_data = Table(
+    "segment_data",
+    metadata,
+    Column("segment_id", BigInteger, ForeignKey("segment.id", ondelete="CASCADE"), primary_key=True),
+    Column("common", JSONB, nullable=False),
+    Column("columns", JSONB, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("locations", LargeBinary, nullable=False),
+    # Long sequences, in the form for re-checks: apart, so that the others stay cheap to read.
+    Column("large", JSONB),
+)
+# Both are compressed by us already; a second attempt by TOAST only costs time.
+for _name in ("document", "locations"):
+    _then(segment_data, f"ALTER TABLE segment_data ALTER {_name} SET STORAGE EXTERNAL")
+
+# Where the positions of merged segments went, for requests that have found them before.
+segment_moved = Table(
+    "segment_moved",
+    metadata,
+    Column("segment_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("new_segment_id", BigInteger, nullable=False),
+    Column("shift", Integer, nullable=False),
+    _now("moved_at"),
+)
+Index("segment_moved_new_segment_id_idx", segment_moved.c.new_segment_id)
+
+path = Table(
+    "path",
+    metadata,
+    _identity(Integer),
+    _text("path"),
+    Column("vr", Text, nullable=False),
+    UniqueConstraint("path"),
+)
+
+term = Table(
+    "term",
+    metadata,
+    Column("hash", BigInteger, primary_key=True, autoincrement=False),
+    Column("path_id", Integer, nullable=False),
+    _text("value"),
+    Column("number", Double),
+    _count("segment_count"),
+    postgresql_with=_UPDATED_IN_PLACE | _ANALYSED_EARLY,
+)
+Index("term_path_value_idx", term.c.path_id, term.c.value)
+Index("term_path_number_idx", term.c.path_id, term.c.number, postgresql_where=term.c.number.is_not(None))
+Index(
+    "term_value_trigram_idx",
+    term.c.value,
+    postgresql_using="gin",
+    postgresql_ops={"value": "gin_trgm_ops"},
+    postgresql_where=term.c.number.is_(None),
+    postgresql_with=_GIN,
+)
+
+name_word = Table(
+    "name_word",
+    metadata,
+    Column("hash", BigInteger, nullable=False, autoincrement=False),
+    _text("word"),
+    Column("path_id", Integer, nullable=False),
+    PrimaryKeyConstraint("hash", "word"),
+)
+Index("name_word_path_word_idx", name_word.c.path_id, name_word.c.word, postgresql_include=["hash"])
+
+zone = Table(
+    "zone",
+    metadata,
+    Column("segment_id", BigInteger, ForeignKey("segment.id", ondelete="CASCADE")),
+    Column("path_id", Integer),
+    Column("low", Double),
+    Column("high", Double),
+    Column("low_text", _TEXT),
+    Column("high_text", _TEXT),
+    PrimaryKeyConstraint("segment_id", "path_id"),
+)
+Index("zone_path_bounds_idx", zone.c.path_id, zone.c.low, zone.c.high)
+
+# A set of paths that many segments have: ids of `path`, negative where the attribute varies within the segment.
+path_set = Table(
+    "path_set",
+    metadata,
+    Column("hash", BigInteger, primary_key=True, autoincrement=False),
+    Column("path_ids", ARRAY(Integer), nullable=False),
+)
+
+# Which set a segment has, found out after it was stored; narrow, for every row is read to count series.
+segment_paths = Table(
+    "segment_paths",
+    metadata,
+    Column("segment_id", BigInteger, ForeignKey("segment.id", ondelete="CASCADE"), primary_key=True),
+    Column("study_id", BigInteger, nullable=False),
+    Column("series_id", BigInteger, nullable=False),
+    Column("path_set", BigInteger, nullable=False),
+)
+Index("segment_paths_study_id_idx", segment_paths.c.study_id)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("segment_id", BigInteger, ForeignKey("segment.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("space_id", Integer, nullable=False),
+    _text("sop_instance_uid"),
+    # No foreign key: a pack is written by the transaction of its instances and goes when it has none. Checking
+    # it once more for each instance took a third of the time of writing a segment.
+    Column("pack_id", BigInteger, nullable=False),
+    Column("byte_offset", BigInteger, nullable=False),
+    Column("byte_length", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("segment_id", "position"),
+    UniqueConstraint("space_id", "sop_instance_uid"),
+)
+Index("instance_pack_id_idx", instance.c.pack_id)
+
+event = Table(
+    "event",
+    metadata,
+    _identity(),
+    Column("kind", Text, nullable=False),
+    _now("at"),
+    Column("actor", Text, nullable=False),
+    Column("space_id", Integer, nullable=False),
+    Column("study_instance_uid", Text),
+    Column("detail", JSONB, nullable=False),
+)
+
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("space_id", Integer, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("series_instance_uid", Text, nullable=False, server_default=""),
+    Column("sop_instance_uid", Text, nullable=False, server_default=""),
+    _now("deleted_at"),
+    Column("event_id", BigInteger),
+    PrimaryKeyConstraint("space_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid"),
+)
+
+series_metadata = Table(
+    "series_metadata",
+    metadata,
+    Column("series_id", BigInteger, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    # The bytes hold URLs of bulk values, so they are good for one root only.
+    _text("service_root"),
+    Column("gzip", LargeBinary, nullable=False),
+)
+_then(series_metadata, "ALTER TABLE series_metadata ALTER gzip SET STORAGE EXTERNAL")

@@ -1,0 +1,1 @@
+"""Reading: what is held of a study, series or instance that the caller has named."""

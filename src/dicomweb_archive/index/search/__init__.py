@@ -1,0 +1,1 @@
+"""Search: from keys and filters to finished DICOM JSON (PS3.18 10.6)."""

@@ -1,0 +1,385 @@
+"""Search: runs a plan and hands out finished DICOM JSON objects (PS3.18 10.6)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from typing import Any, TypeAlias
+
+from asyncpg.exceptions import QueryCanceledError
+
+from dicomweb_archive.dicom.query import Counting, Level, SearchQuery
+from dicomweb_archive.dicom.query_filter import conditions, with_vrs
+from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.search.answers import AnswerWriter
+from dicomweb_archive.index.search.collect import Collected, collect
+from dicomweb_archive.index.search.documents import KeptDocuments
+from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
+from dicomweb_archive.index.search.planning.plan import COUNT_CAP, SearchPlan
+from dicomweb_archive.index.search.planning.planner import with_known_vrs
+from dicomweb_archive.index.search.planning.shape import (
+    Choice,
+    Finding,
+    Shape,
+    Statistics,
+    choose_shape,
+    count_is_cheap,
+    driven_by_terms,
+)
+from dicomweb_archive.index.search.sql.filter_prunes import with_prune
+from dicomweb_archive.index.search.sql.keyset import label_of
+from dicomweb_archive.index.search.sql.statements import Part, details_statement, search_statement
+from dicomweb_archive.index.search.terms import TermFinder
+from dicomweb_archive.index.segments.moved import find_moved
+
+CACHE_BYTES = 32 * 1024 * 1024
+
+HELD_ROWS = 1000
+"""Pages of studies and series up to this size are read whole; of larger ones only the ids are."""
+
+COUNT_SECONDS = 2.0
+"""Longest that counting what stands behind a page may take; then the number is said to be larger."""
+
+_BATCH_ROWS = 500
+_BATCH_SEGMENTS = 32
+_BATCH_RUNS = 1000
+_YIELD_EVERY = 100
+
+# Reads what answers about instances are made of; documents that are cached ($2) stay where they are.
+READ_SEGMENTS = """
+select p.id as segment_id, p.instance_count, t.study_instance_uid, s.series_instance_uid, t.modalities,
+  t.sop_classes, t.series_count, t.instance_count as study_instance_count,
+  s.instance_count as series_instance_count, case when p.id = any($2::int8[]) then null else d.document end as document
+from segment p join study t on t.id = p.study_id join series s on s.id = p.series_id
+join segment_data d on d.segment_id = p.id
+where p.id = any($1::int8[])
+"""
+
+SortValues: TypeAlias = tuple[str | int | float, ...]
+Row: TypeAlias = Mapping[str, Any]
+Chooser: TypeAlias = Callable[[SearchPlan, Sequence[Finding], Statistics], Choice]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """One page of an answer.
+
+    Attributes:
+        rows: DICOM JSON objects, each finished; to be read once.
+        remaining: how many more match behind this page.
+        capped: there are more than `remaining`, or at least so many when `uncounted`.
+        uncounted: there are more, and how many nobody wanted to know or would cost too much.
+        last: the sort values of the last row, when more match behind it.
+    """
+
+    rows: AsyncIterator[bytes]
+    remaining: int
+    capped: bool = False
+    uncounted: bool = False
+    last: SortValues | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSearch:
+    """A search whose keys have been looked up, and the shape that its statements take."""
+
+    plan: SearchPlan
+    findings: Sequence[Finding]
+    choice: Choice
+    count_is_cheap: bool = True
+
+    def of_all(self) -> Choice:
+        """Choose the shape for statements about everything that matches, not one page of it."""
+        if self.choice.shape is Shape.ORDERED and not self.plan.selective:
+            return driven_by_terms(self.plan, self.findings)
+        return self.choice
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """What was found: rows with details, ids, or runs of positions by segment."""
+
+    rows: Sequence[Row] = ()
+    ids: Sequence[int] = ()
+    segments: Sequence[tuple[int, Sequence[int]]] = ()
+    last: SortValues | None = None
+    remaining: int = 0
+    capped: bool = False
+    uncounted: bool = False
+
+
+class SearchIndex:
+    """Searches the index. Documents of segments never change and are kept decoded, within bounds."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        count_cap: int = COUNT_CAP,
+        choose: Chooser = choose_shape,
+    ) -> None:
+        self._database = database
+        self._count_cap = count_cap
+        self._choose = choose
+        self._terms = TermFinder(database)
+        self._documents = KeptDocuments(cache_bytes)
+
+    async def search(self, query: SearchQuery, visibility: Visibility, *, service_root: str) -> SearchPage:
+        """Find one page of what matches and is visible, in a total order that stays the same between requests.
+
+        Without another order studies come newest first, series by study and series number, instances by series
+        and UID.
+
+        Raises:
+            InvalidMatchError: a wild card for an attribute that has none.
+            InvalidParameterError: an attribute that the answer cannot be sorted by.
+            QueryTooExpensiveError: the search ran into its time limit.
+            DatabaseUnavailableError: trying again later may help.
+        """
+        async with self._database.search_connection() as connection:
+            hits = await self._find(connection, query, visibility)
+        writer = AnswerWriter(query, service_root)
+        rows = self._write(query.level, writer, hits)
+        return SearchPage(rows, hits.remaining, hits.capped, hits.uncounted, hits.last)
+
+    async def secret(self) -> bytes:
+        """Return the archive's secret, for what must not be forged."""
+        return await self._terms.secret()
+
+    # --- finding ---------------------------------------------------------------------------------------------
+
+    async def _find(self, connection: Connection, query: SearchQuery, visibility: Visibility) -> _Hits:
+        prepared = await self.prepare(connection, query)
+        if prepared is None:
+            return _Hits()
+        return await _Search(connection, prepared, visibility).page()
+
+    async def prepare(self, connection: Connection, query: SearchQuery) -> PreparedSearch | None:
+        """Plan a search and look its keys up; `None` when nothing can match.
+
+        Raises:
+            InvalidMatchError: a wild card for an attribute that has none.
+        """
+        plan = plan_with_filter(await self._with_known_vrs(connection, query))
+        plan = replace(plan, count_cap=self._count_cap)
+        if plan.impossible:
+            return None
+        if plan.filter is not None and plan.filter.rest is not None:
+            filtered = with_prune(plan, await self._terms.find_each(connection, plan.filter.keys))
+            if filtered is None:
+                return None
+            plan = filtered
+        findings: Sequence[Finding] | None = ()
+        if plan.keys:
+            findings = await self._terms.find(connection, plan.keys)
+        if findings is None:
+            return None
+        statistics = await self._terms.statistics(connection)
+        choice = self._choose(plan, findings, statistics.sizes)
+        return PreparedSearch(plan, findings, choice, count_is_cheap(plan, findings, statistics.sizes))
+
+    async def _with_known_vrs(self, connection: Connection, query: SearchQuery) -> SearchQuery:
+        """Give attributes of unknown VR (private ones) the VR with which the archive holds them."""
+        asked = [key.path for key in query.keys]
+        if query.filter is not None:
+            asked += [condition.path for condition in conditions(query.filter)]
+        unknown = [str(path) for path in asked if path.vr == "UN"]
+        if not unknown:
+            return query
+        vrs = await self._terms.known_vrs(connection, unknown)
+        expression = None if query.filter is None else with_vrs(query.filter, vrs)
+        return replace(query, keys=with_known_vrs(query.keys, vrs, fuzzy=query.fuzzy), filter=expression)
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    async def _write(self, level: Level, writer: AnswerWriter, hits: _Hits) -> AsyncIterator[bytes]:
+        if level is Level.INSTANCE:
+            async for text in self._instances(writer, hits.segments):
+                yield text
+            return
+        write = writer.study if level is Level.STUDY else writer.series
+        async for rows in self._batches(level, hits):
+            for number, row in enumerate(rows, 1):
+                yield write(row)
+                if number % _YIELD_EVERY == 0:
+                    # A page of thousands must not hold everybody else up.
+                    await asyncio.sleep(0)
+
+    async def _batches(self, level: Level, hits: _Hits) -> AsyncIterator[Sequence[Row]]:
+        if hits.rows:
+            yield hits.rows
+        for first in range(0, len(hits.ids), _BATCH_ROWS):
+            text, arguments = details_statement(level, hits.ids[first : first + _BATCH_ROWS])
+            async with self._database.search_connection() as connection:
+                rows = await connection.fetch(text, *arguments)
+            yield rows
+
+    async def _instances(
+        self, writer: AnswerWriter, segments: Iterable[tuple[int, Sequence[int]]]
+    ) -> AsyncIterator[bytes]:
+        for batch in _batches_of_runs(segments):
+            positions: dict[int, list[int]] = {}
+            for segment_id, run in batch:
+                positions.setdefault(segment_id, []).extend(run)
+            cached = self._documents.find(positions)
+            async with self._database.search_connection() as connection:
+                rows = await connection.fetch(READ_SEGMENTS, list(positions), list(cached))
+                by_id = {row["segment_id"]: row for row in rows}
+                if len(by_id) < len(positions):
+                    await self._follow(connection, positions, by_id)
+            texts = {}
+            for segment_id, row in by_id.items():
+                document = cached.get(segment_id) or self._documents.add(row["segment_id"], row["document"])
+                texts[segment_id] = writer.instances(row, document, positions[segment_id])
+            for segment_id, run in batch:
+                # Runs of several segments may alternate. A segment deleted since it was found is left out.
+                for text in islice(texts.get(segment_id, ()), len(run)):
+                    yield text
+            await asyncio.sleep(0)
+
+    async def _follow(self, connection: Connection, found: dict[int, list[int]], by_id: dict[int, Row]) -> None:
+        """Add the rows of segments that were merged since they were found, with positions as they are now."""
+        moved = await find_moved(connection, found.keys() - by_id.keys())
+        rows = await connection.fetch(READ_SEGMENTS, [each.segment_id for each in moved.values()], [])
+        merged = {row["segment_id"]: row for row in rows}
+        for segment_id, (new_id, shift) in moved.items():
+            if new_id in merged:
+                by_id[segment_id] = merged[new_id]
+                found[segment_id] = [position + shift for position in found[segment_id]]
+
+
+def _batches_of_runs(segments: Iterable[tuple[int, Sequence[int]]]) -> Iterator[Sequence[tuple[int, Sequence[int]]]]:
+    """Cut an answer so that the documents of few segments are held at a time."""
+    batch: list[tuple[int, Sequence[int]]] = []
+    ids: set[int] = set()
+    for segment_id, run in segments:
+        if len(batch) == _BATCH_RUNS or (len(ids) == _BATCH_SEGMENTS and segment_id not in ids):
+            yield batch
+            batch, ids = [], set()
+        batch.append((segment_id, run))
+        ids.add(segment_id)
+    if batch:
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One search on one connection."""
+
+    connection: Connection
+    prepared: PreparedSearch
+    visibility: Visibility
+
+    @property
+    def plan(self) -> SearchPlan:
+        return self.prepared.plan
+
+    async def page(self) -> _Hits:
+        """Fetch a page and one row more, which tells whether the rest has to be counted."""
+        choice = self.prepared.choice
+        rows = await self._fetch(choice) if self.plan.limit else []
+        if choice.shape is Shape.ORDERED and not self._is_full(rows) and await self._window_was_full(choice.window):
+            choice = driven_by_terms(self.plan, self.prepared.findings)
+            rows = await self._fetch(choice)
+        hits = self._hits(rows)
+        if self.plan.limit and not self._is_full(rows):
+            return hits
+        if self.plan.counting is Counting.NONE:
+            return replace(hits, uncounted=bool(rows))
+        counted = await self._count()
+        if counted is not None:
+            remaining, capped = counted
+            return replace(hits, remaining=remaining, capped=capped)
+        more = self.plan.limit > 0 or await self._finds_any()
+        return replace(hits, remaining=1, capped=True, uncounted=True) if more else hits
+
+    async def _fetch(self, choice: Choice) -> Sequence[Row] | Collected:
+        if self.plan.limit > HELD_ROWS:
+            found = Collected(keeps=self.plan.limit)
+            await collect(found, self.connection, self.plan.level, *self._statement(choice, self._part))
+            return found
+        rows: Sequence[Row] = await self.connection.fetch(*self._statement(choice, self._part))
+        return rows
+
+    @property
+    def _part(self) -> Part:
+        held = self.plan.level is Level.INSTANCE or self.plan.limit <= HELD_ROWS
+        return Part.PAGE if held else Part.IDS
+
+    def _statement(self, choice: Choice, part: Part) -> tuple[Any, ...]:
+        text, arguments = search_statement(self.plan, choice, self.visibility, part)
+        return (text, *arguments)
+
+    def _is_full(self, rows: Sequence[Row] | Collected) -> bool:
+        return len(rows) > self.plan.limit
+
+    async def _window_was_full(self, window: int) -> bool:
+        """Whether an order driven search that came short has left candidates out."""
+        if self.plan.limit == 0 or not self.plan.windowed:
+            return False
+        none = Choice(Shape.COLUMNS, window=window)
+        candidates: int = await self.connection.fetchval(*self._statement(none, Part.WINDOW))
+        return candidates > window
+
+    async def _finds_any(self) -> bool:
+        """Whether anything matches, for a page of no rows, which does not show it."""
+        one = replace(self.plan, limit=1, counting=Counting.NONE)
+        hits = await replace(self, prepared=replace(self.prepared, plan=one)).page()
+        return bool(hits.rows or hits.segments)
+
+    async def _count(self) -> tuple[int, bool] | None:
+        """Count what stands behind the page, exactly up to a cap; `None` where that would cost too much."""
+        if self.plan.counting is Counting.BOUNDED and self.plan.limit and not self.prepared.count_is_cheap:
+            return None
+        choice = self.prepared.of_all()
+        behind = self.plan.offset + self.plan.limit
+        try:
+            total = await self._count_within(COUNT_SECONDS, choice)
+        except QueryCanceledError:
+            if self.plan.counting is Counting.EXACT:
+                raise
+            # The page itself was found in time; a count that is not must not take it away.
+            return None
+        counted_to = behind + self.plan.count_cap + 1
+        if total == counted_to and not self._sums_counters and self.plan.counting is not Counting.EXACT:
+            return self.plan.count_cap, True
+        return max(0, total - behind), False
+
+    @property
+    def _sums_counters(self) -> bool:
+        """Whether the count is a sum over rows of studies or series, to which no cap applies."""
+        plan = self.plan
+        sums = plan.level is Level.INSTANCE and not plan.needs_segments
+        return sums and (plan.in_own_order or not plan.resumed)
+
+    async def _count_within(self, seconds: float, choice: Choice) -> int:
+        total: int
+        if self.plan.counting is Counting.EXACT or not (self.plan.keys or self.plan.filtered):
+            total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
+            return total
+        # Only re-checks of many segments can take long.
+        async with self.connection.transaction():
+            await self.connection.execute(f"set local statement_timeout = {int(seconds * 1000)}")
+            total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
+        return total
+
+    def _hits(self, rows: Sequence[Row] | Collected) -> _Hits:
+        limit = self.plan.limit
+        if isinstance(rows, Collected):
+            last = rows.last if self._is_full(rows) else None
+            rows.cut(limit)
+            if self.plan.level is Level.INSTANCE:
+                return _Hits(segments=rows.segments(), last=self._sort_values(last))
+            return _Hits(ids=rows.ids, last=self._sort_values(last))
+        last = rows[limit - 1] if limit and self._is_full(rows) else None
+        rows = rows[:limit]
+        if self.plan.level is not Level.INSTANCE:
+            return _Hits(rows=rows, last=self._sort_values(last))
+        grouped = groupby(rows, key=lambda row: row["segment_id"])
+        runs = [(segment_id, [row["position"] for row in group]) for segment_id, group in grouped]
+        return _Hits(segments=runs, last=self._sort_values(last))
+
+    def _sort_values(self, row: Row | None) -> SortValues | None:
+        return None if row is None else tuple(row[label_of(number)] for number in range(len(self.plan.order)))

@@ -1,0 +1,240 @@
+"""Choice of the SQL shape: driven by the terms when few segments match, by the order of the answer when many do.
+
+PostgreSQL alone chooses wrong for lists, ranges and patterns (spike: 16.5 s against 19 ms), so the choice is
+made here, from counts of the dictionary. See `docs/design/0005-search.md`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf, prod, sqrt
+
+from dicomweb_archive.index.search.planning.plan import (
+    UNTOLD,
+    IndexKey,
+    ItemTest,
+    Kind,
+    MomentTest,
+    PositionTest,
+    SearchPlan,
+)
+
+LIST_LIMIT = 16
+"""Longest list of terms in one `&&`: its cost grows with the square of the list (spike: 1,600 took 16.5 s)."""
+
+WINDOW = 5000
+"""Most studies (or segments) that an order driven search looks at; then it starts again from the terms."""
+
+COUNT_WORTH_SECONDS = 0.1
+"""Most that counting what stands behind a page may be thought to take; an exact count can be asked for."""
+
+# Seconds, measured by the spike on the development machine; only their ratio matters.
+_SEGMENT_SECONDS = 2.3e-6
+_TERM_SECONDS = 11e-6
+_LOOK_SECONDS = 5e-6
+_RECHECK_SECONDS = 40e-6
+
+# What share of the studies is taken to pass the column tests when nothing is known of them.
+_COLUMN_SHARE = 0.05
+
+
+class Prune(StrEnum):
+    """How the segments of one key are found."""
+
+    ALL_TERMS = "all_terms"
+    """`terms @>`: one value, or each group of a name."""
+    ANY_TERM = "any_term"
+    """`terms &&`: a short list."""
+    NOTHING = "nothing"
+    """No term tells: an attribute that is not there has none."""
+    DICTIONARY = "dictionary"
+    """Too many terms for a list: a look-up for each row of the dictionary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the dictionary knows of one key.
+
+    Attributes:
+        hashes: the terms that match; not all of them when `listed` is false and the key is no UID list.
+        listed: they are few enough for one statement to carry them.
+        terms: how many terms match, as far as counted.
+        segments: estimate of the segments that hold one of them.
+        zones: segments whose zone of this path overlaps, as far as counted.
+    """
+
+    path_id: int
+    hashes: tuple[int, ...]
+    listed: bool
+    terms: int
+    segments: int
+    zones: int
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no segment can hold the key."""
+        return self.terms == 0 and self.zones == 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPrune:
+    """How one key narrows the segments; `zones` when some segments keep this path as a zone."""
+
+    kind: Prune
+    zones: bool
+    hashes: tuple[int, ...] = field(default=(), compare=False)
+    path_id: int = field(default=0, compare=False)
+
+
+class Shape(StrEnum):
+    """The fixed forms of a search statement."""
+
+    COLUMNS = "columns"
+    """No key needs terms."""
+    TERMS = "terms"
+    """Segments of the rarest key first, then their studies, sorted (shape G of the spike)."""
+    ORDERED = "ordered"
+    """Studies in the order of the answer, each asked for a matching segment, at most `WINDOW` (shape P)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A shape, and how each key of the plan is pruned.
+
+    Attributes:
+        driver: number of the key that goes first.
+        filter_drives: the boolean filter goes first.
+        window: most candidates that an order driven search looks at.
+    """
+
+    shape: Shape
+    prunes: tuple[KeyPrune, ...] = ()
+    driver: int | None = None
+    filter_drives: bool = False
+    window: int = WINDOW
+
+    def carries(self, key: int, *, nested: bool) -> bool:
+        """Whether a segment that reaches the re-check is known to hold the key."""
+        if self.prunes[key].kind is Prune.NOTHING:
+            return False
+        if self.prunes[key].kind is not Prune.DICTIONARY or nested:
+            return True
+        # Intersecting sets of thousands of terms costs more than opening the columns.
+        return self.shape is Shape.TERMS and key == self.driver
+
+    def settles(self, test: PositionTest, plan: SearchPlan) -> bool:
+        """Whether the prune alone proves that some instance of the segment passes the test."""
+        key = sole_key(test)
+        if key is None or self.prunes[key].zones:
+            return False
+        return self.carries(key, nested=plan.keys[key].nested)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """About how many rows there are."""
+
+    studies: int = 1
+    segments: int = 1
+
+
+def sole_key(test: PositionTest) -> int | None:
+    """Return the number of the one key below a test, `None` when they are more or a combined date and time."""
+    match test:
+        case ItemTest(_, tests):
+            return sole_key(tests[0]) if len(tests) == 1 else None
+        case MomentTest():
+            return None
+        case _:
+            return test.key
+
+
+def choose_shape(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> Choice:
+    """Choose the cheaper shape for one page of the answer.
+
+    An order driven search that comes short and has filled its window is run again, driven by the terms
+    (`driven_by_terms`), so a wrong guess costs one window more, about 25 ms.
+    """
+    if not plan.keys and not plan.filtered:
+        return Choice(Shape.TERMS if plan.by_sop_instance else Shape.COLUMNS)
+    by_terms = driven_by_terms(plan, findings)
+    if plan.by_sop_instance:
+        return Choice(Shape.TERMS, by_terms.prunes)
+    ordered_seconds = _ordered_seconds(plan, findings, statistics) if plan.windowed else inf
+    if plan.selective or ordered_seconds < _terms_seconds(plan, findings, statistics):
+        return Choice(Shape.ORDERED, by_terms.prunes)
+    return by_terms
+
+
+def count_is_cheap(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> bool:
+    """Whether everything that matches can be counted by the way, judged by the segments to go through."""
+    return plan.selective or not findings or _terms_seconds(plan, findings, statistics) <= COUNT_WORTH_SECONDS
+
+
+def driven_by_terms(plan: SearchPlan, findings: Sequence[Finding]) -> Choice:
+    """Return the choice that starts from the rarest key."""
+    prunes = tuple(_prune(key, found) for key, found in zip(plan.keys, findings, strict=True))
+    of_filter = filter_finding(plan)
+    if not prunes:
+        return Choice(Shape.TERMS if plan.filtered else Shape.COLUMNS, filter_drives=of_filter is not None)
+    telling = [number for number, prune in enumerate(prunes) if prune.kind is not Prune.NOTHING]
+    driver = min(telling, key=lambda number: _key_seconds(findings[number]), default=None)
+    if of_filter is not None and (driver is None or _key_seconds(of_filter) < _key_seconds(findings[driver])):
+        return Choice(Shape.TERMS, prunes, filter_drives=True)
+    return Choice(Shape.TERMS, prunes, driver)
+
+
+def filter_finding(plan: SearchPlan) -> Finding | None:
+    """Return what terms and zones find of the boolean filter; `None` when they leave all segments."""
+    prune = None if plan.filter is None else plan.filter.prune
+    return None if prune is None else Finding(0, (), False, prune.terms, round(prune.segments), 1)
+
+
+def _all_findings(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> list[Finding]:
+    """Return the findings of the keys and of the filter, of which half is taken to pass when nothing is known."""
+    if not plan.filtered:
+        return list(findings)
+    return [*findings, filter_finding(plan) or Finding(0, (), False, 0, statistics.segments // 2, 1)]
+
+
+def _prune(key: IndexKey, found: Finding) -> KeyPrune:
+    zones = found.zones > 0
+    if key.kind in UNTOLD:
+        return KeyPrune(Prune.NOTHING, zones=False)
+    if key.kind is Kind.EQUALS:
+        return KeyPrune(Prune.ALL_TERMS, zones, found.hashes, found.path_id)
+    if not found.listed:
+        return KeyPrune(Prune.DICTIONARY, zones, found.hashes, found.path_id)
+    return KeyPrune(Prune.ANY_TERM, zones, found.hashes, found.path_id)
+
+
+def _key_seconds(found: Finding) -> float:
+    return (found.segments + found.zones) * _SEGMENT_SECONDS + found.terms * _TERM_SECONDS
+
+
+def _terms_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> float:
+    known = _all_findings(plan, findings, statistics)
+    driver = min(known, key=_key_seconds)
+    rechecked = len(known) > 1 or driver.zones > 0 or _checks_each(plan)
+    return _key_seconds(driver) + (driver.segments + driver.zones) * (_RECHECK_SECONDS if rechecked else 0)
+
+
+def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> float:
+    known = _all_findings(plan, findings, statistics)
+    shares = sorted(min(1.0, (f.segments + f.zones) / statistics.segments) for f in known)
+    # Keys go together more often than by chance: each further one counts with a smaller power.
+    share = prod(float(share ** (0.5**n)) for n, share in enumerate(shares))
+    share = min(1.0, share * max(1.0, sqrt(statistics.segments / statistics.studies)))
+    reachable = statistics.studies * (_COLUMN_SHARE if plan.study else 1.0)
+    wanted = plan.offset + plan.limit + 1
+    looked_at = min(reachable, wanted / max(share, 1e-9))
+    unlisted = any(not f.listed and k.nested for k, f in zip(plan.keys, findings, strict=True))
+    if looked_at > WINDOW or unlisted:
+        return inf
+    listed = all(found.listed for found in known) and not _checks_each(plan)
+    return looked_at * (_LOOK_SECONDS if listed and len(known) == 1 else _RECHECK_SECONDS)
+
+
+def _checks_each(plan: SearchPlan) -> bool:
+    """Whether a key leaves every segment to its re-check."""
+    return any(key.kind in UNTOLD for key in plan.keys)

@@ -1,0 +1,137 @@
+"""Segments of a filtered search: keys and filter must hold for one and the same instance."""
+
+from typing import Any
+
+from sqlalchemy import (
+    CompoundSelect,
+    FromClause,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from dicomweb_archive.index.database import tables
+from dicomweb_archive.index.search.planning.filter_plan import FilterPlan, Row
+from dicomweb_archive.index.search.planning.plan import SearchPlan
+from dicomweb_archive.index.search.planning.shape import Choice
+from dicomweb_archive.index.search.sql.filter_prunes import prune_condition, prune_parameters, prune_source
+from dicomweb_archive.index.search.sql.filter_tests import FilterWriter, filter_parameters
+from dicomweb_archive.index.search.sql.positions import Expression, passes, recheck_source, values_of_step
+from dicomweb_archive.index.search.sql.segments import BARRIER, ONE, Condition, Query, SegmentSearch
+
+
+def segment_search(plan: SearchPlan, choice: Choice, segment: FromClause | None = None) -> SegmentSearch:
+    """Return what composes the part of a search that concerns segments, with the filter when there is one."""
+    kind = FilteredSegmentSearch if plan.filtered else SegmentSearch
+    return kind(plan, choice) if segment is None else kind(plan, choice, segment)
+
+
+class FilteredSegmentSearch(SegmentSearch):
+    """Composes it for a filter; aliases: ft study, fs series, fi instance, fd data, y what is taken out of them."""
+
+    __slots__ = ()
+
+    @property
+    def _filter(self) -> FilterPlan:
+        found = self.plan.filter
+        assert found is not None
+        return found
+
+    def _prunes(self) -> list[Condition]:
+        prune = self._filter.prune
+        told = None if prune is None else prune_condition(prune, self.segment)
+        return super()._prunes() + ([] if told is None else [told])
+
+    def _driver_source(self) -> Query | CompoundSelect[Any] | None:
+        prune = self._filter.prune
+        if self.choice.filter_drives and prune is not None:
+            return prune_source(prune, self._filter)
+        return super()._driver_source()
+
+    def _rechecked(self, origin: FromClause, *, instances: bool) -> tuple[FromClause, list[Condition]]:
+        rest = self._filter.rest
+        assert rest is not None
+        if self._filter.settled and not (self.plan.tests or instances or self.plan.by_sop_instance):
+            return origin, []
+        rows: dict[Row, FromClause] = {}
+        if Row.STUDY in self._filter.rows:
+            rows[Row.STUDY] = study = tables.study.alias("ft")
+            origin = origin.join(study, study.c.id == self.segment.c.study_id)
+        if Row.SERIES in self._filter.rows:
+            rows[Row.SERIES] = series = tables.series.alias("fs")
+            origin = origin.join(series, series.c.id == self.segment.c.series_id)
+        if not self._filter.by_position:
+            told = FilterWriter(rows).is_true(rest)
+            origin, conditions = super()._rechecked(origin, instances=instances)
+            return origin, [told, *conditions]
+        return self._by_position(origin, rows, instances=instances)
+
+    def _by_position(
+        self, origin: FromClause, rows: dict[Row, FromClause], *, instances: bool
+    ) -> tuple[FromClause, list[Condition]]:
+        """Go over the positions; what is looked at is taken out of the segment's columns once."""
+        rest = self._filter.rest
+        assert rest is not None
+        conditions: list[Condition] = []
+        if self.plan.tests:
+            source = recheck_source(self.plan, self.data, self.segment)
+            origin = origin.join(source, true())
+            conditions.append(passes(self.plan, self.choice, source, self.position))
+        values: tuple[Expression, ...] = ()
+        if self._filter.source_count:
+            taken = self._taken_out()
+            origin = origin.join(taken, true())
+            values = tuple(self._value(taken, number) for number in range(self._filter.source_count))
+        if Row.INSTANCE in self._filter.rows:
+            rows[Row.INSTANCE] = self.instance if self.plan.by_sop_instance else tables.instance.alias("fi")
+        conditions.append(FilterWriter(rows, values).is_true(rest))
+        if self.plan.by_sop_instance:
+            return origin, conditions
+        if instances:
+            return self._with_instance(origin.join(self._positions(), true()), rows), conditions
+        positions = self._with_instance(self._positions(), rows)
+        return origin, [exists(select(ONE).select_from(positions).where(*conditions))]
+
+    def _with_instance(self, origin: FromClause, rows: dict[Row, FromClause]) -> FromClause:
+        """Join the instance at each position when the filter looks at its row."""
+        instance = rows.get(Row.INSTANCE)
+        if instance is None:
+            return origin
+        own = and_(instance.c.segment_id == self.segment.c.id, instance.c.position == self.position)
+        return origin.join(instance, own)
+
+    def _taken_out(self) -> FromClause:
+        data = tables.segment_data.alias("fd")
+        extracted = []
+        for number in range(self._filter.source_count):
+            step = bindparam(f"filter_source_{number}", type_=Text)
+            varying, shared = values_of_step(data, step, may_be_large=number in self._filter.large_sources)
+            extracted += [varying.label(f"varying_{number}"), shared.label(f"shared_{number}")]
+        # As with keys, OFFSET 0 keeps PostgreSQL from taking them out at every position anew.
+        own = select(*extracted).where(data.c.segment_id == self.segment.c.id).correlate(self.segment)
+        return own.offset(BARRIER).lateral("y")
+
+    def _value(self, taken: FromClause, number: int) -> Expression:
+        varying = taken.c[f"varying_{number}"]
+        return func.coalesce(_member(varying, self.position), taken.c[f"shared_{number}"], type_=JSONB)
+
+
+def _member(container: Expression, key: Expression) -> Expression:
+    return container.op("->", return_type=JSONB())(key)
+
+
+def plan_parameters(plan: SearchPlan) -> dict[str, Any]:
+    """Return the values for all parameters of a plan's filter."""
+    found = plan.filter
+    if found is None:
+        return {}
+    values = prune_parameters(found)
+    for node in (found.study, found.series, found.rest):
+        if node is not None:
+            values |= filter_parameters(node)
+    return values | {f"filter_source_{number}": step for number, step in enumerate(found.sources)}

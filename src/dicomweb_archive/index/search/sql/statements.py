@@ -1,0 +1,138 @@
+"""Search statements: a plan and its shape become SQL text with numbered parameters. Nothing is executed here.
+
+Statements are composed with SQLAlchemy Core and kept by shape, because composing one costs about a millisecond,
+more than running it. Values are never part of the text, and every statement carries the caller's visibility.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, bindparam, func, select
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+
+from dicomweb_archive.dicom.query import Counting, Level
+from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.search.planning.plan import SearchPlan
+from dicomweb_archive.index.search.planning.shape import Choice
+from dicomweb_archive.index.search.sql.columns import column_parameters
+from dicomweb_archive.index.search.sql.filter_segments import plan_parameters
+from dicomweb_archive.index.search.sql.instance_level import InstanceWriter
+from dicomweb_archive.index.search.sql.keyset import order_parameters
+from dicomweb_archive.index.search.sql.levels import DETAILS, LevelWriter, SeriesWriter, StudyWriter
+from dicomweb_archive.index.search.sql.positions import position_parameters
+from dicomweb_archive.index.search.sql.segments import Query, segment_parameters
+
+WRITERS: Mapping[Level, type[LevelWriter]] = {
+    Level.STUDY: StudyWriter,
+    Level.SERIES: SeriesWriter,
+    Level.INSTANCE: InstanceWriter,
+}
+
+_NO_CAP = 2**60
+
+# Not named by the dialect's stubs as callable with arguments; it has none that we need.
+_DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
+
+
+class Part(StrEnum):
+    """What a statement returns."""
+
+    PAGE = "page"
+    """The rows of one page."""
+    IDS = "ids"
+    """Only their ids: for pages too large to be held whole."""
+    COUNT = "count"
+    """How many match, up to a cap."""
+    WINDOW = "window"
+    """How many candidates an order driven search had, up to one more than its window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL text with `$1`, `$2`..., and the names of its parameters in that order."""
+
+    text: str
+    names: tuple[str, ...]
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """Put the values into the order of the parameters."""
+        return [values[name] for name in self.names]
+
+
+def search_statement(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> tuple[str, list[Any]]:
+    """Compose one statement of a search, and its arguments.
+
+    Pages of studies and series have the columns of `details_statement`, pages of instances `segment_id` and
+    `position`; all have the sort values `k0`, `k1`... of the plan's order.
+    """
+    statement = _compile(plan, choice, visibility.form(), part)
+    return statement.text, statement.arguments(search_values(plan, choice, visibility))
+
+
+def all_statement(plan: SearchPlan, choice: Choice, visibility: Visibility) -> tuple[str, list[Any], bool]:
+    """Compose the statement that finds everything that matches, its arguments, and whether it tells positions.
+
+    Its columns are `id` of studies and of series; of instances `segment_id` and `position`, or
+    `segment_id` and `instance_count` where whole segments match.
+    """
+    statement, by_position = _compile_all(plan, choice, visibility.form())
+    return statement.text, statement.arguments(search_values(plan, choice, visibility)), by_position
+
+
+@lru_cache(maxsize=128)
+def _compile_all(plan: SearchPlan, choice: Choice, visibility: Visibility) -> tuple[Statement, bool]:
+    query = WRITERS[plan.level](plan, choice, visibility).ids(paged=False)
+    return compile_statement(query), "position" in query.selected_columns
+
+
+def search_values(plan: SearchPlan, choice: Choice, visibility: Visibility) -> dict[str, Any]:
+    """Return the values that the statements of a search refer to, by the names of their parameters."""
+    return {
+        **column_parameters(plan),
+        **segment_parameters(plan, choice),
+        **position_parameters(plan),
+        **plan_parameters(plan),
+        **order_parameters(plan),
+        **visibility.named_parameters(),
+        "sop_instance_spaces": list(visibility.spaces),
+        "page": plan.limit + 1,
+        "offset": plan.offset,
+        "end": plan.offset + plan.limit + 1,
+        "counted": _NO_CAP if plan.counting is Counting.EXACT else plan.offset + plan.limit + plan.count_cap + 1,
+    }
+
+
+def details_statement(level: Level, ids: Sequence[int]) -> tuple[str, list[Any]]:
+    """Compose the statement that reads the rows of studies or series in the order of their ids."""
+    statement = _compile_details(level)
+    return statement.text, statement.arguments({"ids": list(ids)})
+
+
+@lru_cache(maxsize=512)
+def _compile(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> Statement:
+    writer = WRITERS[plan.level](plan, choice, visibility)
+    match part:
+        case Part.PAGE:
+            return compile_statement(writer.page())
+        case Part.IDS:
+            return compile_statement(writer.ids(paged=True))
+        case Part.COUNT:
+            return compile_statement(writer.count())
+        case Part.WINDOW:
+            return compile_statement(select(func.count()).select_from(writer.window(choice.window + 1)))
+
+
+@lru_cache(maxsize=4)
+def _compile_details(level: Level) -> Statement:
+    ids = func.unnest(bindparam("ids", type_=ARRAY(BigInteger)))
+    page = ids.table_valued("id", with_ordinality="place").render_derived(name="page")
+    return compile_statement(DETAILS[level](page, [page.c.place]))
+
+
+def compile_statement(query: Query) -> Statement:
+    """Render a composed query for asyncpg."""
+    compiled = query.compile(dialect=_DIALECT)
+    return Statement(str(compiled), tuple(compiled.positiontup or ()))

@@ -1,0 +1,21 @@
+"""Packs as the index knows them: a pack without a row holds nothing that anybody can find."""
+
+from collections.abc import Sequence
+
+from dicomweb_archive.index.database.engine import Database
+
+# Finds which of the keys have a row.
+FIND_PACKS = "select object_key from pack where object_key = any($1::text[])"
+
+
+class PackIndex:
+    """Tells which packs are in use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find_known(self, object_keys: Sequence[str]) -> frozenset[str]:
+        """Return those of the keys that have a row."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(FIND_PACKS, list(object_keys))
+        return frozenset(row["object_key"] for row in rows)

@@ -1,0 +1,313 @@
+"""Removal: deletes of studies, series and instances, each with its tombstone and event in one transaction.
+
+A segment that loses some of its instances is built anew under another id from what remains of its document;
+so segments never change, and caches need only ask whether one still exists.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from asyncpg import exceptions
+
+from dicomweb_archive.errors import DatabaseUnavailableError
+from dicomweb_archive.index.access import Visibility, visible
+from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.scope import Scope, missing
+from dicomweb_archive.index.segments.building import SegmentContent, StoredInstance, build_segments
+from dicomweb_archive.index.segments.document import decode_document
+from dicomweb_archive.index.segments.locations import decode_locations
+from dicomweb_archive.index.segments.restored import restore_instances
+from dicomweb_archive.index.segments.rows import insert_segment
+from dicomweb_archive.index.writing.counts import UPDATE_MODALITIES, vote_on_series, vote_on_study
+from dicomweb_archive.index.writing.dictionary import add_to_dictionary
+from dicomweb_archive.index.writing.events import EventKind, insert_event
+
+# Locks the study: stores into it wait, or have finished.
+LOCK_STUDY = f"""
+select st.id, st.space_id, st.facts from study st where {visible("st")} and st.study_instance_uid = $4 for update
+"""  # noqa: S608 - composed of constants
+
+# Finds a series of the locked study.
+FIND_SERIES = "select id, facts from series where study_id = $1 and series_instance_uid = $2"
+
+# Finds an instance of a series of the locked study, with all that its segment is built from.
+FIND_INSTANCE = """
+select sg.id as segment_id, i.position, d.document, d.locations, sg.instance_count,
+  d.common ->> '00080005' as character_set, d.columns ->> '00080005' as character_sets
+from instance i join segment sg on sg.id = i.segment_id join segment_data d on d.segment_id = sg.id
+where i.space_id = $1 and i.sop_instance_uid = $2 and sg.series_id = $3
+"""
+
+# Lists the instances of a segment.
+LIST_SEGMENT = """
+select position, sop_instance_uid, pack_id, byte_offset, byte_length, digest
+from instance where segment_id = $1 order by position
+"""
+
+# Counts what a delete takes away, and names the packs that may become free.
+COUNT_REMOVED = """
+select count(*)::int4 as instances, count(distinct sg.series_id)::int4 as series,
+  coalesce(sum(i.byte_length), 0)::int8 as size_bytes, array_agg(distinct i.pack_id) as pack_ids
+from segment sg join instance i on i.segment_id = sg.id
+where sg.study_id = $1 and ($2::int8 is null or sg.series_id = $2) and ($3::text is null or i.sop_instance_uid = $3)
+"""
+
+DELETE_STUDY = "delete from study where id = $1"
+DELETE_SERIES = "delete from series where id = $1"
+DELETE_SEGMENT = "delete from segment where id = $1"
+
+# Drops packs in which nothing lives any more.
+DELETE_FREE_PACKS = """
+delete from pack p where p.id = any($1::int8[]) and not exists (select 1 from instance i where i.pack_id = p.id)
+returning p.object_key
+"""
+
+# Remembers that the resource existed (PS3.18 8.5: Gone).
+INSERT_TOMBSTONE = """
+insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (space_id, study_instance_uid, series_instance_uid, sop_instance_uid) do update
+set deleted_at = now(), event_id = excluded.event_id
+"""
+
+# Takes what was removed off the counters of the series.
+SUBTRACT_FROM_SERIES = """
+update series set instance_count = instance_count - $2, size_bytes = size_bytes - $3, revision = revision + 1,
+  changed_at = now()
+where id = $1 returning instance_count, facts
+"""
+
+# Takes what was removed off the counters of the study, and lists anew the SOP classes that are left.
+SUBTRACT_FROM_STUDY = """
+update study set series_count = series_count - $2, instance_count = instance_count - $3,
+  size_bytes = size_bytes - $4, sop_classes = $5, revision = revision + 1, changed_at = now()
+where id = $1 returning series_count, facts
+"""
+
+# Reads where the SOP classes of a study stand.
+LIST_LOCATIONS = """
+select d.locations from segment sg join segment_data d on d.segment_id = sg.id where sg.study_id = $1
+"""
+
+_ATTEMPTS = 5
+_TRY_AGAIN = (exceptions.DeadlockDetectedError, exceptions.SerializationError)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a delete took away; the objects hold nothing that lives and are to be deleted after it."""
+
+    series: int
+    instances: int
+    size_bytes: int
+    free_object_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The locked rows that a delete is about."""
+
+    scope: Scope
+    space_id: int
+    study_id: int
+    series_id: int | None
+    actor: str
+
+
+class Removal:
+    """Deletes resources (our extension of PS3.18).
+
+    Args:
+        instances: whose cache must not serve what is deleted.
+        timezone: offset from UTC of date-times that do not tell their own.
+    """
+
+    def __init__(self, database: Database, instances: InstanceIndex, *, timezone: str = "+0000") -> None:
+        self._database = database
+        self._timezone = timezone
+        self._instances = instances
+
+    async def delete_study(self, study_instance_uid: str, visibility: Visibility, *, actor: str) -> Removed:
+        """Delete a study.
+
+        Raises:
+            GoneError: it was deleted before.
+            NotFoundError: there is none, or this principal may not see it.
+        """
+        return await self._delete(Scope(study_instance_uid), visibility, actor)
+
+    async def delete_series(
+        self, study_instance_uid: str, series_instance_uid: str, visibility: Visibility, *, actor: str
+    ) -> Removed:
+        """Delete a series, and its study when it was the last one; see `delete_study`."""
+        return await self._delete(Scope(study_instance_uid, series_instance_uid), visibility, actor)
+
+    async def delete_instance(
+        self,
+        study_instance_uid: str,
+        series_instance_uid: str,
+        sop_instance_uid: str,
+        visibility: Visibility,
+        *,
+        actor: str,
+    ) -> Removed:
+        """Delete an instance, and its series and study when it was the last one; see `delete_study`."""
+        scope = Scope(study_instance_uid, series_instance_uid, sop_instance_uid)
+        return await self._delete(scope, visibility, actor)
+
+    async def _delete(self, scope: Scope, visibility: Visibility, actor: str) -> Removed:
+        secret = await self._database.term_secret()
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    async with self._database.transaction() as connection:
+                        return await self._delete_locked(connection, scope, visibility, actor, secret, self._timezone)
+                except _TRY_AGAIN:
+                    continue
+        finally:
+            # Also after a failure: a connection that broke at the commit does not say which way it went.
+            self._instances.forget_deleted()
+        message = "Too many stores and deletes of the same study at once; try again later"
+        raise DatabaseUnavailableError(message)
+
+    async def _delete_locked(
+        self, connection: Connection, scope: Scope, visibility: Visibility, actor: str, secret: bytes, timezone: str
+    ) -> Removed:
+        study = await connection.fetchrow(LOCK_STUDY, *visibility.parameters(), scope.study_instance_uid)
+        series_id = None
+        if study is not None and scope.series_instance_uid is not None:
+            series_id = await connection.fetchval(FIND_SERIES, study["id"], scope.series_instance_uid)
+        if study is None or (scope.series_instance_uid is not None and series_id is None):
+            raise await missing(connection, scope, visibility)
+        target = _Target(scope, study["space_id"], study["id"], series_id, actor)
+        counted = await connection.fetchrow(COUNT_REMOVED, target.study_id, series_id, scope.sop_instance_uid)
+        if scope.sop_instance_uid is not None:
+            if not counted["instances"]:
+                raise await missing(connection, scope, visibility)
+            await _rebuild_segment(connection, target, secret, timezone)
+        levels = await _subtract(connection, target, counted)
+        await _bury(connection, target, levels, counted)
+        free = await connection.fetch(DELETE_FREE_PACKS, counted["pack_ids"] or [])
+        keys = tuple(row["object_key"] for row in free)
+        return Removed(counted["series"], counted["instances"], counted["size_bytes"], keys)
+
+
+async def _rebuild_segment(connection: Connection, target: _Target, secret: bytes, timezone: str) -> None:
+    """Replace the instance's segment by one without it; by none when it was alone."""
+    found = await connection.fetchrow(FIND_INSTANCE, target.space_id, target.scope.sop_instance_uid, target.series_id)
+    rows = await connection.fetch(LIST_SEGMENT, found["segment_id"])
+    remaining = [row for row in rows if row["position"] != found["position"]]
+    await connection.execute(DELETE_SEGMENT, found["segment_id"])
+    if not remaining:
+        return
+    contents = await asyncio.to_thread(_rebuild, target.scope, found, remaining, secret, timezone)
+    path_ids = await add_to_dictionary(connection, [content.terms for content in contents])
+    assert target.series_id is not None
+    pack_of = {row["sop_instance_uid"]: row["pack_id"] for row in remaining}
+    for content in contents:
+        await insert_segment(
+            connection,
+            content,
+            space_id=target.space_id,
+            study_id=target.study_id,
+            series_id=target.series_id,
+            pack_ids=[pack_of[stored.scanned.sop_instance_uid] for stored in content.instances],
+            path_ids=path_ids,
+        )
+
+
+def _rebuild(
+    scope: Scope, found: Mapping[str, Any], remaining: Sequence[Mapping[str, Any]], secret: bytes, timezone: str
+) -> list[SegmentContent]:
+    """Build the segments of what remains from document and locations of the old one."""
+    scanned = restore_instances(
+        decode_document(found["document"]),
+        decode_locations(found["locations"]),
+        [row["position"] for row in remaining],
+        study_instance_uid=scope.study_instance_uid,
+        series_instance_uid=scope.series_instance_uid or "",
+        sop_instance_uids={row["position"]: row["sop_instance_uid"] for row in remaining},
+        byte_lengths={row["position"]: row["byte_length"] for row in remaining},
+        character_sets=_character_sets(found),
+    )
+    stored = [
+        StoredInstance(each, row["byte_offset"], row["byte_length"], row["digest"])
+        for each, row in zip(scanned, remaining, strict=True)
+    ]
+    return build_segments(stored, secret, timezone=timezone)
+
+
+def _character_sets(found: Mapping[str, Any]) -> list[list[str] | None]:
+    """Read by position what the files of a segment say of their character set."""
+    if found["character_sets"] is not None:
+        varying: list[list[str] | None] = orjson.loads(found["character_sets"])
+        return varying
+    common = found["character_set"]
+    return [None if common is None else orjson.loads(common)] * found["instance_count"]
+
+
+async def _subtract(connection: Connection, target: _Target, counted: Mapping[str, Any]) -> list[str]:
+    """Delete rows without content and correct the others; returns the levels at which something is gone."""
+    if target.series_id is None:
+        await connection.execute(DELETE_STUDY, target.study_id)
+        return ["study"]
+    levels = ["series"] if target.scope.sop_instance_uid is None else ["instance"]
+    left, facts = 0, 0
+    if levels == ["instance"]:
+        left, facts = await connection.fetchrow(
+            SUBTRACT_FROM_SERIES, target.series_id, counted["instances"], counted["size_bytes"]
+        )
+    if left:
+        await vote_on_series(connection, target.series_id, facts)
+    else:
+        await connection.execute(DELETE_SERIES, target.series_id)
+        levels = ["series", *(level for level in levels if level != "series")]
+    locations = await connection.fetch(LIST_LOCATIONS, target.study_id)
+    left, facts = await connection.fetchrow(
+        SUBTRACT_FROM_STUDY,
+        target.study_id,
+        int("series" in levels),
+        counted["instances"],
+        counted["size_bytes"],
+        await asyncio.to_thread(_sop_classes, [row["locations"] for row in locations]),
+    )
+    if left:
+        await vote_on_study(connection, target.study_id, facts)
+        await connection.execute(UPDATE_MODALITIES, target.study_id)
+        return levels
+    await connection.execute(DELETE_STUDY, target.study_id)
+    return ["study", *levels]
+
+
+def _sop_classes(locations: Sequence[bytes]) -> list[str]:
+    return sorted({layout.sop_class_uid for blob in locations for layout in decode_locations(blob)})
+
+
+async def _bury(connection: Connection, target: _Target, levels: Sequence[str], counted: Mapping[str, Any]) -> None:
+    """Write the event, and a tombstone for each level at which something is gone."""
+    scope = target.scope
+    asked = "study" if scope.series_instance_uid is None else "series"
+    kinds = {"study": EventKind.STUDY_DELETED, "series": EventKind.SERIES_DELETED}
+    kind = kinds[asked] if scope.sop_instance_uid is None else EventKind.INSTANCE_DELETED
+    uids = {"series_instance_uid": scope.series_instance_uid, "sop_instance_uid": scope.sop_instance_uid}
+    event_id = await insert_event(
+        connection,
+        kind,
+        actor=target.actor,
+        space_id=target.space_id,
+        study_instance_uid=scope.study_instance_uid,
+        detail={
+            "study": target.study_id,
+            "instances": counted["instances"],
+            "size_bytes": counted["size_bytes"],
+            **{name: uid for name, uid in uids.items() if uid is not None},
+        },
+    )
+    depth = {"study": 1, "series": 2, "instance": 3}
+    for level in levels:
+        named = [uid or "" for uid in scope.parameters()[: depth[level]]] + [""] * (3 - depth[level])
+        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id)

@@ -1,0 +1,105 @@
+"""Choice of the SQL shape from counts."""
+
+from tests.searching import key
+
+from dicomweb_archive.dicom.query import Key, Level, SearchQuery, WildCard
+from dicomweb_archive.index.search.planning.plan import SearchPlan
+from dicomweb_archive.index.search.planning.planner import plan_search
+from dicomweb_archive.index.search.planning.shape import (
+    Choice,
+    Finding,
+    KeyPrune,
+    Prune,
+    Shape,
+    Statistics,
+    choose_shape,
+    count_is_cheap,
+    driven_by_terms,
+)
+
+LARGE = Statistics(studies=16_700, segments=50_100)
+MAKER = key("Manufacturer", "Acme")
+KVP = key("KVP", "120")
+PROTOCOL = key("ProtocolName", WildCard("*head*"))
+NESTED = key("RequestAttributesSequence.ScheduledProcedureStepID", WildCard("*1*"))
+
+
+def plan_of(*keys: Key, limit: int = 100, offset: int = 0) -> SearchPlan:
+    return plan_search(SearchQuery(Level.STUDY, keys, limit=limit, offset=offset))
+
+
+def finding(segments: int, *, terms: int = 1, listed: bool = True, zones: int = 0) -> Finding:
+    return Finding(1, (7,) if listed else (), listed, terms, segments, zones)
+
+
+def test_without_index_keys_the_columns_answer():
+    assert choose_shape(plan_of(key("PatientID", "1")), (), LARGE) == Choice(Shape.COLUMNS)
+
+
+def test_a_rare_value_drives():
+    choice = choose_shape(plan_of(MAKER), [finding(20)], LARGE)
+    assert choice == Choice(Shape.TERMS, (KeyPrune(Prune.ALL_TERMS, False),), 0)
+
+
+def test_a_common_value_is_met_soon_in_the_order():
+    assert choose_shape(plan_of(MAKER), [finding(30_000)], LARGE).shape is Shape.ORDERED
+
+
+def test_a_deep_page_of_a_common_value_is_driven_by_the_terms():
+    assert choose_shape(plan_of(MAKER, offset=20_000), [finding(30_000)], LARGE).shape is Shape.TERMS
+
+
+def test_one_study_is_asked_directly_whatever_the_terms_are():
+    plan = plan_of(key("StudyInstanceUID", "1.2"), MAKER)
+    assert choose_shape(plan, [finding(20)], LARGE).shape is Shape.ORDERED
+
+
+def test_the_rarest_key_drives_the_others():
+    choice = driven_by_terms(plan_of(MAKER, KVP), [finding(40_000), finding(30)])
+    assert choice.driver == 1
+
+
+def test_many_terms_are_looked_up_one_by_one_and_a_few_at_once():
+    plan = plan_of(PROTOCOL)
+    many = driven_by_terms(plan, [finding(500, terms=400, listed=False)])
+    few = driven_by_terms(plan, [finding(500, terms=4)])
+    assert (many.prunes[0].kind, few.prunes[0].kind) == (Prune.DICTIONARY, Prune.ANY_TERM)
+
+
+def test_terms_settle_a_lone_key_but_neither_zones_nor_an_unpruned_pattern_do():
+    plan = plan_of(PROTOCOL)
+    listed = driven_by_terms(plan, [finding(5)])
+    zoned = driven_by_terms(plan, [finding(5, zones=1)])
+    unpruned = Choice(Shape.ORDERED, (KeyPrune(Prune.DICTIONARY, False),))
+    assert listed.settles(plan.tests[0], plan)
+    assert not zoned.settles(plan.tests[0], plan)
+    assert not unpruned.settles(plan.tests[0], plan)
+
+
+def test_two_keys_below_one_sequence_are_never_settled_by_terms():
+    plan = plan_of(
+        key("RequestAttributesSequence.ScheduledProcedureStepID", "1"),
+        key("RequestAttributesSequence.RequestedProcedureID", "1"),
+    )
+    assert not driven_by_terms(plan, [finding(5), finding(5)]).settles(plan.tests[0], plan)
+
+
+def test_a_long_set_below_a_sequence_is_never_left_to_the_columns():
+    # Long sequences are not in the columns, so only the terms can tell.
+    common = finding(40_000, terms=900, listed=False)
+    assert choose_shape(plan_of(NESTED), [common], LARGE).shape is Shape.TERMS
+
+
+def test_a_sop_instance_goes_before_all_terms():
+    plan = plan_of(key("SOPInstanceUID", "1.2"), MAKER)
+    choice = choose_shape(plan, [finding(20)], LARGE)
+    assert (choice.shape, choice.driver) == (Shape.TERMS, None)
+
+
+def test_what_stands_behind_a_page_is_counted_when_few_segments_hold_it():
+    assert count_is_cheap(plan_of(MAKER), [finding(30_000)], LARGE)
+    assert not count_is_cheap(plan_of(MAKER), [finding(30_000, zones=1000)], LARGE)
+    assert count_is_cheap(plan_of(MAKER, KVP), [finding(1_000), finding(30_000)], LARGE)
+    assert count_is_cheap(
+        plan_of(key("StudyInstanceUID", "1.2"), MAKER, KVP), [finding(40_000), finding(40_000)], LARGE
+    )
