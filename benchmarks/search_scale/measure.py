@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from benchmarks.search_scale.kinds import KINDS, Archive
 from dicomweb_archive.dicom.query import Level, SearchQuery
-from dicomweb_archive.errors import ArchiveError, QueryTooExpensiveError
+from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, QueryTooExpensiveError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.search.execution import SearchIndex
@@ -19,6 +20,13 @@ _LEVELS = {"studies": Level.STUDY, "series": Level.SERIES, "instances": Level.IN
 _WARM_UP = 3
 
 
+class Refusal(StrEnum):
+    """Why a search has no answer; the others go on."""
+
+    TOO_EXPENSIVE = "too expensive"
+    UNAVAILABLE = "unavailable"
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Searches of one kind by so many clients at once, in milliseconds.
@@ -26,6 +34,8 @@ class Timing:
     Attributes:
         cpu: processor time a search, of this process and of the database; a busy machine changes it little.
         rows, remaining: the most of one answer, and behind one.
+        too_expensive: searches that ran into their time limit.
+        refused: searches that waited in vain for a connection, as more clients than connections may.
     """
 
     kind: str
@@ -38,6 +48,7 @@ class Timing:
     rows: int
     remaining: int
     too_expensive: int = 0
+    refused: int = 0
 
     def as_json(self) -> dict[str, object]:
         """Return the fields by name, rounded to microseconds."""
@@ -122,7 +133,7 @@ async def time_kind(
         # The first compose and prepare the statement.
         await _quietly(searcher, url)
     taken: list[float] = []
-    answers: list[tuple[int, int] | None] = []
+    answers: list[tuple[int, int] | Refusal] = []
     waiting = iter(range(max(searches, 3 * clients)))
     before = await searcher.processor_seconds()
     begin = time.perf_counter()
@@ -137,7 +148,7 @@ async def time_kind(
 
     await asyncio.gather(*(client() for _ in range(clients)))
     after = await searcher.processor_seconds()
-    found = [answer for answer in answers if answer is not None]
+    found = [answer for answer in answers if isinstance(answer, tuple)]
     return Timing(
         kind=kind,
         clients=clients,
@@ -148,15 +159,18 @@ async def time_kind(
         cpu=(after - before) * 1000 / len(taken),
         rows=max((rows for rows, _ in found), default=0),
         remaining=max((remaining for _, remaining in found), default=0),
-        too_expensive=len(answers) - len(found),
+        too_expensive=answers.count(Refusal.TOO_EXPENSIVE),
+        refused=answers.count(Refusal.UNAVAILABLE),
     )
 
 
-async def _quietly(searcher: Searcher, url: str) -> tuple[int, int] | None:
+async def _quietly(searcher: Searcher, url: str) -> tuple[int, int] | Refusal:
     try:
         return await searcher.search(url)
     except QueryTooExpensiveError:
-        return None
+        return Refusal.TOO_EXPENSIVE
+    except DatabaseUnavailableError:
+        return Refusal.UNAVAILABLE
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -168,8 +182,10 @@ def percentile(values: Sequence[float], percent: int) -> float:
 def show(timing: Timing) -> None:
     """Print one line."""
     expensive = f"  {timing.too_expensive} ran out of time" if timing.too_expensive else ""
+    refused = f"  {timing.refused} refused" if timing.refused else ""
     print(
         f"  {timing.kind:28} {timing.clients:3} clients  p50 {timing.p50:8.2f}  p95 {timing.p95:8.2f}"
-        f"  p99 {timing.p99:8.2f} ms  cpu {timing.cpu:7.2f}  {timing.rows:5} rows +{timing.remaining}{expensive}",
+        f"  p99 {timing.p99:8.2f} ms  cpu {timing.cpu:7.2f}"
+        f"  {timing.rows:5} rows +{timing.remaining}{expensive}{refused}",
         flush=True,
     )

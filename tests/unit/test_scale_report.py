@@ -6,8 +6,10 @@ from xml.etree import ElementTree as ET
 from benchmarks.search_scale.chart import draw
 from benchmarks.search_scale.headers import Shape
 from benchmarks.search_scale.kinds import KINDS, Archive
-from benchmarks.search_scale.measure import percentile
+from benchmarks.search_scale.measure import Searcher, percentile, time_kind
 from benchmarks.search_scale.report import markdown, p95_by_kind
+
+from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, QueryTooExpensiveError
 
 
 def _run(instances: int, **p95: float) -> dict[str, Any]:
@@ -41,3 +43,25 @@ def test_every_kind_asks_with_paths_and_parameters_of_the_archive() -> None:
     for urls in (kind(archive) for kind in KINDS.values()):
         assert urls
         assert all(url.startswith(("/studies", "/series", "/instances")) for url in urls)
+
+
+class _Overloaded(Searcher):
+    """Answers every third search."""
+
+    def __init__(self) -> None:
+        self._searches = 0
+
+    async def processor_seconds(self) -> float:
+        return 0.0
+
+    async def search(self, url: str) -> tuple[int, int]:
+        self._searches += 1
+        errors: list[ArchiveError] = [DatabaseUnavailableError(), QueryTooExpensiveError()]
+        if self._searches % 3:
+            raise errors[self._searches % 3 - 1]
+        return 1, 0
+
+
+async def test_searches_that_are_refused_are_counted_and_the_others_go_on() -> None:
+    timing = await time_kind(_Overloaded(), "slow", ["/studies"] * 3, clients=2, searches=12, seconds=5)
+    assert (timing.searches, timing.refused, timing.too_expensive, timing.rows) == (12, 4, 4, 1)
