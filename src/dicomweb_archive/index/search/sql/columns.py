@@ -7,8 +7,6 @@ from sqlalchemy import (
     Double,
     FromClause,
     Integer,
-    LargeBinary,
-    Text,
     and_,
     bindparam,
     column,
@@ -23,6 +21,7 @@ from sqlalchemy import (
 from dicomweb_archive.index.search.planning.plan import STUDY_MOMENT, ColumnTest, Kind, SearchPlan
 from dicomweb_archive.index.search.sql.positions import Expression
 from dicomweb_archive.index.search.sql.segments import EMPTY, ONE, Condition, holds_all, holds_any
+from dicomweb_archive.index.search.sql.sql_types import BYTES, INT, NUMBER, TEXT, TEXTS
 from dicomweb_archive.index.search.sql.zones import zone_of_row
 from dicomweb_archive.index.segments.level_rows import NO_NUMBER
 
@@ -46,23 +45,23 @@ def column_test(name: str, test: ColumnTest, row: FromClause) -> Condition:
     match test.kind:
         case Kind.EQUALS:
             numeric = isinstance(tested.type, Integer | Double)
-            return tested == bindparam(name, type_=Double if numeric else Text)
+            return tested == bindparam(name, type_=NUMBER if numeric else TEXT)
         case Kind.ANY_OF:
-            return tested == func.any(bindparam(name, type_=ARRAY(Text)))
+            return tested == func.any(bindparam(name, type_=TEXTS))
         case Kind.LIKE:
-            return and_(tested.like(bindparam(name, type_=Text)), tested != EMPTY)
+            return and_(tested.like(bindparam(name, type_=TEXT)), tested != EMPTY)
         case Kind.FUZZY:
-            return tested.like(func.any(bindparam(name, type_=ARRAY(Text))))
+            return tested.like(func.any(bindparam(name, type_=TEXTS)))
         case Kind.HOLDS:
-            return holds_all(tested, bindparam(name, type_=ARRAY(Text)))
+            return holds_all(tested, bindparam(name, type_=TEXTS))
         case Kind.HOLDS_ANY:
-            return holds_any(tested, bindparam(name, type_=ARRAY(Text)))
+            return holds_any(tested, bindparam(name, type_=TEXTS))
         case _:
-            return _some_entry(func.unnest(tested), f"entry_{name}", bindparam(name, type_=Text))
+            return _some_entry(func.unnest(tested), f"entry_{name}", bindparam(name, type_=TEXT))
 
 
 def _between(name: str, test: ColumnTest, row: FromClause) -> Condition:
-    low, high = bindparam(f"{name}_low", type_=Double), bindparam(f"{name}_high", type_=Double)
+    low, high = bindparam(f"{name}_low", type_=NUMBER), bindparam(f"{name}_high", type_=NUMBER)
     if test.column != STUDY_MOMENT:
         return row.c[test.column].between(low, high)
     moment = row.c.study_date + func.greatest(row.c.study_time, literal_column("0"))
@@ -73,8 +72,8 @@ def _between(name: str, test: ColumnTest, row: FromClause) -> Condition:
 
 def _in_zone(name: str, test: ColumnTest, row: FromClause) -> Condition:
     """A study's time, or date and time, in the zone of the request, whatever zone the study is in."""
-    low, high = bindparam(f"{name}_low", type_=Double), bindparam(f"{name}_high", type_=Double)
-    request, archive = bindparam(f"{name}_request", type_=Integer), bindparam(f"{name}_archive", type_=Integer)
+    low, high = bindparam(f"{name}_low", type_=NUMBER), bindparam(f"{name}_high", type_=NUMBER)
+    request, archive = bindparam(f"{name}_request", type_=INT), bindparam(f"{name}_archive", type_=INT)
     shift = request - zone_of_row(row.c.attributes, archive)
     if test.column != STUDY_MOMENT:
         clock = row.c[test.column] + shift
@@ -92,7 +91,7 @@ def _empty(name: str, test: ColumnTest, row: FromClause) -> Condition:
         return func.cardinality(tested) == literal_column("0")
     if not isinstance(tested.type, Integer | Double):
         return tested == EMPTY
-    first, later = (bindparam(f"{name}_{place}", type_=LargeBinary) for place in ("first", "later"))
+    first, later = (bindparam(f"{name}_{place}", type_=BYTES) for place in ("first", "later"))
     like = row.c.attributes.op("~~", is_comparison=True)
     has_value = or_(like(first), like(later))
     return and_(or_(tested.is_(None), tested == literal_column(str(NO_NUMBER))), not_(has_value))
@@ -100,20 +99,20 @@ def _empty(name: str, test: ColumnTest, row: FromClause) -> Condition:
 
 def _name(name: str, test: ColumnTest, names: Expression) -> Condition:
     """One component group matches; the first line is what the indexes answer, the second makes it exact."""
-    pattern = bindparam(name, type_=Text)
+    pattern = bindparam(name, type_=TEXT)
     near = [names.like(pattern)]
     if not test.open_start:
-        near.append(names.like(bindparam(f"{name}_later", type_=Text)))
+        near.append(names.like(bindparam(f"{name}_later", type_=TEXT)))
     if not test.open_end:
-        near.append(names.like(bindparam(f"{name}_earlier", type_=Text)))
+        near.append(names.like(bindparam(f"{name}_earlier", type_=TEXT)))
     if not test.open_start and not test.open_end:
-        near.append(names.like(bindparam(f"{name}_between", type_=Text)))
-    groups = func.string_to_array(names, literal_column("'='"), type_=ARRAY(Text))
+        near.append(names.like(bindparam(f"{name}_between", type_=TEXT)))
+    groups = func.string_to_array(names, literal_column("'='"), type_=TEXTS)
     return and_(or_(*near), _some_entry(func.unnest(groups), f"group_{name}", pattern))
 
 
 def _some_entry(entries: Any, alias: str, pattern: Expression) -> Condition:
-    listed = entries.table_valued(column("value", Text)).render_derived(name=alias)
+    listed = entries.table_valued(column("value", TEXT)).render_derived(name=alias)
     return exists(select(ONE).select_from(listed).where(listed.c.value.like(pattern)))
 
 

@@ -1,12 +1,11 @@
 """Prunes of filters: which segments terms and zones leave over, found first or told by the segment's own row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, CompoundSelect, and_, bindparam, exists, func, or_, select, union
+from sqlalchemy import CompoundSelect, and_, bindparam, exists, func, or_, select, union
 
-from dicomweb_archive.index.database import tables
 from dicomweb_archive.index.search.planning.filter_plan import (
     AllOf,
     AnyOf,
@@ -24,6 +23,7 @@ from dicomweb_archive.index.search.planning.filter_plan import (
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Finding, KeyPrune
 from dicomweb_archive.index.search.planning.shape import Prune as KeyPruneKind
+from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.segments import (
     ONE,
     Condition,
@@ -34,6 +34,7 @@ from dicomweb_archive.index.search.sql.segments import (
     looked_up,
     zone_overlaps,
 )
+from dicomweb_archive.index.search.sql.sql_types import LONGS
 
 
 def with_prune(plan: SearchPlan, findings: Sequence[Finding | None]) -> SearchPlan | None:
@@ -126,28 +127,41 @@ def _any(nodes: Sequence[Node], findings: Sequence[Finding | None]) -> Prune | N
 
 def prune_source(prune: Prune, plan: FilterPlan) -> Query | CompoundSelect[Any]:
     """Select the ids of the segments that are left over: those of the rarest operand where all must hold."""
+    sources = list(_sources(prune, plan))
+    return union(*sources) if len(sources) > 1 else sources[0].distinct()
+
+
+def _sources(prune: Prune, plan: FilterPlan) -> Iterator[Query]:
     match prune:
         case PruneAll():
-            return prune_source(prune.driver, plan)
+            yield from _sources(prune.driver, plan)
         case PruneAny(operands):
-            return union(*(select(prune_source(operand, plan).subquery().c.id) for operand in operands))
-    return _leaf_source(prune, plan)
+            for operand in operands:
+                yield from _sources(operand, plan)
+        case PruneLeaf():
+            yield from _sources_of_leaf(prune, plan)
 
 
-def _leaf_source(leaf: PruneLeaf, plan: FilterPlan) -> Query | CompoundSelect[Any]:
+def _sources_of_leaf(leaf: PruneLeaf, plan: FilterPlan) -> Iterator[Query]:
     name = _name(leaf)
-    held = tables.segment.alias(f"held_{name}")
     if leaf.prune.kind is KeyPruneKind.DICTIONARY:
-        dictionary = tables.term.alias(f"m_{name}")
-        condition = dictionary_condition(name, plan.keys[leaf.key], dictionary)
-        found = looked_up(name, held, dictionary).where(condition)
+        condition = dictionary_condition(name, plan.keys[leaf.key], aliases.TERM)
+        yield looked_up(name, aliases.HELD, aliases.TERM).where(condition)
     else:
         listed = func.unnest(_hashes(name)).table_valued("hash").render_derived(name=f"m_{name}")
-        found = looked_up(name, held, listed)
-    if not leaf.prune.zones:
-        return found.distinct()
-    zone = tables.zone.alias(f"z_{name}")
-    return union(found, select(zone.c.segment_id.label("id")).where(zone_overlaps(name, zone)))
+        yield looked_up(name, aliases.HELD, listed)
+    if leaf.prune.zones:
+        yield select(aliases.ZONE.c.segment_id.label("id")).where(zone_overlaps(name, aliases.ZONE))
+
+
+def source_is_whole(prune: Prune) -> bool:
+    """Tell whether all that a prune says is in its source, so that the segment's row need not be asked again."""
+    match prune:
+        case PruneAll():
+            return False
+        case PruneAny(operands):
+            return all(map(source_is_whole, operands))
+    return True
 
 
 def prune_condition(prune: Prune, segment: Any) -> Condition | None:
@@ -170,7 +184,7 @@ def prune_condition(prune: Prune, segment: Any) -> Condition | None:
     condition = holds_any(segment.c.terms, _hashes(name))
     if not prune.prune.zones:
         return condition
-    zone = tables.zone.alias(f"zone_of_{name}")
+    zone = aliases.ZONE
     own = zone.c.segment_id == segment.c.id
     return or_(condition, exists(select(ONE).select_from(zone).where(own, zone_overlaps(name, zone))))
 
@@ -194,4 +208,4 @@ def _name(leaf: PruneLeaf) -> str:
 
 
 def _hashes(name: str) -> Any:
-    return bindparam(f"hashes_{name}", type_=ARRAY(BigInteger))
+    return bindparam(f"hashes_{name}", type_=LONGS)

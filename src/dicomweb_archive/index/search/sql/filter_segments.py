@@ -5,7 +5,6 @@ from typing import Any
 from sqlalchemy import (
     CompoundSelect,
     FromClause,
-    Text,
     and_,
     bindparam,
     exists,
@@ -13,16 +12,21 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
-from dicomweb_archive.index.database import tables
 from dicomweb_archive.index.search.planning.filter_plan import FilterPlan, Row
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice
-from dicomweb_archive.index.search.sql.filter_prunes import prune_condition, prune_parameters, prune_source
+from dicomweb_archive.index.search.sql import aliases
+from dicomweb_archive.index.search.sql.filter_prunes import (
+    prune_condition,
+    prune_parameters,
+    prune_source,
+    source_is_whole,
+)
 from dicomweb_archive.index.search.sql.filter_tests import FilterWriter, filter_parameters
 from dicomweb_archive.index.search.sql.positions import Expression, passes, recheck_source, values_of_step
 from dicomweb_archive.index.search.sql.segments import BARRIER, ONE, Condition, Query, SegmentSearch
+from dicomweb_archive.index.search.sql.sql_types import JSON, TEXT
 
 
 def segment_search(plan: SearchPlan, choice: Choice, segment: FromClause | None = None) -> SegmentSearch:
@@ -44,7 +48,9 @@ class FilteredSegmentSearch(SegmentSearch):
 
     def _prunes(self) -> list[Condition]:
         prune = self._filter.prune
-        told = None if prune is None else prune_condition(prune, self.segment)
+        if prune is None or (self.choice.filter_drives and source_is_whole(prune)):
+            return super()._prunes()
+        told = prune_condition(prune, self.segment)
         return super()._prunes() + ([] if told is None else [told])
 
     def _driver_source(self) -> Query | CompoundSelect[Any] | None:
@@ -60,10 +66,10 @@ class FilteredSegmentSearch(SegmentSearch):
             return origin, []
         rows: dict[Row, FromClause] = {}
         if Row.STUDY in self._filter.rows:
-            rows[Row.STUDY] = study = tables.study.alias("ft")
+            rows[Row.STUDY] = study = aliases.FILTER_STUDY
             origin = origin.join(study, study.c.id == self.segment.c.study_id)
         if Row.SERIES in self._filter.rows:
-            rows[Row.SERIES] = series = tables.series.alias("fs")
+            rows[Row.SERIES] = series = aliases.FILTER_SERIES
             origin = origin.join(series, series.c.id == self.segment.c.series_id)
         if not self._filter.by_position:
             told = FilterWriter(rows).is_true(rest)
@@ -88,7 +94,7 @@ class FilteredSegmentSearch(SegmentSearch):
             origin = origin.join(taken, true())
             values = tuple(self._value(taken, number) for number in range(self._filter.source_count))
         if Row.INSTANCE in self._filter.rows:
-            rows[Row.INSTANCE] = self.instance if self.plan.by_sop_instance else tables.instance.alias("fi")
+            rows[Row.INSTANCE] = self.instance if self.plan.by_sop_instance else aliases.FILTER_INSTANCE
         conditions.append(FilterWriter(rows, values).is_true(rest))
         if self.plan.by_sop_instance:
             return origin, conditions
@@ -106,10 +112,10 @@ class FilteredSegmentSearch(SegmentSearch):
         return origin.join(instance, own)
 
     def _taken_out(self) -> FromClause:
-        data = tables.segment_data.alias("fd")
+        data = aliases.FILTER_DATA
         extracted = []
         for number in range(self._filter.source_count):
-            step = bindparam(f"filter_source_{number}", type_=Text)
+            step = bindparam(f"filter_source_{number}", type_=TEXT)
             varying, shared = values_of_step(data, step, may_be_large=number in self._filter.large_sources)
             extracted += [varying.label(f"varying_{number}"), shared.label(f"shared_{number}")]
         # As with keys, OFFSET 0 keeps PostgreSQL from taking them out at every position anew.
@@ -118,11 +124,11 @@ class FilteredSegmentSearch(SegmentSearch):
 
     def _value(self, taken: FromClause, number: int) -> Expression:
         varying = taken.c[f"varying_{number}"]
-        return func.coalesce(_member(varying, self.position), taken.c[f"shared_{number}"], type_=JSONB)
+        return func.coalesce(_member(varying, self.position), taken.c[f"shared_{number}"], type_=JSON)
 
 
 def _member(container: Expression, key: Expression) -> Expression:
-    return container.op("->", return_type=JSONB())(key)
+    return container.op("->", return_type=JSON)(key)
 
 
 def plan_parameters(plan: SearchPlan) -> dict[str, Any]:

@@ -10,10 +10,7 @@ from typing import Any, TypeAlias
 
 import orjson
 from sqlalchemy import (
-    ARRAY,
-    Double,
     FromClause,
-    Text,
     and_,
     bindparam,
     case,
@@ -27,7 +24,7 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
+from sqlalchemy.dialects.postgresql import JSONPATH
 
 from dicomweb_archive.index.search.planning.filter_plan import (
     AllOf,
@@ -45,6 +42,7 @@ from dicomweb_archive.index.search.planning.filter_plan import (
 from dicomweb_archive.index.search.planning.planner import ColumnForm
 from dicomweb_archive.index.search.sql.positions import DIGESTS, Expression
 from dicomweb_archive.index.search.sql.segments import EMPTY, ONE, Condition, like_any_case
+from dicomweb_archive.index.search.sql.sql_types import JSON, JSONS, NUMBER, NUMBERS, TEXT, TEXTS
 from dicomweb_archive.index.segments.terms import equality_form
 
 Parameters: TypeAlias = dict[str, Any]
@@ -96,10 +94,10 @@ class FilterWriter:
         """Some item makes all operands true (one of them false)."""
         items = self._container(node.source, item)
         if node.source is None:
-            items = _member(items, bindparam(f"filter_step_of_{node.number}", type_=Text))
+            items = _member(items, bindparam(f"filter_step_of_{node.number}", type_=TEXT))
         listed = case((_has_entries(items), items), else_=_ONE_EMPTY_ITEM)
         name = f"filter_item_{node.number}{'t' if true else 'f'}"
-        source = func.jsonb_array_elements(listed).table_valued(column("value", JSONB)).render_derived(name=name)
+        source = func.jsonb_array_elements(listed).table_valued(column("value", JSON)).render_derived(name=name)
         inner = source.c.value
         told = (
             and_(*(self.is_true(operand, inner) for operand in node.operands))
@@ -125,11 +123,11 @@ class FilterWriter:
         tested = self._column(leaf)
         match ColumnForm(leaf.form):
             case ColumnForm.NUMBER:
-                return and_(self._present(leaf, item), _compare(name, leaf.test, tested, Double()))
+                return and_(self._present(leaf, item), _compare(name, leaf.test, tested, NUMBER))
             case ColumnForm.TEXT:
-                return and_(self._present(leaf, item), _compare(name, leaf.test, tested, Text()))
+                return and_(self._present(leaf, item), _compare(name, leaf.test, tested, TEXT))
             case ColumnForm.NAME:
-                groups = func.string_to_array(tested, literal_column("'='"), type_=ARRAY(Text))
+                groups = func.string_to_array(tested, literal_column("'='"), type_=TEXTS)
                 return _some(name, leaf.test, groups)
             case ColumnForm.ARRAY:
                 return _some(name, leaf.test, tested)
@@ -141,8 +139,8 @@ class FilterWriter:
         container = self._container(leaf.source, item)
         if not leaf.by_path:
             return container
-        way = cast(bindparam(f"filter_{leaf.number}_below", type_=Text), JSONPATH)
-        return func.jsonb_path_query_array(container, way, type_=JSONB)
+        way = cast(bindparam(f"filter_{leaf.number}_below", type_=TEXT), JSONPATH)
+        return func.jsonb_path_query_array(container, way, type_=JSON)
 
     def _present(self, leaf: Leaf, item: Expression | None) -> Condition:
         if isinstance(leaf, ValueLeaf):
@@ -204,13 +202,13 @@ def _whole(value: Any) -> Any:
 
 def _compare(name: str, test: Test, tested: Expression, kind: Any) -> Condition:
     """Compare one value; texts in the order of their characters, whatever the collation of the database."""
-    ordered = tested.collate("C") if isinstance(kind, Text) else tested
+    ordered = tested.collate("C") if kind is TEXT else tested
     bound = bindparam(name, type_=kind)
     match test:
         case Test.EQUAL:
             return tested == bound
         case Test.ONE_OF:
-            return tested == func.any(bindparam(name, type_=ARRAY(type(kind))))
+            return tested == func.any(bindparam(name, type_=NUMBERS if kind is NUMBER else TEXTS))
         case Test.LIKE:
             return tested.like(bound)
         case Test.LIKE_ANY_CASE:
@@ -229,8 +227,8 @@ def _compare(name: str, test: Test, tested: Expression, kind: Any) -> Condition:
 
 def _some(name: str, test: Test, entries: Expression) -> Condition:
     """One entry of an array of texts compares so; an array without entries has none."""
-    listed = func.unnest(entries).table_valued(column("value", Text)).render_derived(name=f"entry_of_{name}")
-    told = and_(listed.c.value != EMPTY, _compare(name, test, listed.c.value, Text()))
+    listed = func.unnest(entries).table_valued(column("value", TEXT)).render_derived(name=f"entry_of_{name}")
+    told = and_(listed.c.value != EMPTY, _compare(name, test, listed.c.value, TEXT))
     return exists(select(ONE).select_from(listed).where(told))
 
 
@@ -238,7 +236,7 @@ def _some(name: str, test: Test, entries: Expression) -> Condition:
 
 
 def _member(container: Expression, key: Expression) -> Expression:
-    return container.op("->", return_type=JSONB())(key)
+    return container.op("->", return_type=JSON)(key)
 
 
 def _has_entries(values: Expression) -> Condition:
@@ -248,23 +246,23 @@ def _has_entries(values: Expression) -> Condition:
 
 
 def _equal(name: str, _: Test, values: Expression) -> Condition:
-    return values.op("@>", is_comparison=True)(bindparam(name, type_=JSONB))
+    return values.op("@>", is_comparison=True)(bindparam(name, type_=JSON))
 
 
 def _one_of(name: str, _: Test, values: Expression) -> Condition:
-    return values.op("@>", is_comparison=True)(func.any(bindparam(name, type_=ARRAY(JSONB))))
+    return values.op("@>", is_comparison=True)(func.any(bindparam(name, type_=JSONS)))
 
 
 def _texts(name: str, test: Test, values: Expression) -> Condition:
     is_list = func.jsonb_typeof(values) == literal_column("'array'")
     listed = func.jsonb_array_elements_text(case((is_list, values)))
-    source = listed.table_valued(column("value", Text)).render_derived(name=f"text_of_{name}")
-    told = and_(_compare(name, test, source.c.value, Text()), source.c.value.not_like(DIGESTS))
+    source = listed.table_valued(column("value", TEXT)).render_derived(name=f"text_of_{name}")
+    told = and_(_compare(name, test, source.c.value, TEXT), source.c.value.not_like(DIGESTS))
     return exists(select(ONE).select_from(source).where(told))
 
 
 def _by_path(name: str, test: Test, values: Expression) -> Condition:
-    return func.jsonb_path_exists(values, _PATHS[test], bindparam(name, type_=JSONB))
+    return func.jsonb_path_exists(values, _PATHS[test], bindparam(name, type_=JSON))
 
 
 _VALUE_TESTS: Mapping[Test, Callable[[str, Test, Expression], Condition]] = {

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import FromClause, and_, func, literal_column, select, true
 
-from dicomweb_archive.index.database import tables
 from dicomweb_archive.index.search.planning.order import DEFAULT_ORDER, Source
 from dicomweb_archive.index.search.planning.shape import Shape
+from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.filter_segments import segment_search
 from dicomweb_archive.index.search.sql.keyset import in_order, numbered, segment_values, sort_values
 from dicomweb_archive.index.search.sql.levels import LevelWriter, parameter
@@ -85,7 +85,7 @@ class InstanceWriter(LevelWriter):
             series_id: Expression = literal_column("series_id")
             enough = parameter("end") + self._size_of_last_series()
             hits = hits.order_by(series_id).fetch(enough, with_ties=True)
-        h, o = hits.subquery("h"), tables.instance.alias("o")
+        h, o = hits.subquery("h"), aliases.ROW_OF_INSTANCE
         origin = h.join(o, and_(o.c.segment_id == h.c.segment_id, o.c.position == h.c.position))
         return self._by_uid(h.c.series_id, o, origin, parameter("offset"), paged=paged)
 
@@ -102,7 +102,7 @@ class InstanceWriter(LevelWriter):
         before = (n.c.upto - n.c.instance_count).label("before")
         cut = select(n.c.id, before).where(n.c.upto > parameter("offset"), before < end)
         c = cut.cte("c").prefix_with("MATERIALIZED")
-        q, o = tables.segment.alias("q"), tables.instance.alias("o")
+        q, o = aliases.ITS_SEGMENT, aliases.ROW_OF_INSTANCE
         rows = c.join(q, q.c.series_id == c.c.id).join(o, o.c.segment_id == q.c.id)
         skipped = select(func.coalesce(func.min(c.c.before), BARRIER)).scalar_subquery()
         return self._by_uid(c.c.id, o, rows, parameter("offset") - skipped, paged=paged)
@@ -121,14 +121,14 @@ class InstanceWriter(LevelWriter):
         """How many instances of the series, in which the page before has ended, may have to be passed over."""
         if not self.plan.resumed:
             return BARRIER
-        s = tables.series.alias("l")
+        s = aliases.LAST_SERIES
         size = select(func.coalesce(func.max(s.c.instance_count), BARRIER)).where(s.c.id == _last_series())
         return size.scalar_subquery()
 
     def _count_behind(self) -> Query:
         """Sum up the series behind the last one, and count what is left of that."""
         keys = self.plan.order
-        i, p = tables.instance.alias("o"), self.p
+        i, p = aliases.ROW_OF_INSTANCE, self.p
         rest = select(func.count()).select_from(i.join(p, p.c.id == i.c.segment_id))
         rest = self._visible(rest).where(*self.behind_last(keys, [p.c.series_id, i.c.sop_instance_uid]))
         rest = rest.where(p.c.series_id == _last_series())
@@ -143,11 +143,11 @@ class InstanceWriter(LevelWriter):
 
     def _sorted(self, *, paged: bool) -> Query:
         """All that matches, sorted; made for the instances of a study or series."""
-        keys, o, q = self.plan.order, tables.instance.alias("o"), tables.segment.alias("q")
+        keys, o, q = self.plan.order, aliases.ROW_OF_INSTANCE, aliases.ITS_SEGMENT
         origin, conditions = self._rows(o, q)
         rows: dict[Source, FromClause] = {Source.STUDY: self.t, Source.SERIES: self.s, Source.INSTANCE: o}
         if any(key.source is Source.SEGMENT for key in keys):
-            y = segment_values(keys, tables.segment_data.alias("v"), q)
+            y = segment_values(keys, aliases.SORTED_DATA, q)
             origin, rows[Source.SEGMENT] = origin.join(y, true()), y
         values = sort_values(keys, rows)
         query = select(o.c.segment_id, o.c.position, *numbered(values)).select_from(origin)

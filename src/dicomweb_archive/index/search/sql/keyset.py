@@ -4,10 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
-    BigInteger,
-    Double,
     FromClause,
-    Text,
     and_,
     bindparam,
     case,
@@ -19,12 +16,12 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from dicomweb_archive.index.search.planning.order import SortForm, SortKey, Source
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.sql.positions import Expression
 from dicomweb_archive.index.search.sql.segments import BARRIER, EMPTY, Condition
+from dicomweb_archive.index.search.sql.sql_types import JSON, LONG, NUMBER, TEXT
 
 Rows: TypeAlias = Mapping[Source, FromClause]
 """The tables, or what stands for them, that sort values are taken from."""
@@ -36,12 +33,12 @@ _LOWEST_NUMBER: Expression = literal_column("'-Infinity'::float8")
 _MISSING_NUMBER: Expression = literal_column("'-1'::float8")
 
 _TYPES: Mapping[SortForm, Any] = {
-    SortForm.ID: BigInteger,
-    SortForm.COUNT: Double,
-    SortForm.NUMBER: Double,
-    SortForm.NULLABLE: Double,
-    SortForm.UID: Text,
-    SortForm.TEXT: Text,
+    SortForm.ID: LONG,
+    SortForm.COUNT: NUMBER,
+    SortForm.NUMBER: NUMBER,
+    SortForm.NULLABLE: NUMBER,
+    SortForm.UID: TEXT,
+    SortForm.TEXT: TEXT,
 }
 
 
@@ -97,7 +94,7 @@ def segment_values(keys: Sequence[SortKey], data: FromClause, segment: FromClaus
     extracted = []
     for number, key in enumerate(keys):
         if key.source is Source.SEGMENT:
-            path = bindparam(f"order_path_{number}", type_=Text)
+            path = bindparam(f"order_path_{number}", type_=TEXT)
             extracted += [
                 _member(data.c.columns, path).label(f"varying_{number}"),
                 _member(data.c.common, path).label(f"shared_{number}"),
@@ -121,11 +118,11 @@ def _value(number: int, key: SortKey, rows: Rows) -> Expression:
 def _column_value(key: SortKey, column: Expression) -> Expression:
     match key.form:
         case SortForm.TEXT if not key.descending:
-            return func.coalesce(func.nullif(column, EMPTY), HIGHEST_TEXT, type_=Text)
+            return func.coalesce(func.nullif(column, EMPTY), HIGHEST_TEXT, type_=TEXT)
         case SortForm.NUMBER if not key.descending:
-            return func.coalesce(func.nullif(column, _MISSING_NUMBER), HIGHEST_NUMBER, type_=Double)
+            return func.coalesce(func.nullif(column, _MISSING_NUMBER), HIGHEST_NUMBER, type_=NUMBER)
         case SortForm.NULLABLE:
-            return func.coalesce(cast(column, Double), _LOWEST_NUMBER if key.descending else HIGHEST_NUMBER)
+            return func.coalesce(cast(column, NUMBER), _LOWEST_NUMBER if key.descending else HIGHEST_NUMBER)
         case _:
             return column
 
@@ -133,14 +130,14 @@ def _column_value(key: SortKey, column: Expression) -> Expression:
 def _segment_value(number: int, key: SortKey, rows: Rows) -> Expression:
     """The first value in the normal form of terms; the columns of a segment have it by position."""
     y, position = rows[Source.SEGMENT], rows[Source.INSTANCE].c.position
-    values = func.coalesce(_member(y.c[f"varying_{number}"], position), y.c[f"shared_{number}"], type_=JSONB)
+    values = func.coalesce(_member(y.c[f"varying_{number}"], position), y.c[f"shared_{number}"], type_=JSON)
     if key.form is SortForm.NULLABLE:
         first = _member(values, BARRIER)
-        found = case((func.jsonb_typeof(first) == literal_column("'number'"), cast(first, Double)))
-        return func.coalesce(found, _LOWEST_NUMBER if key.descending else HIGHEST_NUMBER, type_=Double)
-    text = func.nullif(values.op("->>", return_type=Text())(BARRIER), EMPTY, type_=Text)
-    return collate(func.coalesce(text, EMPTY if key.descending else HIGHEST_TEXT, type_=Text), "C")
+        found = case((func.jsonb_typeof(first) == literal_column("'number'"), cast(first, NUMBER)))
+        return func.coalesce(found, _LOWEST_NUMBER if key.descending else HIGHEST_NUMBER, type_=NUMBER)
+    text = func.nullif(values.op("->>", return_type=TEXT)(BARRIER), EMPTY, type_=TEXT)
+    return collate(func.coalesce(text, EMPTY if key.descending else HIGHEST_TEXT, type_=TEXT), "C")
 
 
 def _member(container: Expression, key: Expression) -> Expression:
-    return container.op("->", return_type=JSONB())(key)
+    return container.op("->", return_type=JSON)(key)

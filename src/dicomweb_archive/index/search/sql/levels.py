@@ -3,21 +3,22 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, FromClause, and_, bindparam, exists, func, literal_column, select, true
+from sqlalchemy import FromClause, and_, bindparam, exists, func, literal_column, select, true
 
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.database import tables
 from dicomweb_archive.index.search.planning.filter_plan import Row
 from dicomweb_archive.index.search.planning.order import SortKey, Source
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice, Shape
+from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.columns import column_test
 from dicomweb_archive.index.search.sql.filter_segments import segment_search
 from dicomweb_archive.index.search.sql.filter_tests import FilterWriter
 from dicomweb_archive.index.search.sql.keyset import behind, in_order, labelled, numbered, sort_values
 from dicomweb_archive.index.search.sql.positions import Expression
 from dicomweb_archive.index.search.sql.segments import BARRIER, ONE, Condition, Query
+from dicomweb_archive.index.search.sql.sql_types import LONG
 
 
 class LevelWriter(ABC):
@@ -30,8 +31,8 @@ class LevelWriter(ABC):
         self.plan = plan
         self.choice = choice
         self.visibility = visibility
-        self.t = tables.study.alias("t")
-        self.s = tables.series.alias("s")
+        self.t = aliases.STUDY
+        self.s = aliases.SERIES
         self.segments = segment_search(plan, choice)
         self.p = self.segments.segment
 
@@ -220,7 +221,7 @@ def _study_columns(study: FromClause) -> list[Expression]:
 
 def study_details(page: FromClause, order: Sequence[Expression], keys: Sequence[SortKey] = ()) -> Query:
     """Read the rows of studies whose ids, and sort values, are those of `page`."""
-    t = tables.study.alias("r")
+    t = aliases.PAGE_STUDY
     joined = page.join(t, t.c.id == page.c.id)
     columns = [t.c.id.label("study_id"), *_study_columns(t), *labelled(keys, page)]
     return select(*columns).select_from(joined).order_by(*order)
@@ -228,7 +229,7 @@ def study_details(page: FromClause, order: Sequence[Expression], keys: Sequence[
 
 def series_details(page: FromClause, order: Sequence[Expression], keys: Sequence[SortKey] = ()) -> Query:
     """Read the rows of series whose ids, and sort values, are those of `page`."""
-    t, s = tables.study.alias("r"), tables.series.alias("q")
+    t, s = aliases.PAGE_STUDY, aliases.PAGE_SERIES
     joined = page.join(s, s.c.id == page.c.id).join(t, t.c.id == s.c.study_id)
     own = [
         s.c.id.label("series_id"),
@@ -245,4 +246,4 @@ DETAILS = {Level.STUDY: study_details, Level.SERIES: series_details}
 
 def parameter(name: str) -> Expression:
     """A whole number that the statement is given."""
-    return bindparam(name, type_=BigInteger)
+    return bindparam(name, type_=LONG)

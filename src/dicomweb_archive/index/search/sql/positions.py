@@ -9,12 +9,8 @@ from typing import Any, TypeAlias
 
 import orjson
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
-    Double,
     FromClause,
-    Integer,
-    Text,
     and_,
     bindparam,
     case,
@@ -29,9 +25,7 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
-from dicomweb_archive.index.database import tables
 from dicomweb_archive.index.search.planning.plan import (
     ClockTest,
     ItemTest,
@@ -43,6 +37,8 @@ from dicomweb_archive.index.search.planning.plan import (
     asks_for_emptiness,
 )
 from dicomweb_archive.index.search.planning.shape import Choice
+from dicomweb_archive.index.search.sql import aliases
+from dicomweb_archive.index.search.sql.sql_types import INT, JSON, NUMBER, TEXT, TEXTS
 from dicomweb_archive.index.search.sql.zones import ZONE_STEP, zone_of_values
 from dicomweb_archive.index.segments.terms import LONG_TEXT, equality_form, step_mark
 
@@ -78,7 +74,7 @@ def recheck_source(
     extracted = []
     for number, test in enumerate(plan.tests):
         for suffix, parameter in zip("abc", _step_parameters(number, test), strict=False):
-            step: Expression = bindparam(parameter, type_=Text)
+            step: Expression = bindparam(parameter, type_=TEXT)
             varying, shared = values_of_step(data, step, may_be_large=_may_be_large(test))
             extracted += [varying.label(f"varying_{number}{suffix}"), shared.label(f"shared_{number}{suffix}")]
     # OFFSET 0 keeps PostgreSQL from putting the extraction into every place that uses it.
@@ -94,8 +90,8 @@ def values_of_step(data: FromClause, step: Expression, *, may_be_large: bool) ->
     if not may_be_large:
         return varying, shared
     large = _member(data.c.large, step)
-    found = func.coalesce(varying, _member(large, _VARYING), type_=JSONB)
-    return found, func.coalesce(shared, _member(large, _SHARED), type_=JSONB)
+    found = func.coalesce(varying, _member(large, _VARYING), type_=JSON)
+    return found, func.coalesce(shared, _member(large, _SHARED), type_=JSON)
 
 
 def passes(plan: SearchPlan, choice: Choice, source: FromClause, position: Expression) -> Expression:
@@ -115,7 +111,7 @@ def none_varies(plan: SearchPlan, segment: FromClause) -> Expression:
 
 
 def _varies(plan: SearchPlan, segment: FromClause) -> list[Expression]:
-    marks = [bindparam(f"mark_{number}", type_=Integer) for number in range(len(plan.tests))]
+    marks = [bindparam(f"mark_{number}", type_=INT) for number in range(len(plan.tests))]
     return [mark == func.any(segment.c.varying) for mark in marks]
 
 
@@ -210,18 +206,18 @@ def _passes(
 
 
 def _at(source: FromClause, place: str, position: Expression) -> Expression:
-    return func.coalesce(_member(source.c[f"varying_{place}"], position), source.c[f"shared_{place}"], type_=JSONB)
+    return func.coalesce(_member(source.c[f"varying_{place}"], position), source.c[f"shared_{place}"], type_=JSON)
 
 
 def _shift(name: str, zone: Expression) -> Expression:
     """Return the seconds to add to what the instance says, so that it is in the zone of the request."""
-    request, archive = bindparam(f"request{name}", type_=Integer), bindparam(f"archive{name}", type_=Integer)
+    request, archive = bindparam(f"request{name}", type_=INT), bindparam(f"archive{name}", type_=INT)
     return request - zone_of_values(zone, archive)
 
 
 def _clock(name: str, values: Expression, shift: Expression) -> Expression:
     """A time of day among the values lies within the bounds, counted from the midnight of the request's zone."""
-    bounds = ((bound, bindparam(f"{bound}{name}", type_=Double)) for bound in ("low", "high"))
+    bounds = ((bound, bindparam(f"{bound}{name}", type_=NUMBER)) for bound in ("low", "high"))
     # Two days more, so that the remainder is that of a positive number.
     later = ("shift", shift + literal_column("172800"))
     pairs = [piece for key, value in (*bounds, later) for piece in (literal_column(f"'{key}'"), value)]
@@ -239,13 +235,13 @@ def _test(name: str, test: PositionTest, value: Expression) -> Expression:
 
 def _some_item(name: str, test: ItemTest, items: Expression) -> Expression:
     listed = func.jsonb_array_elements(_list(items))
-    source = listed.table_valued(column("value", JSONB)).render_derived(name=f"item{name}")
+    source = listed.table_valued(column("value", JSON)).render_derived(name=f"item{name}")
     item = source.c.value
     conditions = []
     for number, below in enumerate(test.tests):
-        inner = _member(item, bindparam(f"inner{name}_{number}a", type_=Text))
+        inner = _member(item, bindparam(f"inner{name}_{number}a", type_=TEXT))
         if isinstance(below, MomentTest):
-            time = _member(item, bindparam(f"inner{name}_{number}b", type_=Text))
+            time = _member(item, bindparam(f"inner{name}_{number}b", type_=TEXT))
             conditions.append(_moment(f"{name}_{number}", inner, time))
         else:
             conditions.append(_test(f"{name}_{number}", below, inner))
@@ -255,16 +251,16 @@ def _some_item(name: str, test: ItemTest, items: Expression) -> Expression:
 
 def _moment(name: str, date: Expression, time: Expression, shift: Expression = _ZERO) -> Expression:
     moment = _first_number(date) + func.coalesce(_first_number(time), _ZERO) + shift
-    return moment.between(bindparam(f"low{name}", type_=Double), bindparam(f"high{name}", type_=Double))
+    return moment.between(bindparam(f"low{name}", type_=NUMBER), bindparam(f"high{name}", type_=NUMBER))
 
 
 def _first_number(values: Expression) -> Expression:
     first = _member(values, _ZERO)
-    return case((func.jsonb_typeof(first) == literal_column("'number'"), cast(first, Double)))
+    return case((func.jsonb_typeof(first) == literal_column("'number'"), cast(first, NUMBER)))
 
 
 def _member(container: Expression, key: Expression) -> Expression:
-    return container.op("->", return_type=JSONB())(key)
+    return container.op("->", return_type=JSON)(key)
 
 
 def _list(values: Expression) -> Expression:
@@ -273,17 +269,17 @@ def _list(values: Expression) -> Expression:
 
 
 def _equals(parameter: str, values: Expression) -> Expression:
-    return values.op("@>", is_comparison=True)(bindparam(parameter, type_=JSONB))
+    return values.op("@>", is_comparison=True)(bindparam(parameter, type_=JSON))
 
 
 def _any_of(parameter: str, values: Expression) -> Expression:
-    return values.op("?|", is_comparison=True)(bindparam(parameter, type_=ARRAY(Text)))
+    return values.op("?|", is_comparison=True)(bindparam(parameter, type_=TEXTS))
 
 
 def _like(parameter: str, values: Expression) -> Expression:
     listed = func.jsonb_array_elements_text(_list(values))
-    source = listed.table_valued(column("value", Text)).render_derived(name=f"text_of_{parameter}")
-    pattern = bindparam(parameter, type_=Text)
+    source = listed.table_valued(column("value", TEXT)).render_derived(name=f"text_of_{parameter}")
+    pattern = bindparam(parameter, type_=TEXT)
     matched = and_(source.c.value.like(pattern), source.c.value.not_like(DIGESTS))
     return exists(select(_ONE).select_from(source).where(matched))
 
@@ -291,9 +287,9 @@ def _like(parameter: str, values: Expression) -> Expression:
 def _some_word(name: str, key: int, values: Expression) -> Expression:
     """A name among the values has a word with one of the key's beginnings; names are found by their terms."""
     listed = func.jsonb_array_elements_text(_list(values))
-    source = listed.table_valued(column("value", Text)).render_derived(name=f"name_of{name}")
-    term, word, begin = tables.term.alias(f"m{name}"), tables.name_word.alias(f"w{name}"), word_beginnings(key, name)
-    own = and_(term.c.path_id == bindparam(f"path_{key}", type_=Integer), term.c.value == source.c.value)
+    source = listed.table_valued(column("value", TEXT)).render_derived(name=f"name_of{name}")
+    term, word, begin = aliases.TERM, aliases.WORD, word_beginnings(key, name)
+    own = and_(term.c.path_id == bindparam(f"path_{key}", type_=INT), term.c.value == source.c.value)
     hash_ = select(term.c.hash).where(own).limit(_ONE).correlate(source).scalar_subquery()
     # OFFSET 0: name by name two look-ups in indexes, or PostgreSQL begins with all words of such a beginning.
     words = select(word.c.word).where(word.c.hash == hash_).correlate(source).offset(_ZERO).lateral(f"k{name}")
@@ -303,8 +299,8 @@ def _some_word(name: str, key: int, values: Expression) -> Expression:
 
 def word_beginnings(key: int, name: str = "") -> FromClause:
     """The bounds between which the words lie that begin with a spelling of a FUZZY key."""
-    lows, highs = (bindparam(f"word_{bound}_{key}", type_=ARRAY(Text)) for bound in ("lows", "highs"))
-    listed = func.unnest(lows, highs).table_valued(column("low", Text), column("high", Text))
+    lows, highs = (bindparam(f"word_{bound}_{key}", type_=TEXTS) for bound in ("lows", "highs"))
+    listed = func.unnest(lows, highs).table_valued(column("low", TEXT), column("high", TEXT))
     return listed.render_derived(name=f"begin{name}_{key}")
 
 
@@ -314,7 +310,7 @@ def begins_with(word: FromClause, begin: FromClause) -> Expression:
 
 
 def _between(parameter: str, values: Expression) -> Expression:
-    return func.jsonb_path_exists(values, _IN_RANGE, bindparam(parameter, type_=JSONB))
+    return func.jsonb_path_exists(values, _IN_RANGE, bindparam(parameter, type_=JSON))
 
 
 def _is_empty(_parameter: str, values: Expression) -> Expression:

@@ -1,18 +1,14 @@
 """Segments in SQL: the subquery of every search that finds the segments, or instances, which hold its keys."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     CompoundSelect,
-    Double,
     FromClause,
     Integer,
     Select,
-    Text,
     and_,
     bindparam,
     case,
@@ -27,9 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from dicomweb_archive.index.database import tables
 from dicomweb_archive.index.search.planning.plan import IndexKey, Kind, SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice, KeyPrune, Prune, Shape
+from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.positions import (
     Expression,
     at_most_one_varies,
@@ -39,6 +35,7 @@ from dicomweb_archive.index.search.sql.positions import (
     recheck_source,
     word_beginnings,
 )
+from dicomweb_archive.index.search.sql.sql_types import INT, INTS, LONG, LONGS, NUMBER, TEXT, TEXTS
 
 Condition: TypeAlias = ColumnElement[bool]
 Query: TypeAlias = Select[Any]
@@ -59,9 +56,9 @@ class SegmentSearch:
 
     plan: SearchPlan
     choice: Choice
-    segment: FromClause = field(default_factory=lambda: tables.segment.alias("p"))
-    data: FromClause = field(default_factory=lambda: tables.segment_data.alias("d"))
-    instance: FromClause = field(default_factory=lambda: tables.instance.alias("i"))
+    segment: FromClause = aliases.SEGMENT
+    data: FromClause = aliases.DATA
+    instance: FromClause = aliases.INSTANCE
 
     @property
     def position(self) -> Expression:
@@ -80,9 +77,9 @@ class SegmentSearch:
             origin = source.join(origin, self.segment.c.id == source.c.id)
         if self.plan.by_sop_instance:
             origin = origin.join(self.instance, self.instance.c.segment_id == self.segment.c.id)
-            uids = bindparam("sop_instance_uids", type_=ARRAY(Text))
+            uids = bindparam("sop_instance_uids", type_=TEXTS)
             # The index begins with the space; whether a row of it is visible is for the study to say.
-            spaces = bindparam("sop_instance_spaces", type_=ARRAY(Integer))
+            spaces = bindparam("sop_instance_spaces", type_=INTS)
             conditions.append(self.instance.c.space_id == func.any(spaces))
             conditions.append(self.instance.c.sop_instance_uid == func.any(uids))
         origin, recheck = self._rechecked(origin, instances=instances)
@@ -95,7 +92,7 @@ class SegmentSearch:
         conditions: list[Condition] = []
         if any(prune.kind is Prune.ALL_TERMS and not prune.zones for prune in self.choice.prunes):
             # One array for all single values: GIN intersects them in one scan.
-            conditions.append(holds_all(self.segment.c.terms, bindparam("terms", type_=ARRAY(BigInteger))))
+            conditions.append(holds_all(self.segment.c.terms, bindparam("terms", type_=LONGS)))
         for number, prune in enumerate(self.choice.prunes):
             if not self._is_source(number):
                 conditions += self._prune(number, prune)
@@ -105,7 +102,7 @@ class SegmentSearch:
         if prune.kind is Prune.NOTHING:
             return []
         terms = self.segment.c.terms
-        hashes = bindparam(f"hashes_{number}", type_=ARRAY(BigInteger))
+        hashes = bindparam(f"hashes_{number}", type_=LONGS)
         if prune.kind is Prune.DICTIONARY:
             if not self.choice.carries(number, nested=self.plan.keys[number].nested):
                 return []
@@ -116,7 +113,7 @@ class SegmentSearch:
         condition = (holds_all if prune.kind is Prune.ALL_TERMS else holds_any)(terms, hashes)
         if not prune.zones:
             return [condition]
-        zone = tables.zone.alias(f"z_{number}")
+        zone = aliases.ZONE
         own = zone.c.segment_id == self.segment.c.id
         return [or_(condition, exists(select(ONE).select_from(zone).where(own, zone_overlaps(number, zone))))]
 
@@ -135,8 +132,8 @@ class SegmentSearch:
     def _source(self, number: int) -> Query | CompoundSelect[Any]:
         """Select the ids of the segments of one key: a look-up for each of its terms, and its zones."""
         prune = self.choice.prunes[number]
-        held = tables.segment.alias(f"held_{number}")
-        hashes = bindparam(f"hashes_{number}", type_=ARRAY(BigInteger))
+        held = aliases.HELD
+        hashes = bindparam(f"hashes_{number}", type_=LONGS)
         if prune.kind is Prune.ALL_TERMS:
             found = select(held.c.id).where(holds_all(held.c.terms, hashes))
         elif prune.kind is Prune.ANY_TERM:
@@ -145,12 +142,12 @@ class SegmentSearch:
         elif self.plan.keys[number].kind is Kind.FUZZY:
             found = looked_up(number, held, _names(number))
         else:
-            dictionary = tables.term.alias(f"m_{number}")
+            dictionary = aliases.TERM
             condition = dictionary_condition(number, self.plan.keys[number], dictionary)
             found = looked_up(number, held, dictionary).where(condition)
         if not prune.zones:
             return found.distinct()
-        zone = tables.zone.alias(f"z_{number}")
+        zone = aliases.ZONE
         return union(found, select(zone.c.segment_id.label("id")).where(zone_overlaps(number, zone)))
 
     # --- which instances in them ---------------------------------------------------------------------------
@@ -207,7 +204,7 @@ def looked_up(number: int | str, held: FromClause, terms: FromClause) -> Query:
     # One look-up in the GIN index for each term; `&&` of the list would cost the square of its length.
     lookup = (
         select(held.c.id)
-        .where(holds_all(held.c.terms, array([terms.c.hash], type_=BigInteger)))
+        .where(holds_all(held.c.terms, array([terms.c.hash], type_=LONG)))
         .correlate(terms)
         .offset(BARRIER)
         .lateral(f"l_{number}")
@@ -217,43 +214,43 @@ def looked_up(number: int | str, held: FromClause, terms: FromClause) -> Query:
 
 def _names(number: int) -> FromClause:
     """The terms of the names that have a word with one of the key's beginnings."""
-    word, begin = tables.name_word.alias(f"w_{number}"), word_beginnings(number)
-    own = word.c.path_id == bindparam(f"path_{number}", type_=Integer)
+    word, begin = aliases.WORD, word_beginnings(number)
+    own = word.c.path_id == bindparam(f"path_{number}", type_=INT)
     found = select(word.c.hash).select_from(begin.join(word, and_(own, begins_with(word, begin))))
     return found.distinct().subquery(f"m_{number}")
 
 
 def dictionary_condition(number: int | str, key: IndexKey, dictionary: FromClause) -> Condition:
     """The rows of the dictionary that a pattern, range or long list selects."""
-    own = dictionary.c.path_id == bindparam(f"path_{number}", type_=Integer)
+    own = dictionary.c.path_id == bindparam(f"path_{number}", type_=INT)
     match key.kind:
         case Kind.LIKE:
             # Says what the partial index on texts holds, so that PostgreSQL may use it.
-            text = dictionary.c.value.like(bindparam(f"pattern_{number}", type_=Text))
+            text = dictionary.c.value.like(bindparam(f"pattern_{number}", type_=TEXT))
             return and_(own, text, dictionary.c.number.is_(None), dictionary.c.value != EMPTY)
         case Kind.BETWEEN:
-            low = bindparam(f"low_number_{number}", type_=Double)
-            high = bindparam(f"high_number_{number}", type_=Double)
+            low = bindparam(f"low_number_{number}", type_=NUMBER)
+            high = bindparam(f"high_number_{number}", type_=NUMBER)
             return and_(own, dictionary.c.number.between(low, high))
         case Kind.TEXT_RANGE:
-            low = bindparam(f"low_text_{number}", type_=Text)
-            high = bindparam(f"high_text_{number}", type_=Text)
+            low = bindparam(f"low_text_{number}", type_=TEXT)
+            high = bindparam(f"high_text_{number}", type_=TEXT)
             text = dictionary.c.value.between(low, high)
             return and_(own, text, dictionary.c.number.is_(None), dictionary.c.value != EMPTY)
         case Kind.LIKE_ANY_CASE:
-            folded = like_any_case(dictionary.c.value, bindparam(f"pattern_{number}", type_=Text))
+            folded = like_any_case(dictionary.c.value, bindparam(f"pattern_{number}", type_=TEXT))
             return and_(own, folded, dictionary.c.number.is_(None), dictionary.c.value != EMPTY)
         case _:
-            hashes = bindparam(f"hashes_{number}", type_=ARRAY(BigInteger))
+            hashes = bindparam(f"hashes_{number}", type_=LONGS)
             return and_(own, dictionary.c.hash == func.any(hashes))
 
 
 def zone_overlaps(number: int | str, zone: FromClause) -> Condition:
     """The zones of a path that may hold a value of the key; bounds of the other kind are NULL."""
-    low, high = (bindparam(f"{bound}_number_{number}", type_=Double) for bound in ("low", "high"))
-    low_text, high_text = (bindparam(f"{bound}_text_{number}", type_=Text) for bound in ("low", "high"))
+    low, high = (bindparam(f"{bound}_number_{number}", type_=NUMBER) for bound in ("low", "high"))
+    low_text, high_text = (bindparam(f"{bound}_text_{number}", type_=TEXT) for bound in ("low", "high"))
     return and_(
-        zone.c.path_id == bindparam(f"path_{number}", type_=Integer),
+        zone.c.path_id == bindparam(f"path_{number}", type_=INT),
         or_(
             and_(zone.c.low <= high, zone.c.high >= low),
             and_(zone.c.low_text <= high_text, zone.c.high_text >= low_text),
