@@ -9,6 +9,7 @@ from dicomweb_archive.dicom.query import AttributePath, Key, Level, Matching, Pa
 from dicomweb_archive.dicom.tags import parse_tag, vr_of
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search.execution import SearchIndex, SearchPage
+from dicomweb_archive.index.search.planning.form import form_of
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import (
     Choice,
@@ -17,6 +18,7 @@ from dicomweb_archive.index.search.planning.shape import (
     Statistics,
     driven_by_terms,
 )
+from dicomweb_archive.index.search.sql.statements import Part, compose, search_values
 
 ROOT_URL = "http://archive.example/dicom-web"
 EVERYTHING = Visibility()
@@ -32,6 +34,12 @@ def path(name: str, vr: str | None = None) -> AttributePath:
 def key(name: str, matching: Matching | str) -> Key:
     """Return a key; a plain text is a single value."""
     return Key(path(name), SingleValue(matching) if isinstance(matching, str) else matching)
+
+
+def search_statement(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> tuple[str, list[Any]]:
+    """Return the text and the arguments of a statement, as a search composes it."""
+    statement = compose(form_of(plan), form_of(choice), visibility.form(), part)
+    return statement.text, statement.arguments(search_values(plan, choice, visibility))
 
 
 async def objects(page: SearchPage) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.search.answers import AnswerWriter
 from dicomweb_archive.index.search.collect import Collected, collect
 from dicomweb_archive.index.search.documents import KeptDocuments
+from dicomweb_archive.index.search.kept_statements import KeptStatements
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
 from dicomweb_archive.index.search.planning.plan import COUNT_CAP, SearchPlan
 from dicomweb_archive.index.search.planning.planner import with_known_vrs
@@ -29,7 +30,7 @@ from dicomweb_archive.index.search.planning.shape import (
 )
 from dicomweb_archive.index.search.sql.filter_prunes import with_prune
 from dicomweb_archive.index.search.sql.keyset import label_of
-from dicomweb_archive.index.search.sql.statements import Part, details_statement, search_statement
+from dicomweb_archive.index.search.sql.statements import Part, details_statement
 from dicomweb_archive.index.search.terms import TermFinder
 from dicomweb_archive.index.segments.moved import find_moved
 
@@ -125,6 +126,7 @@ class SearchIndex:
         self._choose = choose
         self._terms = TermFinder(database)
         self._documents = KeptDocuments(cache_bytes)
+        self.statements = KeptStatements()
 
     async def search(self, query: SearchQuery, visibility: Visibility, *, service_root: str) -> SearchPage:
         """Find one page of what matches and is visible, in a total order that stays the same between requests.
@@ -154,7 +156,7 @@ class SearchIndex:
         prepared = await self.prepare(connection, query)
         if prepared is None:
             return _Hits()
-        return await _Search(connection, prepared, visibility).page()
+        return await _Search(connection, prepared, visibility, self.statements).page()
 
     async def prepare(self, connection: Connection, query: SearchQuery) -> PreparedSearch | None:
         """Plan a search and look its keys up; `None` when nothing can match.
@@ -271,6 +273,7 @@ class _Search:
     connection: Connection
     prepared: PreparedSearch
     visibility: Visibility
+    statements: KeptStatements
 
     @property
     def plan(self) -> SearchPlan:
@@ -298,9 +301,9 @@ class _Search:
     async def _fetch(self, choice: Choice) -> Sequence[Row] | Collected:
         if self.plan.limit > HELD_ROWS:
             found = Collected(keeps=self.plan.limit)
-            await collect(found, self.connection, self.plan.level, *self._statement(choice, self._part))
+            await collect(found, self.connection, self.plan.level, *await self._statement(choice, self._part))
             return found
-        rows: Sequence[Row] = await self.connection.fetch(*self._statement(choice, self._part))
+        rows: Sequence[Row] = await self.connection.fetch(*await self._statement(choice, self._part))
         return rows
 
     @property
@@ -308,9 +311,9 @@ class _Search:
         held = self.plan.level is Level.INSTANCE or self.plan.limit <= HELD_ROWS
         return Part.PAGE if held else Part.IDS
 
-    def _statement(self, choice: Choice, part: Part) -> tuple[Any, ...]:
-        text, arguments = search_statement(self.plan, choice, self.visibility, part)
-        return (text, *arguments)
+    async def _statement(self, choice: Choice, part: Part) -> tuple[Any, ...]:
+        statement, arguments = await self.statements.find(self.plan, choice, self.visibility, part)
+        return (statement.text, *arguments)
 
     def _is_full(self, rows: Sequence[Row] | Collected) -> bool:
         return len(rows) > self.plan.limit
@@ -320,7 +323,7 @@ class _Search:
         if self.plan.limit == 0 or not self.plan.windowed:
             return False
         none = Choice(Shape.COLUMNS, window=window)
-        candidates: int = await self.connection.fetchval(*self._statement(none, Part.WINDOW))
+        candidates: int = await self.connection.fetchval(*await self._statement(none, Part.WINDOW))
         return candidates > window
 
     async def _finds_any(self) -> bool:
@@ -357,12 +360,12 @@ class _Search:
     async def _count_within(self, seconds: float, choice: Choice) -> int:
         total: int
         if self.plan.counting is Counting.EXACT or not (self.plan.keys or self.plan.filtered):
-            total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
+            total = await self.connection.fetchval(*await self._statement(choice, Part.COUNT))
             return total
         # Only re-checks of many segments can take long.
         async with self.connection.transaction():
             await self.connection.execute(f"set local statement_timeout = {int(seconds * 1000)}")
-            total = await self.connection.fetchval(*self._statement(choice, Part.COUNT))
+            total = await self.connection.fetchval(*await self._statement(choice, Part.COUNT))
         return total
 
     def _hits(self, rows: Sequence[Row] | Collected) -> _Hits:

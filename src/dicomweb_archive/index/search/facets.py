@@ -19,7 +19,7 @@ from dicomweb_archive.index.search.sql.facets import (
     hits_text,
     total_text,
 )
-from dicomweb_archive.index.search.sql.statements import all_statement
+from dicomweb_archive.index.search.sql.statements import Part
 
 # Finds the paths of fields, and how many terms each has as far as it matters.
 FIND_FIELDS = """
@@ -83,8 +83,10 @@ class FacetIndex:
             prepared = await self._search.prepare(connection, query)
             if prepared is None:
                 return Facets(0, [Facet(field, vr, (), 0) for field, vr in zip(fields, vrs, strict=True)])
-            ids, values, by_position = all_statement(prepared.plan, prepared.of_all(), visibility)
-            hits = hits_text(query.level, ids, by_position=by_position)
+            found_by, values = await self._search.statements.find(
+                prepared.plan, prepared.of_all(), visibility, Part.ALL
+            )
+            hits = hits_text(query.level, found_by.text, by_position="position" in found_by.columns)
             total, found = await connection.fetchrow(total_text(query.level, hits), *values)
             indexed = await self._choose(connection, query.level, fields, known, found)
             arguments = Arguments(list(values))

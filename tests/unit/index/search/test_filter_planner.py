@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from tests.searching import key
+from tests.searching import key, search_statement
 
 from dicomweb_archive.dicom.query import AttributePath, Key, Level, PathStep, Range, SearchQuery, WildCard
 from dicomweb_archive.dicom.query_filter import with_vrs
@@ -32,7 +32,7 @@ from dicomweb_archive.index.search.planning.shape import (
     driven_by_terms,
 )
 from dicomweb_archive.index.search.sql.filter_prunes import with_prune
-from dicomweb_archive.index.search.sql.statements import Part, search_statement
+from dicomweb_archive.index.search.sql.statements import Part
 from dicomweb_archive.wire.filter_expression import parse_filter
 
 STEP, PROCEDURE = "RequestAttributesSequence.ScheduledProcedureStepID", "RequestAttributesSequence.RequestedProcedureID"

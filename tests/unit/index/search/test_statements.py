@@ -3,13 +3,13 @@
 import itertools
 
 import pytest
-from tests.searching import key, path
+from tests.searching import key, path, search_statement
 
 from dicomweb_archive.dicom.query import DateTimeRange, Key, Level, Range, SearchQuery, UidList, WildCard
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search.planning.planner import plan_search
 from dicomweb_archive.index.search.planning.shape import Choice, Finding, Shape, driven_by_terms
-from dicomweb_archive.index.search.sql.statements import Part, search_statement
+from dicomweb_archive.index.search.sql.statements import Part
 
 SECRET = "SECRET"
 KEYS = (

@@ -86,6 +86,7 @@ class IndexKey:
         pattern: of LIKE, with SQL's wild cards.
         low, high: of BETWEEN, infinite when open.
         spellings: of FUZZY, those of one word of the key.
+        nested: the attribute lies inside a sequence.
     """
 
     path: str = field(compare=False)
@@ -96,11 +97,10 @@ class IndexKey:
     low: float = field(default=-inf, compare=False)
     high: float = field(default=inf, compare=False)
     spellings: tuple[str, ...] = field(default=(), compare=False)
+    nested: bool = field(init=False, default=False)
 
-    @property
-    def nested(self) -> bool:
-        """Whether the attribute lies inside a sequence."""
-        return "." in self.path
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nested", "." in self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Search statements: a plan and its shape become SQL text with numbered parameters. Nothing is executed here.
 
-Statements are composed with SQLAlchemy Core and kept by shape, because composing one costs about a millisecond,
-more than running it. Values are never part of the text, and every statement carries the caller's visibility.
+Statements are composed with SQLAlchemy Core, which costs some milliseconds, more than running one; so
+`search/kept_statements` keeps them. Values are never part of the text, and every statement carries the caller's
+visibility.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
 from dicomweb_archive.dicom.query import Counting, Level
@@ -24,6 +25,7 @@ from dicomweb_archive.index.search.sql.keyset import order_parameters
 from dicomweb_archive.index.search.sql.levels import DETAILS, LevelWriter, SeriesWriter, StudyWriter
 from dicomweb_archive.index.search.sql.positions import position_parameters
 from dicomweb_archive.index.search.sql.segments import Query, segment_parameters
+from dicomweb_archive.index.search.sql.sql_types import LONGS
 
 WRITERS: Mapping[Level, type[LevelWriter]] = {
     Level.STUDY: StudyWriter,
@@ -46,46 +48,44 @@ class Part(StrEnum):
     """Only their ids: for pages too large to be held whole."""
     COUNT = "count"
     """How many match, up to a cap."""
+    ALL = "all"
+    """The ids of everything that matches in no order; of instances `segment_id` and `position`, or `segment_id` and
+    `instance_count` where whole segments match."""
     WINDOW = "window"
     """How many candidates an order driven search had, up to one more than its window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL text with `$1`, `$2`..., and the names of its parameters in that order."""
+    """SQL text with `$1`, `$2`..., the names of its parameters in that order, and the names of its columns."""
 
     text: str
     names: tuple[str, ...]
+    columns: tuple[str, ...]
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """Put the values into the order of the parameters."""
         return [values[name] for name in self.names]
 
 
-def search_statement(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> tuple[str, list[Any]]:
-    """Compose one statement of a search, and its arguments.
+def compose(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> Statement:
+    """Compose one statement of a search; its text depends on the shape of what is given, not on any value.
 
     Pages of studies and series have the columns of `details_statement`, pages of instances `segment_id` and
     `position`; all have the sort values `k0`, `k1`... of the plan's order.
     """
-    statement = _compile(plan, choice, visibility.form(), part)
-    return statement.text, statement.arguments(search_values(plan, choice, visibility))
-
-
-def all_statement(plan: SearchPlan, choice: Choice, visibility: Visibility) -> tuple[str, list[Any], bool]:
-    """Compose the statement that finds everything that matches, its arguments, and whether it tells positions.
-
-    Its columns are `id` of studies and of series; of instances `segment_id` and `position`, or
-    `segment_id` and `instance_count` where whole segments match.
-    """
-    statement, by_position = _compile_all(plan, choice, visibility.form())
-    return statement.text, statement.arguments(search_values(plan, choice, visibility)), by_position
-
-
-@lru_cache(maxsize=128)
-def _compile_all(plan: SearchPlan, choice: Choice, visibility: Visibility) -> tuple[Statement, bool]:
-    query = WRITERS[plan.level](plan, choice, visibility).ids(paged=False)
-    return compile_statement(query), "position" in query.selected_columns
+    writer = WRITERS[plan.level](plan, choice, visibility)
+    match part:
+        case Part.PAGE:
+            return compile_statement(writer.page())
+        case Part.IDS:
+            return compile_statement(writer.ids(paged=True))
+        case Part.ALL:
+            return compile_statement(writer.ids(paged=False))
+        case Part.COUNT:
+            return compile_statement(writer.count())
+        case Part.WINDOW:
+            return compile_statement(select(func.count()).select_from(writer.window(choice.window + 1)))
 
 
 def search_values(plan: SearchPlan, choice: Choice, visibility: Visibility) -> dict[str, Any]:
@@ -111,23 +111,9 @@ def details_statement(level: Level, ids: Sequence[int]) -> tuple[str, list[Any]]
     return statement.text, statement.arguments({"ids": list(ids)})
 
 
-@lru_cache(maxsize=512)
-def _compile(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> Statement:
-    writer = WRITERS[plan.level](plan, choice, visibility)
-    match part:
-        case Part.PAGE:
-            return compile_statement(writer.page())
-        case Part.IDS:
-            return compile_statement(writer.ids(paged=True))
-        case Part.COUNT:
-            return compile_statement(writer.count())
-        case Part.WINDOW:
-            return compile_statement(select(func.count()).select_from(writer.window(choice.window + 1)))
-
-
 @lru_cache(maxsize=4)
 def _compile_details(level: Level) -> Statement:
-    ids = func.unnest(bindparam("ids", type_=ARRAY(BigInteger)))
+    ids = func.unnest(bindparam("ids", type_=LONGS))
     page = ids.table_valued("id", with_ordinality="place").render_derived(name="page")
     return compile_statement(DETAILS[level](page, [page.c.place]))
 
@@ -135,4 +121,4 @@ def _compile_details(level: Level) -> Statement:
 def compile_statement(query: Query) -> Statement:
     """Render a composed query for asyncpg."""
     compiled = query.compile(dialect=_DIALECT)
-    return Statement(str(compiled), tuple(compiled.positiontup or ()))
+    return Statement(str(compiled), tuple(compiled.positiontup or ()), tuple(query.selected_columns.keys()))
