@@ -2,79 +2,21 @@
 
 import asyncio
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import httpx
 import psutil
 import pytest
-import uvicorn
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, identified, image, part10
-from tests.http.archive import RELATED, Archive, related
+from tests.http.archive import RELATED, related
 from tests.http.conftest import StartArchive
+from tests.http.served import eventually, serving
 
 from dicomweb_archive.cli import http_protocol
-from dicomweb_archive.cli.http_protocol import BoundedProtocol
 
 HEAD = f"POST /dicom-web/studies HTTP/1.1\r\nHost: archive\r\nContent-Type: {RELATED}\r\n"
-
-
-class Served:
-    """An archive behind a real server."""
-
-    def __init__(self, archive: Archive, port: int) -> None:
-        self.archive = archive
-        self.port = port
-
-    async def send(self, *pieces: bytes, half_close: bool = False) -> bytes:
-        """Send raw bytes and return what comes back until the other side closes."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-            if half_close:
-                writer.write_eof()
-            async with asyncio.timeout(20):
-                return await reader.read()
-        except ConnectionError:
-            return b""
-        finally:
-            writer.close()
-
-    async def is_well(self) -> bool:
-        """Tell whether nothing was stored and the archive still serves."""
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
-            answer = await client.get("/dicom-web/instances")
-        return answer.status_code == 200 and answer.json() == [] and self.archive.files() == []
-
-
-@asynccontextmanager
-async def serving(start_archive: StartArchive, **overrides: float | str) -> AsyncIterator[Served]:
-    async with start_archive(**{"allowed_hosts": "a,archive", **overrides}) as archive:
-        listening = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            archive.app, lifespan="off", log_config=None, access_log=False, http=BoundedProtocol, timeout_keep_alive=1
-        )
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started:  # noqa: ASYNC110 - the server has no event for it
-            await asyncio.sleep(0.01)
-        try:
-            yield Served(archive, listening.getsockname()[1])
-        finally:
-            server.should_exit = True
-            await task
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
-    """Wait until an asynchronous condition holds."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - what is waited for is outside of this process's control
-            await asyncio.sleep(0.05)
 
 
 async def test_uploads_that_break_off_leave_nothing_and_no_traceback(

@@ -64,7 +64,8 @@ async def request_chunks(
             yield chunk
 
 
-async def _until_disconnect(receive: Receive) -> None:
+async def until_disconnect(receive: Receive) -> None:
+    """Wait until the client closes its connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -124,7 +125,7 @@ class ByteStreamResponse(Response):
 
     async def _send_while_wanted(self, first: list[Buffer], ended: bool, receive: Receive, send: Send) -> None:
         # A server may drop what is sent to a vanished client without a word, so a long stream listens for its end.
-        gone = asyncio.create_task(_until_disconnect(receive)) if self._is_long else None
+        gone = asyncio.create_task(until_disconnect(receive)) if self._is_long else None
         try:
             await send(self._head())
             # One deadline that moves on with each MiB: a timeout around each piece costs as much as sending it.

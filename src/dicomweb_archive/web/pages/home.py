@@ -16,6 +16,7 @@ from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveErro
 from dicomweb_archive.index.reading.overview import LatestStudy
 from dicomweb_archive.services.access import Principal
 from dicomweb_archive.web.dependencies import get_principal, get_services, root_of
+from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.pages import datasets
 from dicomweb_archive.web.pages.problems import as_page
 from dicomweb_archive.web.pages.rendering import prefers_html, render
@@ -87,12 +88,13 @@ async def home(request: Request) -> Response:
     services = get_services(request)
     principal = get_principal(request)
     form = read_form(request.query_params, services.search_limits[Level.STUDY])
-    results, held, latest, free_bytes = await asyncio.gather(
-        _search(request, form, principal),
-        services.overview.summary(principal),
-        services.overview.latest(principal, _LATEST),
-        services.health.free_bytes(),
-    )
+    async with WhileClientWaits(request.receive):
+        results, held, latest, free_bytes = await asyncio.gather(
+            _search(request, form, principal),
+            services.overview.summary(principal),
+            services.overview.latest(principal, _LATEST),
+            services.health.free_bytes(),
+        )
     if not form.conditions or request.query_params.get("more"):
         form.conditions.append(Condition())
     return render(

@@ -13,6 +13,7 @@ from dicomweb_archive.index.search.facets import Facets
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
+from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.representations import negotiate
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.csv_table import csv_lines
@@ -35,7 +36,8 @@ def _counts(level: Level) -> Callable[[Request], Awaitable[Response]]:
         limits = services.search_limits[level]
         asked = parse_facets(split_query(request.scope["query_string"], limits), level, limits=limits)
         offer = negotiate(request, OFFERS, parameter=asked.search.accept)
-        found = await services.facets.count(asked.search.query, principal, asked.fields, limit=asked.limit)
+        async with WhileClientWaits(request.receive):
+            found = await services.facets.count(asked.search.query, principal, asked.fields, limit=asked.limit)
         if offer.type == CSV:
             lines = [_HEADINGS, *_lines(found)]
             response = Response(csv_lines(lines), media_type=f"{CSV}; charset=utf-8; header=present")

@@ -13,6 +13,7 @@ from dicomweb_archive.index.search.execution import SearchPage
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
+from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.representations import collected_or_streamed, json_array, xml_parts
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.web.streams import request_chunks
@@ -49,13 +50,14 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
             limits=limits.of_tables() if as_table else limits,
         )
         columns = columns_for(asked.query) if as_table else ()
-        page = await services.search.search(asked.query, principal, root_of(request), page_token=asked.page_token)
+        async with WhileClientWaits(request.receive):
+            page = await services.search.search(asked.query, principal, root_of(request), page_token=asked.page_token)
+            response = await (
+                answer_table(page.rows, columns, offer, name=level) if as_table else _data_sets(page.rows, offer)
+            )
         warnings = list(asked.warnings)
         if page.remaining or page.uncounted:
             warnings.append(_remaining(page))
-        response = await (
-            answer_table(page.rows, columns, offer, name=level) if as_table else _data_sets(page.rows, offer)
-        )
         response.headers["cache-control"] = CACHE_CONTROL
         response.headers["vary"] = "Accept"
         for warning in warnings:
