@@ -76,6 +76,8 @@ lock: setup ## Resolve the lock files anew from pyproject.toml
 		--no-emit-find-links --group parquet -c requirements.lock -o requirements-parquet.lock
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--no-emit-find-links --group viewer -o requirements-viewer.lock
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links --group seaweedfs -c requirements-dev.lock -o requirements-seaweedfs.lock
 
 clean: ## Remove the virtual environment and caches (not the data)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -134,8 +134,8 @@ def configure_logging(
     # These quote values of data sets in their warnings; what matters to us they raise.
     for name in ("pydicom", "PIL"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # At debug level they speak of values and of every wait.
-    for name in ("asyncpg", "asyncio"):
+    # At debug level they speak of values, signatures and every wait.
+    for name in ("asyncpg", "asyncio", "aiobotocore", "aiohttp", "botocore"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -29,12 +29,13 @@ class DeleteService:
         """
         require(principal, Role.MANAGER)
         removed = await self._remove(scope, principal)
-        for key in removed.free_object_keys:
-            try:
-                await self.objects.delete(key)
-            except ArchiveError:
-                # The rows are gone, so the delete has succeeded; the object is an orphan for the sweep.
-                logger.warning("an object without rows could not be deleted", extra={"object_key": key})
+        try:
+            await self.objects.delete_many(removed.free_object_keys)
+        except ArchiveError:
+            # The rows are gone, so the delete has succeeded; the objects are orphans for the sweep.
+            logger.warning(
+                "objects without rows could not all be deleted", extra={"object_keys": len(removed.free_object_keys)}
+            )
 
     async def _remove(self, scope: Scope, principal: Principal) -> Removed:
         study, series, instance = scope.parameters()

@@ -60,6 +60,7 @@ class HealthService:
     async def _storage(self) -> tuple[bool, bool]:
         try:
             async with asyncio.timeout(self.timeout_seconds):
+                await self.objects.ping()
                 free = await self.objects.free_bytes()
         except (ArchiveError, OSError, TimeoutError):
             logger.warning("object store does not answer")

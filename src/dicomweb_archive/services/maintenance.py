@@ -70,8 +70,7 @@ class MaintenanceService:
         if orphans.found and not orphans.known:
             message = "the database knows none of these objects, so it may be another archive's; nothing was deleted"
             raise ConflictError(message)
-        for orphan in orphans.found:
-            await self.objects.delete(orphan.key)
+        await self.objects.delete_many([orphan.key for orphan in orphans.found])
 
     async def _batches(self) -> AsyncIterator[list[ObjectStat]]:
         batch: list[ObjectStat] = []

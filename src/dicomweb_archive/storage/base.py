@@ -1,11 +1,35 @@
 """ObjectStore: the small contract that every store of objects fulfils."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+# No part begins with a dot: in a folder neither `..` nor the folder of unfinished files can be reached by a key.
+_KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(?:/[a-z0-9_-][a-z0-9._-]*)*")
+
+
+def check_key(key: str) -> str:
+    """Return `key` when it fits the grammar of keys.
+
+    Raises:
+        ValueError: it does not. Keys are of our own making, so this is a bug and not a client's error.
+    """
+    if len(key) > 512 or not _KEY.fullmatch(key):
+        message = "an object key may hold a-z, 0-9, '_', '-', '.' and '/', and no part may begin with a dot"
+        raise ValueError(message)
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPattern:
+    """How a long stream is best read from a store: bytes a read, and reads ahead of the consumer."""
+
+    read_bytes: int
+    read_ahead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +52,11 @@ class ObjectWriter(Protocol):
         """
 
     async def commit(self) -> None:
-        """Make the object durable (fsync or completed upload) and visible."""
+        """Make the object durable (fsync or completed upload) and visible.
+
+        Raises:
+            ConflictError: the key is taken.
+        """
 
     async def abort(self) -> None:
         """Drop what was written; harmless after `commit`."""
@@ -55,20 +83,27 @@ class ObjectReader(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Immutable objects under keys of our own making (`[a-z0-9/._-]`, no `..`)."""
+    """Immutable objects under keys of our own making (`[a-z0-9/._-]`, no `..`).
+
+    All methods raise StorageUnavailableError when the store fails or cannot be reached.
+    """
+
+    @property
+    def reading(self) -> ReadPattern:
+        """How its objects are best streamed."""
 
     async def create(self, key: str) -> ObjectWriter:
         """Begin a new object.
 
         Raises:
-            ConflictError: the key is taken.
+            ConflictError: the key is taken; a remote store says so when the writer commits.
         """
 
     async def open(self, key: str) -> ObjectReader:
         """Open an object for ranged reads.
 
         Raises:
-            ObjectNotFoundError: there is none.
+            ObjectNotFoundError: there is none; a remote store says so at the first read.
         """
 
     async def read(self, key: str, offset: int, length: int) -> Buffer:
@@ -89,11 +124,21 @@ class ObjectStore(Protocol):
     async def delete(self, key: str) -> None:
         """Remove the object; no error when there is none."""
 
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects, with as few requests as the store allows; all are tried before a failure is raised."""
+
     def list(self, prefix: str = "") -> AsyncIterator[ObjectStat]:
         """Yield the objects whose key starts with `prefix`, in any order."""
 
     async def free_bytes(self) -> int | None:
         """Room left, in bytes; `None` when the store has no such notion."""
+
+    async def ping(self) -> None:
+        """Find out whether the store can be used at this moment; cheap, and never tried twice.
+
+        Raises:
+            StorageUnavailableError: it cannot.
+        """
 
     async def close(self) -> None:
         """Give back what the store holds; called once, when nothing reads or writes any more."""

@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import os
-import re
 import secrets
 import stat as file_modes
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -14,30 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from dicomweb_archive.errors import ConflictError, SetupError
-from dicomweb_archive.storage.base import Buffer, ObjectStat
+from dicomweb_archive.errors import ArchiveError, ConflictError, SetupError
+from dicomweb_archive.storage.base import Buffer, ObjectStat, ReadPattern, check_key
 from dicomweb_archive.storage.descriptors import OpenFile, read_fully, translate, write_fully
 
 Result = TypeVar("Result")
 
-# No part begins with a dot: neither `..` nor the folder of unfinished files can be reached by a key.
-_KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(?:/[a-z0-9_-][a-z0-9._-]*)*")
 _UNFINISHED = ".unfinished"
 _THREADS = 8
 _LIST_BATCH = 500
 _MOST_DURABLE = 100_000
-
-
-def check_key(key: str) -> str:
-    """Return `key` when it fits the grammar of keys.
-
-    Raises:
-        ValueError: it does not. Keys are of our own making, so this is a bug and not a client's error.
-    """
-    if len(key) > 512 or not _KEY.fullmatch(key):
-        message = "an object key may hold a-z, 0-9, '_', '-', '.' and '/', and no part may begin with a dot"
-        raise ValueError(message)
-    return key
+MIB = 1024 * 1024
 
 
 class FolderStore:
@@ -47,6 +33,8 @@ class FolderStore:
     a link never replaces what is there. Unfinished files are locked by the process that writes them, so that
     `open_folder` can sweep what a killed process left, also while other processes go on writing.
     """
+
+    reading = ReadPattern(read_bytes=MIB, read_ahead=1)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -96,6 +84,17 @@ class FolderStore:
         path = self._path(key)
         await self._run(lambda: _remove(path))
 
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects one after the other."""
+        failure: ArchiveError | None = None
+        for key in keys:
+            try:
+                await self.delete(key)
+            except ArchiveError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectStat]:
         """Yield the objects whose key starts with `prefix`; objects that come or go meanwhile may be missed."""
         found = _walk(self._folder, prefix)
@@ -111,6 +110,10 @@ class FolderStore:
             return room.f_bavail * room.f_frsize
 
         return await self._run(measure)
+
+    async def ping(self) -> None:
+        """Look at the folder."""
+        await self._run(self._folder.stat)
 
     async def close(self) -> None:
         """Let running jobs end and stop the threads."""

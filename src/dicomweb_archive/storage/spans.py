@@ -15,6 +15,7 @@ MIB = 1024 * 1024
 
 # Members of a pack are parted by a local header of some hundred bytes: reading over it costs less than a read.
 _GAP_BYTES = 4096
+_STATS_AT_ONCE = 8
 
 
 class Span(NamedTuple):
@@ -38,7 +39,7 @@ class _Read:
 async def check_spans(store: ObjectStore, spans: Iterable[Span]) -> None:
     """Find out before the first byte is sent whether the objects are there and long enough.
 
-    Costs one `stat` an object.
+    Costs one `stat` an object, some of them side by side.
 
     Raises:
         ObjectNotFoundError: an object is missing.
@@ -47,25 +48,30 @@ async def check_spans(store: ObjectStore, spans: Iterable[Span]) -> None:
     ends: dict[str, int] = {}
     for span in spans:
         ends[span.key] = max(ends.get(span.key, 0), span.offset + span.length)
-    for key, end in ends.items():
-        if (await store.stat(key)).size_bytes < end:
+    waiting = iter(ends.items())
+    while batch := list(islice(waiting, _STATS_AT_ONCE)):
+        found = await asyncio.gather(*(store.stat(key) for key, _ in batch))
+        if any(stat.size_bytes < end for stat, (_, end) in zip(found, batch, strict=True)):
             message = "an object is shorter than what was stored"
             raise DamagedObjectError(message)
 
 
 async def stream_spans(
-    store: ObjectStore, spans: Iterable[Span], *, span_bytes: int = MIB, read_ahead: int = 1
+    store: ObjectStore, spans: Iterable[Span], *, span_bytes: int | None = None, read_ahead: int | None = None
 ) -> AsyncGenerator[Buffer, None]:
     """Yield the bytes of the spans in order; no piece holds bytes of two spans.
 
     Reads of `span_bytes` go on across spans that lie beside each other, `read_ahead` of them ahead of the
-    consumer, so that about `span_bytes * (read_ahead + 2)` bytes are held at any time. Whoever stops early must
-    close the iterator (`contextlib.aclosing`), which ends the reads and closes the objects.
+    consumer (both as the store is best read, unless given), so that about `span_bytes * (read_ahead + 2)` bytes are
+    held at any time. Whoever stops early must close the iterator (`contextlib.aclosing`), which ends the reads and
+    closes the objects.
 
     Raises:
         ObjectNotFoundError, DamagedObjectError: while streaming, when `check_spans` was not asked before or the
             object changed since; the consumer has then seen only a part and must not end its answer cleanly.
     """
+    span_bytes = span_bytes or store.reading.read_bytes
+    read_ahead = store.reading.read_ahead if read_ahead is None else read_ahead
     plan = _plan(spans, span_bytes)
     begun = list(islice(plan, 2))
     if len(begun) == 1:

@@ -1,0 +1,261 @@
+"""S3Store: the contract on a real S3 service, and what it makes of one that fails."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from tests.component.object_store_contract import ObjectStoreContract, is_there, keys, put
+from tests.s3 import FaultyDoor, faulty_door, s3_place, s3_server
+
+from dicomweb_archive.errors import (
+    ArchiveError,
+    ConflictError,
+    ObjectNotFoundError,
+    SetupError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from dicomweb_archive.storage.s3 import control
+from dicomweb_archive.storage.s3 import store as s3_store
+from dicomweb_archive.storage.s3.control import BucketControl
+from dicomweb_archive.storage.s3.place import S3Place
+from dicomweb_archive.storage.s3.store import S3Store
+from dicomweb_archive.storage.spans import Span, stream_spans
+
+__all__ = ["faulty_door", "s3_place", "s3_server"]
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+async def store(s3_place: S3Place) -> AsyncIterator[S3Store]:
+    opened = await S3Store.open_bucket(s3_place)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def behind(faulty_door: tuple[FaultyDoor, S3Place]) -> AsyncIterator[S3Store]:
+    """A store behind the door that fails."""
+    door, place = faulty_door
+    opened = await S3Store.open_bucket(replace(place, timeout_seconds=0.5))
+    door.asked.clear()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def door(faulty_door: tuple[FaultyDoor, S3Place]) -> FaultyDoor:
+    return faulty_door[0]
+
+
+async def unfinished(place: S3Place) -> list[str]:
+    async with BucketControl.connect(place) as connected:
+        return [upload.key for upload in await connected.unfinished_uploads()]
+
+
+class TestS3Store(ObjectStoreContract):
+    pass
+
+
+async def test_keys_lie_below_the_prefix(store: S3Store, s3_place: S3Place) -> None:
+    await put(store, "packs/one", b"x")
+    outer = await S3Store.open_bucket(replace(s3_place, prefix=""))
+    assert await keys(outer, s3_place.prefix) == [f"{s3_place.prefix}packs/one"]
+    await outer.close()
+
+
+async def test_lists_and_batches_take_several_requests(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_BATCH", 5)
+    names = [f"many/{number:02}" for number in range(13)]
+    await asyncio.gather(*(put(store, name, b"") for name in names))
+    assert await keys(store, "many/") == names
+    await store.delete_many(names[:11])
+    assert await keys(store) == names[11:]
+
+
+async def test_an_aborted_upload_leaves_no_parts(store: S3Store, s3_place: S3Place) -> None:
+    writer = await store.create("large")
+    await writer.write([bytes(17 * MIB)])
+    assert await unfinished(s3_place) == ["large"]
+    await writer.abort()
+    assert await unfinished(s3_place) == []
+
+
+@pytest.mark.parametrize(("size", "method"), [(100, "PUT"), (9 * MIB, "POST")], ids=["small", "large"])
+async def test_a_cancelled_commit_leaves_nothing(
+    behind: S3Store, door: FaultyDoor, s3_place: S3Place, size: int, method: str
+) -> None:
+    writer = await behind.create("cancelled")
+    await writer.write([bytes(size)])
+    commit = asyncio.create_task(writer.commit())
+    # The service has made the object; only we have not heard of it.
+    done = door.next_done_without_an_answer(method)
+    await done.wait()
+    commit.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await commit
+    assert await is_there(behind, "cancelled")
+    await writer.abort()
+    assert not await is_there(behind, "cancelled")
+    assert await unfinished(s3_place) == []
+
+
+async def test_opening_drops_uploads_that_are_a_day_old(
+    store: S3Store, s3_place: S3Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = await store.create("left")
+    await writer.write([bytes(9 * MIB)])
+    await (await S3Store.open_bucket(s3_place)).close()
+    assert await unfinished(s3_place) == ["left"]
+    monkeypatch.setattr(s3_store, "_UNFINISHED_AFTER", -s3_store._UNFINISHED_AFTER)
+    await (await S3Store.open_bucket(s3_place)).close()
+    assert await unfinished(s3_place) == []
+    await writer.abort()
+
+
+async def test_a_stream_reads_ranges_and_never_the_whole(behind: S3Store, door: FaultyDoor) -> None:
+    data = os.urandom(9 * MIB)
+    await put(behind, "series", data)
+    door.asked.clear()
+    spans = [Span("series", start, 1000) for start in range(MIB, 2 * MIB, 100_000)]
+    assert b"".join([bytes(piece) async for piece in stream_spans(behind, spans)]) == b"".join(
+        data[offset : offset + length] for _, offset, length in spans
+    )
+    assert door.asked == ["GET"] * len(spans)
+    door.asked.clear()
+    assert b"".join([bytes(p) async for p in stream_spans(behind, [Span("series", 0, len(data))])]) == data
+    assert door.asked == ["GET"] * 5
+
+
+@pytest.mark.parametrize("fault", ["cutting", "dropping"])
+async def test_a_read_that_breaks_off_is_made_again(behind: S3Store, door: FaultyDoor, fault: str) -> None:
+    await put(behind, "object", b"0123456789" * 1000)
+    door.next("GET", getattr(door, fault))
+    assert await behind.read("object", 10, 5000) == b"0123456789" * 500
+    assert door.asked.count("GET") == 2
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (429, "Throttling")])
+async def test_what_passes_is_tried_again(behind: S3Store, door: FaultyDoor, status: int, code: str) -> None:
+    for method in ("PUT", "GET", "HEAD", "DELETE"):
+        door.next(method, door.failing(status, code))
+    await put(behind, "object", b"content")
+    assert await behind.read("object", 0, 7) == b"content"
+    assert (await behind.stat("object")).size_bytes == 7
+    await behind.delete("object")
+    assert not await is_there(behind, "object")
+
+
+async def test_a_service_that_stays_away_is_unavailable_after_a_few_attempts(behind: S3Store, door: FaultyDoor) -> None:
+    door.next("GET", *[door.failing(503, "SlowDown")] * 4)
+    with pytest.raises(StorageUnavailableError, match=r"503 \(SlowDown") as caught:
+        await behind.read("object", 0, 1)
+    assert door.asked == ["GET"] * 4
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_service_that_says_nothing_is_given_up(behind: S3Store, door: FaultyDoor) -> None:
+    door.next("HEAD", door.slow(2))
+    with pytest.raises(StorageUnavailableError, match="Timeout"):
+        await behind.ping()
+    door.next("GET", door.slow(2))
+    await put(behind, "object", b"content")
+    assert await behind.read("object", 0, 7) == b"content"
+
+
+async def test_a_write_whose_answer_got_lost_has_succeeded(behind: S3Store, door: FaultyDoor) -> None:
+    door.next("PUT", door.losing_the_answer)
+    await put(behind, "small", b"content")
+    assert await behind.read("small", 0, 7) == b"content"
+    writer = await behind.create("large")
+    await writer.write([bytes(9 * MIB)])
+    # One POST has begun the upload, the next one completes it.
+    door.next("POST", door.losing_the_answer)
+    await writer.commit()
+    assert (await behind.stat("large")).size_bytes == 9 * MIB
+
+
+async def test_a_lost_answer_does_not_hide_another_writer(behind: S3Store, door: FaultyDoor) -> None:
+    await put(behind, "taken", b"theirs")
+    door.next("PUT", door.dropping)
+    with pytest.raises(ConflictError):
+        await put(behind, "taken", b"mine")
+    assert await behind.read("taken", 0, 6) == b"theirs"
+
+
+async def test_a_part_that_fails_for_good_fails_the_object(
+    behind: S3Store, door: FaultyDoor, s3_place: S3Place
+) -> None:
+    door.next("PUT", door.failing(507, "InsufficientCapacity"))
+    writer = await behind.create("large")
+    with pytest.raises(StorageFullError):
+        for _ in range(5):
+            await writer.write([bytes(8 * MIB)])
+    await writer.abort()
+    assert not await is_there(behind, "large")
+    assert await unfinished(s3_place) == []
+
+
+async def test_a_commit_that_was_not_seen_to_end_is_taken_back(behind: S3Store, door: FaultyDoor) -> None:
+    writer = await behind.create("unsure")
+    await writer.write([b"content"])
+    door.next("PUT", door.losing_the_answer, *[door.failing(503, "SlowDown")] * 3)
+    with pytest.raises(StorageUnavailableError):
+        await writer.commit()
+    assert await is_there(behind, "unsure")
+    await writer.abort()
+    assert not await is_there(behind, "unsure")
+
+
+async def test_a_service_without_conditions_is_asked_before_each_write(behind: S3Store, door: FaultyDoor) -> None:
+    door.next("PUT", door.failing(501, "NotImplemented"))
+    await put(behind, "first", b"1")
+    await put(behind, "second", b"2")
+    assert door.asked == ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
+    with pytest.raises(ConflictError):
+        await put(behind, "first", b"again")
+
+
+async def test_a_batch_that_is_deleted_in_part_says_so(behind: S3Store, door: FaultyDoor) -> None:
+    async def refusing(request: object) -> object:
+        from aiohttp import web
+
+        error = "<Error><Key>a</Key><Code>AccessDenied</Code></Error>"
+        return web.Response(text=f"<DeleteResult>{error}</DeleteResult>", content_type="application/xml")
+
+    door.next("POST", refusing)  # type: ignore[arg-type]
+    with pytest.raises(StorageUnavailableError, match="1 of 2"):
+        await behind.delete_many(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bucket": "nowhere"}, "no bucket nowhere"),
+        ({"secret_access_key": "not-the-secret"}, "403"),
+        ({"access_key_id": "somebody"}, "403"),
+    ],
+)
+async def test_a_place_that_cannot_be_used_says_what_to_look_at(
+    s3_place: S3Place, change: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SetupError, match=message) as caught:
+        await S3Store.open_bucket(replace(s3_place, **change))  # type: ignore[arg-type]
+    assert s3_place.access_key_id not in str(caught.value)
+
+
+async def test_a_service_that_is_away_is_unavailable(s3_place: S3Place) -> None:
+    with pytest.raises(StorageUnavailableError) as caught:
+        await S3Store.open_bucket(replace(s3_place, endpoint_url="http://127.0.0.1:1"))
+    assert isinstance(caught.value, ArchiveError)
+
+
+async def test_a_bucket_that_vanishes_makes_the_store_unavailable(behind: S3Store, door: FaultyDoor) -> None:
+    door.next("HEAD", door.failing(404, "NoSuchBucket"))
+    with pytest.raises(StorageUnavailableError, match="gone"):
+        await behind.ping()
+    with pytest.raises(ObjectNotFoundError):
+        await behind.stat("nothing")
