@@ -27,6 +27,7 @@ from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy
+from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
@@ -208,6 +209,7 @@ def _build_services(
         facets=FacetService(FacetIndex(database, search_index)),
         search=SearchService(search_index),
         retrieve=RetrieveService(instances, metadata, objects, decoding),
+        bulkdata=BulkdataService(instances, objects, decoding),
         rendered=RenderService(pictures, metadata),
         thumbnails=ThumbnailService(RepresentativeIndex(database), instances, pictures),
         delete=DeleteService(Removal(database, instances, timezone=settings.timezone), objects),

@@ -42,6 +42,14 @@ class NotAcceptableError(ArchiveError):
         self.available = available
 
 
+class RangeNotSatisfiableError(ArchiveError):
+    """A range of bytes lies behind the end of the representation (RFC 9110 14.4, 15.5.17)."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(f"the range lies outside of the {length} bytes that there are")
+        self.length = length
+
+
 class UnsupportedMediaTypeError(ArchiveError):
     """The payload's media type is not one that this transaction takes (PS3.18 8.6)."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from pydicom.encaps import encapsulate
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless
 from tests.pydicom_files import bundled, read
 
 from dicomweb_archive.dicom.part10 import scan
@@ -28,6 +28,7 @@ from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.index.segments.locations import layouts_of
 from dicomweb_archive.services.access import ANONYMOUS, Principal, PrincipalKind
+from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.services.retrieve import RetrieveService
@@ -125,6 +126,11 @@ async def pool() -> AsyncIterator[DecodingPool]:
 @pytest.fixture
 def service(store: FolderStore, index: Index, pool: DecodingPool) -> RetrieveService:
     return RetrieveService(index, None, store, pool)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bulkdata(store: FolderStore, index: Index, pool: DecodingPool) -> BulkdataService:
+    return BulkdataService(index, store, pool)  # type: ignore[arg-type]
 
 
 async def body(answer: Representation) -> bytes:
@@ -310,51 +316,127 @@ async def test_pixel_data_shorter_than_they_claim_are_refused(service: RetrieveS
 
 
 @pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm"])
-async def test_pixel_data_as_bulkdata_are_little_endian(service: RetrieveService, index: Index, name: str) -> None:
+async def test_pixel_data_as_bulkdata_are_little_endian(bulkdata: BulkdataService, index: Index, name: str) -> None:
     (scope,) = await index.keep("one.zip", bundled(name))
-    answer = await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept(None), ROOT)
+    answer = await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, parse_accept(None), ROOT)
     (part,) = await parts(answer)
     assert part.data == read(bundled("MR_small.dcm")).PixelData
     assert part.headers["content-location"] == url(scope, "/bulkdata/7FE00010")
 
 
-async def test_compressed_pixel_data_as_bulkdata(service: RetrieveService, index: Index) -> None:
+async def test_compressed_pixel_data_as_bulkdata(bulkdata: BulkdataService, index: Index) -> None:
     data = bundled("examples_ybr_color.dcm")
     (scope,) = await index.keep("one.zip", data)
-    stored = await service.retrieve_bulkdata(
+    stored = await bulkdata.retrieve_value(
         scope, "7FE00010", ANONYMOUS, parse_accept('multipart/related; type="image/jpeg"'), ROOT
     )
     received = await parts(stored)
     assert len(received) == 30
     assert {part.headers["content-location"] for part in received} == {url(scope, "/bulkdata/7FE00010")}
-    decoded = await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept(OCTETS), ROOT)
+    decoded = await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, parse_accept(OCTETS), ROOT)
     assert decoded.content_length is not None
     (part,) = await parts(decoded)
     assert part.data == read(to_explicit_little_endian(data)).PixelData
 
 
-async def test_values_of_deflated_instances_are_inflated(service: RetrieveService, index: Index) -> None:
+async def test_all_bulk_values_of_a_study_come_under_the_uris_of_the_metadata(
+    bulkdata: BulkdataService, index: Index
+) -> None:
+    dataset = read(bundled("MR_small.dcm"))
+    palette = bytes(range(256)) * 40
+    dataset.add_new(0x00281201, "OW", palette)
+    scopes = await index.keep("one.zip", saved(dataset), bundled("rtplan.dcm"), bundled("examples_ybr_color.dcm"))
+    study = Scope(scopes[0].study_instance_uid)
+    answer = await bulkdata.retrieve_bulkdata(study, ANONYMOUS, parse_accept(None), ROOT)
+    assert answer.content_length is not None
+    received = await parts(answer)
+    assert [part.headers["content-location"] for part in received] == [
+        url(scopes[0], "/bulkdata/00281201"),
+        url(scopes[0], "/bulkdata/7FE00010"),
+        url(scopes[2], "/bulkdata/7FE00010"),
+    ]
+    decoded = read(to_explicit_little_endian(bundled("examples_ybr_color.dcm"))).PixelData
+    assert [part.data for part in received] == [palette, dataset.PixelData, decoded]
+    pixels = await parts(await bulkdata.retrieve_pixel_data(study, ANONYMOUS, parse_accept(OCTETS), ROOT))
+    assert [part.data for part in pixels] == [dataset.PixelData, decoded]
+    stored = await parts(
+        await bulkdata.retrieve_pixel_data(study, ANONYMOUS, parse_accept(f"{OCTETS}; transfer-syntax=*"), ROOT)
+    )
+    assert len(stored) == 31, "one part a frame of what is compressed"
+
+
+async def test_each_value_is_negotiated_for_itself(bulkdata: BulkdataService, index: Index) -> None:
+    scopes = await index.keep("one.zip", bundled("examples_ybr_color.dcm"), bundled("MR_small.dcm"))
+    study = Scope(scopes[0].study_instance_uid)
+    accepted = parse_accept(f"{AS_STORED_PIXELS}, {OCTETS};q=0.5")
+    answer = await bulkdata.retrieve_pixel_data(study, ANONYMOUS, accepted, ROOT)
+    assert answer.content_type.startswith('multipart/related; type="image/jpeg"')
+    types = [part.headers["content-type"].partition(";")[0] for part in await parts(answer)]
+    assert types == ["image/jpeg"] * 30 + ["application/octet-stream"]
+    for accept in (AS_STORED_PIXELS, "application/octet-stream"):
+        with pytest.raises(NotAcceptableError) as caught:
+            await bulkdata.retrieve_pixel_data(study, ANONYMOUS, parse_accept(accept), ROOT)
+        assert caught.value.available
+
+
+async def test_of_several_values_frames_that_end_within_a_byte_go_as_stored(
+    bulkdata: BulkdataService, index: Index
+) -> None:
+    dataset = read(bundled("liver_1frame.dcm"))
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 3, 3, 2
+    dataset.PixelData = encapsulate([b"\x01\x02", b"\x03\x04"])
+    dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = RLELossless
+    scopes = await index.keep("one.zip", saved(dataset), bundled("MR_small.dcm"))
+    study = Scope(scopes[0].study_instance_uid)
+    received = await parts(await bulkdata.retrieve_pixel_data(study, ANONYMOUS, parse_accept(OCTETS), ROOT))
+    assert [part.data for part in received[:2]] == [b"\x01\x02", b"\x03\x04"]
+    assert received[0].headers["content-type"] == f"application/octet-stream; transfer-syntax={RLELossless}"
+
+
+async def test_a_resource_without_bulk_values_has_no_bulkdata(bulkdata: BulkdataService, index: Index) -> None:
+    (scope,) = await index.keep("one.zip", bundled("rtplan.dcm"))
+    for asked in (scope, Scope(scope.study_instance_uid)):
+        with pytest.raises(NotFoundError, match="no bulkdata"):
+            await bulkdata.retrieve_bulkdata(asked, ANONYMOUS, parse_accept(None), ROOT)
+        with pytest.raises(NotFoundError, match="no pixel data"):
+            await bulkdata.retrieve_pixel_data(asked, ANONYMOUS, parse_accept(None), ROOT)
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm"])
+async def test_a_range_is_that_of_the_whole_stored_or_made(bulkdata: BulkdataService, index: Index, name: str) -> None:
+    (scope,) = await index.keep("one.zip", bundled(name))
+    accepted = parse_accept("application/octet-stream")
+    whole = await body(await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, accepted, ROOT))
+    for start, stop in ((0, 1), (100, 1001), (len(whole) - 1, len(whole)), (0, len(whole))):
+        answer = await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, accepted, ROOT)
+        assert answer.ranged is not None
+        pieces = [bytes(piece) async for piece in answer.ranged(start, stop)]
+        assert b"".join(pieces) == whole[start:stop]
+
+
+async def test_values_of_deflated_instances_are_inflated(
+    service: RetrieveService, bulkdata: BulkdataService, index: Index
+) -> None:
     data = bundled("image_dfl.dcm")
     (scope,) = await index.keep("one.zip", data)
     expected = read(data).PixelData
-    bulk = await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
+    bulk = await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
     assert bulk.content_length == len(expected)
     assert await body(bulk) == expected
     frame = await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
     assert await body(frame) == expected
 
 
-async def test_other_bulk_values_by_path(service: RetrieveService, index: Index) -> None:
+async def test_other_bulk_values_by_path(bulkdata: BulkdataService, index: Index) -> None:
     dataset = read(bundled("MR_small.dcm"))
     words = bytes(range(256)) * 40
     dataset.add_new(0x00281201, "OW", words)
     (scope,) = await index.keep("one.zip", saved(dataset))
-    answer = await service.retrieve_bulkdata(
-        scope, "00281201", ANONYMOUS, parse_accept("application/octet-stream"), ROOT
-    )
+    answer = await bulkdata.retrieve_value(scope, "00281201", ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
     assert await body(answer) == words
     with pytest.raises(NotFoundError):
-        await service.retrieve_bulkdata(scope, "00281202", ANONYMOUS, parse_accept(None), ROOT)
+        await bulkdata.retrieve_value(scope, "00281202", ANONYMOUS, parse_accept(None), ROOT)
 
 
 async def test_big_endian_words_are_turned_round(service: RetrieveService, index: Index) -> None:
@@ -365,19 +447,17 @@ async def test_big_endian_words_are_turned_round(service: RetrieveService, index
     assert read(await body(answer)).PixelData == read(bundled("MR_small.dcm")).PixelData
 
 
-async def test_a_lying_deflated_stream_ends_with_an_error(service: RetrieveService, index: Index) -> None:
+async def test_a_lying_deflated_stream_ends_with_an_error(bulkdata: BulkdataService, index: Index) -> None:
     (scope,) = await index.keep("one.zip", bundled("image_dfl.dcm"))
     assert index.locations[0].transfer_syntax_uid == DeflatedExplicitVRLittleEndian
     location = index.locations[0]
     index.locations[0] = replaced(location, byte_length=location.byte_length // 2)
-    answer = await service.retrieve_bulkdata(
-        scope, "7FE00010", ANONYMOUS, parse_accept("application/octet-stream"), ROOT
-    )
+    answer = await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
     with pytest.raises(DamagedObjectError):
         await body(answer)
     index.locations[0] = replace(location, byte_offset=location.byte_offset + 200)
     with pytest.raises(DamagedObjectError):
-        await body(await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept(None), ROOT))
+        await body(await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, parse_accept(None), ROOT))
 
 
 def replaced(location: InstanceLocation, **changes: object) -> InstanceLocation:
@@ -400,7 +480,9 @@ async def test_missing_and_short_objects_are_found_before_the_first_byte(
                 await anext(answer.chunks)
 
 
-async def test_who_may_not_read_is_told_before_anything_is_looked_up(service: RetrieveService, index: Index) -> None:
+async def test_who_may_not_read_is_told_before_anything_is_looked_up(
+    service: RetrieveService, bulkdata: BulkdataService, index: Index
+) -> None:
     (scope,) = await index.keep("one.zip", bundled("MR_small.dcm"))
     nobody = Principal("anonymous", PrincipalKind.ANONYMOUS, frozenset())
     with pytest.raises(UnauthenticatedError):
@@ -408,7 +490,11 @@ async def test_who_may_not_read_is_told_before_anything_is_looked_up(service: Re
     with pytest.raises(UnauthenticatedError):
         await service.retrieve_frames(scope, [1], nobody, parse_accept(None), ROOT)
     with pytest.raises(UnauthenticatedError):
-        await service.retrieve_bulkdata(scope, "7FE00010", nobody, parse_accept(None), ROOT)
+        await bulkdata.retrieve_value(scope, "7FE00010", nobody, parse_accept(None), ROOT)
+    with pytest.raises(UnauthenticatedError):
+        await bulkdata.retrieve_bulkdata(scope, nobody, parse_accept(None), ROOT)
+    with pytest.raises(UnauthenticatedError):
+        await bulkdata.retrieve_pixel_data(scope, nobody, parse_accept(None), ROOT)
     assert index.asked == []
 
 
@@ -449,14 +535,14 @@ async def test_fragments_without_a_table_cannot_be_told_apart(service: RetrieveS
         await service.retrieve_frames(scope, [1], ANONYMOUS, parse_accept('multipart/related; type="image/jpeg"'), ROOT)
 
 
-async def test_frames_that_are_only_claimed_take_no_memory(service: RetrieveService, index: Index) -> None:
+async def test_frames_that_are_only_claimed_take_no_memory(bulkdata: BulkdataService, index: Index) -> None:
     dataset = read(bundled("examples_ybr_color.dcm"))
     dataset.NumberOfFrames = 20_000_000
     (scope,) = await index.keep("one.zip", saved(dataset))
     tracemalloc.start()
     try:
         with pytest.raises(UndecodableError):
-            await service.retrieve_bulkdata(scope, "7FE00010", ANONYMOUS, parse_accept(AS_STORED_PIXELS), ROOT)
+            await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, parse_accept(AS_STORED_PIXELS), ROOT)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()

@@ -187,6 +187,73 @@ async def test_bulkdata_are_found_where_metadata_say(archive: Archive, instances
     assert answer.content == pixels(16, 16, seed=1)
 
 
+async def test_bulkdata_and_pixel_data_of_a_resource_are_all_that_metadata_refer_to(
+    archive: Archive, instances: list[bytes]
+) -> None:
+    for path, count in ((STUDY, 4), (SERIES, 3), (INSTANCE, 1)):
+        documents = (await archive.get(f"{path}/metadata")).json()
+        wanted = {document["7FE00010"]["BulkDataURI"] for document in documents}
+        assert len(wanted) == count
+        for resource in (f"{path}/bulkdata", f"{path}/pixeldata"):
+            answer = await archive.get(resource)
+            assert int(answer.headers["content-length"]) == len(answer.content)
+            assert answer.headers["content-location"] == BASE + resource
+            parts = parts_of(answer)
+            assert {headers["content-location"] for headers, _ in parts} == wanted
+            octets = {"accept": "application/octet-stream"}
+            for headers, body in parts:
+                assert body == (await archive.client.get(headers["content-location"], headers=octets)).content
+            head = await archive.client.head(ROOT + resource)
+            assert head.headers["content-length"] == answer.headers["content-length"]
+            assert (await archive.get(resource, headers=octets)).status_code == 406
+
+
+SINGLE_PARTS = {
+    INSTANCE: "application/dicom; transfer-syntax=*",
+    f"{INSTANCE}/frames/1": "application/octet-stream",
+    f"{INSTANCE}/bulkdata/7FE00010": "application/octet-stream",
+}
+
+
+async def test_a_range_of_a_single_part(archive: Archive, instances: list[bytes]) -> None:
+    for path, accept in SINGLE_PARTS.items():
+        whole = await archive.get(path, headers={"accept": accept})
+        assert whole.headers["accept-ranges"] == "bytes"
+        size, etag = len(whole.content), whole.headers["etag"]
+        ranges = {"bytes=10-19": (10, 20), "bytes=-5": (size - 5, size), f"bytes={size - 1}-": (size - 1, size)}
+        for text, (start, stop) in ranges.items():
+            part = await archive.get(path, headers={"accept": accept, "range": text, "if-range": etag})
+            assert part.status_code == 206
+            assert part.content == whole.content[start:stop]
+            assert part.headers["content-length"] == str(len(part.content))
+            assert part.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+            assert part.headers["etag"] == etag
+            assert part.headers["content-type"] == whole.headers["content-type"]
+        head = await archive.client.head(ROOT + path, headers={"accept": accept, "range": "bytes=0-0"})
+        assert head.status_code == 200
+        assert head.headers["accept-ranges"] == "bytes"
+        assert head.headers["content-length"] == str(size)
+        behind = await archive.get(path, headers={"accept": accept, "range": f"bytes={size}-"})
+        assert behind.status_code == 416
+        assert behind.headers["content-range"] == f"bytes */{size}"
+        assert behind.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_range_of_what_has_changed_or_of_several_parts_is_the_whole(
+    archive: Archive, instances: list[bytes]
+) -> None:
+    accept = {"accept": SINGLE_PARTS[INSTANCE], "range": "bytes=0-0"}
+    for condition in ('"other"', 'W/"other"', "Wed, 21 Oct 2015 07:28:00 GMT"):
+        answer = await archive.get(INSTANCE, headers={**accept, "if-range": condition})
+        assert answer.status_code == 200
+        assert answer.content == instances[0]
+    known = await archive.get(INSTANCE, headers={**accept, "if-none-match": answer.headers["etag"]})
+    assert known.status_code == 304
+    several = await archive.get(INSTANCE, headers={**STORED, "range": "bytes=0-0"})
+    assert several.status_code == 200
+    assert "accept-ranges" not in several.headers
+
+
 NOT_SOUND = [
     (f"{INSTANCE}/frames/0", 400),
     (f"{INSTANCE}/frames/-1", 400),
@@ -202,6 +269,9 @@ NOT_SOUND = [
     (f"{STUDY}/series/{UID}.1.2/instances/{UID}.1.1.1", 404),
     ("/studies/1.2.3", 404),
     ("/studies/1.2.3/metadata", 404),
+    ("/studies/1.2.3/bulkdata", 404),
+    ("/studies/1.2.3/pixeldata", 404),
+    ("/studies/abc/bulkdata", 400),
 ]
 
 

@@ -161,3 +161,11 @@ def test_bulk_values_are_found_under_another_name_of_the_server(
     assert client.retrieve_instance_metadata(study, series, instance)["7FE00010"]["BulkDataURI"].startswith(
         f"{running_server.root}/studies/"
     )
+
+
+def test_retrieve_all_bulkdata_of_a_series(client: DICOMwebClient, ct: list[Dataset]) -> None:
+    study, series, _ = _uids(ct[0])
+    of_series = f"{client.base_url}/studies/{study}/series/{series}"
+    for resource in ("bulkdata", "pixeldata"):
+        values = client.retrieve_bulkdata(f"{of_series}/{resource}")
+        assert sorted(values) == sorted(image.PixelData for image in ct)

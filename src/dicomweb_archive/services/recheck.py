@@ -1,12 +1,14 @@
 """Recheck: an object that is missing may have been deleted since it was located, which is no damage."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 
 from dicomweb_archive.errors import ObjectNotFoundError, StorageUnavailableError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
 from dicomweb_archive.index.scope import Scope
+from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.storage.base import Buffer
 
 
@@ -33,10 +35,37 @@ async def gone_if_deleted(
         raise StorageUnavailableError(message) from error
 
 
-async def chunks_or_gone(
-    chunks: AsyncGenerator[Buffer, None], instances: InstanceIndex, location: InstanceLocation, visibility: Visibility
-) -> AsyncGenerator[Buffer, None]:
-    """Yield the chunks of an instance's answer; see `gone_if_deleted`."""
-    async with gone_if_deleted(instances, location, visibility), aclosing(chunks):
-        async for chunk in chunks:
-            yield chunk
+async def rechecked(
+    instances: InstanceIndex, location: InstanceLocation, visibility: Visibility, answering: Awaitable[Representation]
+) -> Representation:
+    """Answer from an instance whose location may be out of date, in the answer's streams too.
+
+    Raises:
+        GoneError, StorageUnavailableError, ObjectNotFoundError: see `gone_if_deleted`.
+    """
+    async with gone_if_deleted(instances, location, visibility):
+        answer = await answering
+    streams = _Streams(instances, location, visibility, answer)
+    return replace(answer, chunks=streams.whole(), ranged=None if answer.ranged is None else streams.ranged)
+
+
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """The bytes of one answer, read within `gone_if_deleted`."""
+
+    instances: InstanceIndex
+    location: InstanceLocation
+    visibility: Visibility
+    answer: Representation
+
+    def whole(self) -> AsyncGenerator[Buffer, None]:
+        return self._chunks_or_gone(self.answer.chunks)
+
+    def ranged(self, start: int, stop: int) -> AsyncGenerator[Buffer, None]:
+        assert self.answer.ranged is not None
+        return self._chunks_or_gone(self.answer.ranged(start, stop))
+
+    async def _chunks_or_gone(self, chunks: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:
+        async with gone_if_deleted(self.instances, self.location, self.visibility), aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk

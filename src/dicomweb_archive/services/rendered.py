@@ -15,7 +15,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of
 from dicomweb_archive.services.pictures import PICTURE_OFFERS, Drawing, Pictures
-from dicomweb_archive.services.recheck import chunks_or_gone, gone_if_deleted
+from dicomweb_archive.services.recheck import rechecked
 from dicomweb_archive.services.representation import Representation, single, slices
 from dicomweb_archive.wire.media_types import Acceptable, Offer, document_offers
 from dicomweb_archive.wire.rendering import RenderingParameters
@@ -65,10 +65,7 @@ class RenderService:
             return Representation(offer.content_type, slices(data), len(data), headers)
         objects = self.pictures.objects
         part = InstanceBytes(objects, self.pictures.decoding).value_part(location, value, offer.content_type, "")
-        async with gone_if_deleted(self.pictures.instances, location, visibility):
-            answer = await single(objects, part, headers)
-        chunks = chunks_or_gone(answer.chunks, self.pictures.instances, location, visibility)
-        return Representation(answer.content_type, chunks, answer.content_length, headers)
+        return await rechecked(self.pictures.instances, location, visibility, single(objects, part, headers))
 
     async def _short_document(self, scope: Scope, visibility: Visibility) -> bytes:
         """Return a document of so few bytes that it is kept among the metadata."""

@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 
 from dicomweb_archive.errors import DamagedObjectError, UndecodableError
 from dicomweb_archive.storage.base import Buffer, ObjectStore
-from dicomweb_archive.storage.spans import MIB, Span, check_spans, stream_spans
+from dicomweb_archive.storage.spans import MIB, Span, check_spans, cut_spans, stream_spans
 from dicomweb_archive.wire.multipart import PartFraming
 
 # After so many parts the loop looks after other requests: describing a part costs some microseconds.
@@ -24,12 +25,15 @@ class Representation:
     Attributes:
         content_length: in bytes; `None` when it is not known beforehand.
         headers: further header fields, such as ETag.
+        ranged: streams the bytes from one position up to another instead of `chunks`; `None` where that is not
+            offered, because the next answer would have other bytes or nobody knows its length.
     """
 
     content_type: str
     chunks: AsyncGenerator[Buffer, None]
     content_length: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    ranged: Callable[[int, int], AsyncGenerator[Buffer, None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,11 @@ async def single(store: ObjectStore, part: Part, headers: Mapping[str, str]) -> 
         ObjectNotFoundError, DamagedObjectError: what is stored is not there as it should be.
     """
     if part.make is not None:
-        return Representation(part.content_type, _made_chunks(part), part.length, headers)
+        ranged = None if part.length is None else partial(_made_range, part)
+        return Representation(part.content_type, _made_chunks(part), part.length, headers, ranged)
     await _check(store, part.spans)
-    return Representation(part.content_type, stream_spans(store, part.spans), part.length, headers)
+    chunks = stream_spans(store, part.spans)
+    return Representation(part.content_type, chunks, part.length, headers, partial(_stored_range, store, part))
 
 
 async def multipart(store: ObjectStore, media_type: str, parts: Callable[[], Iterable[Part]]) -> Representation:
@@ -180,6 +186,23 @@ async def _made_chunks(part: Part) -> AsyncGenerator[Buffer, None]:
     async with aclosing(made.chunks) as chunks:
         async for piece in chunks:
             yield piece
+
+
+async def _made_range(part: Part, start: int, stop: int) -> AsyncGenerator[Buffer, None]:
+    """Yield a range of what has to be made: all before it is made and dropped."""
+    position = 0
+    async with aclosing(_made_chunks(part)) as chunks:
+        async for piece in chunks:
+            wanted = memoryview(piece)[max(start - position, 0) : max(stop - position, 0)]
+            position += len(piece)
+            if wanted:
+                yield wanted
+            if position >= stop:
+                return
+
+
+def _stored_range(store: ObjectStore, part: Part, start: int, stop: int) -> AsyncGenerator[Buffer, None]:
+    return stream_spans(store, cut_spans(part.spans, start, stop))
 
 
 async def _make(part: Part) -> Made:

@@ -56,6 +56,18 @@ async def check_spans(store: ObjectStore, spans: Iterable[Span]) -> None:
             raise DamagedObjectError(message)
 
 
+def cut_spans(spans: Iterable[Span], start: int, stop: int) -> Iterator[Span]:
+    """Yield the parts of the spans that hold the bytes from `start` up to `stop` of all their bytes together."""
+    position = 0
+    for key, offset, length in spans:
+        first, last = max(start - position, 0), min(stop - position, length)
+        if first < last:
+            yield Span(key, offset + first, last - first)
+        position += length
+        if position >= stop:
+            return
+
+
 async def stream_spans(
     store: ObjectStore, spans: Iterable[Span], *, span_bytes: int | None = None, read_ahead: int | None = None
 ) -> AsyncGenerator[Buffer, None]:

@@ -9,6 +9,7 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Principal
+from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
@@ -56,6 +57,7 @@ class Services:
     facets: FacetService
     tags: TagService
     retrieve: RetrieveService
+    bulkdata: BulkdataService
     rendered: RenderService
     thumbnails: ThumbnailService
     delete: DeleteService

@@ -38,6 +38,7 @@ PROBLEMS: Mapping[type[errors.ArchiveError], Problem] = {
     errors.RequestTooLargeError: Problem(413, "too-large", "The request goes beyond a limit"),
     errors.RequestTimeoutError: Problem(408, "too-slow", "The request body came too slowly"),
     errors.NotAcceptableError: Problem(406, "not-acceptable", "No acceptable representation"),
+    errors.RangeNotSatisfiableError: Problem(416, "range-not-satisfiable", "The range holds none of the bytes"),
     errors.UnsupportedMediaTypeError: Problem(415, "unsupported-media-type", "The payload's type is not supported"),
     errors.GoneError: Problem(410, "gone", "The resource was deleted"),
     errors.NotFoundError: Problem(404, "not-found", "There is no such resource"),
@@ -104,6 +105,8 @@ def headers_of(error: errors.ArchiveError) -> dict[str, str]:
         return {"www-authenticate": 'Bearer realm="dicomweb-archive"'}
     if isinstance(error, (errors.DatabaseUnavailableError, errors.StorageUnavailableError, errors.OverloadedError)):
         return {"retry-after": "5"}
+    if isinstance(error, errors.RangeNotSatisfiableError):
+        return {"content-range": f"bytes */{error.length}"}
     if isinstance(error, errors.RequestTimeoutError):
         # The rest of the body would be taken for the next request.
         return {"connection": "close"}

@@ -25,8 +25,10 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 EXPOSED_HEADERS = (
+    "Accept-Ranges",
     "Content-Length",
     "Content-Location",
+    "Content-Range",
     "ETag",
     "Link",
     "Location",
@@ -37,7 +39,7 @@ EXPOSED_HEADERS = (
 )
 """Headers of our answers that a viewer on another origin may read (CORS)."""
 
-ALLOWED_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "X-Request-ID")
+ALLOWED_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "If-Range", "Range", "X-Request-ID")
 ALLOWED_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 
 

@@ -41,6 +41,7 @@ _PROBLEMS: Mapping[int, str] = {
     410: "The resource was deleted.",
     413: "The request, or what it asks for, goes beyond a limit.",
     415: "The payload's media type is not supported.",
+    416: "The range holds none of the bytes.",
     503: "The database or the object store is away; try again later.",
     507: "No room is left.",
 }
@@ -174,6 +175,13 @@ _THUMBNAIL_VIEWPORT = {
     "description": "`vw,vh`: the size that the thumbnail fits into.",
     "schema": {"type": "string"},
 }
+_RANGE = {
+    "name": "Range",
+    "in": "header",
+    "description": "One range of bytes, of a single part (RFC 9110 14).",
+    "schema": {"type": "string"},
+}
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _ACCEPT = {
     "name": "accept",
     "in": "query",
@@ -255,6 +263,30 @@ def _retrieve(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, 
     return operation
 
 
+def _ranged(operation: dict[str, Any]) -> dict[str, Any]:
+    """Say that of a single part a range of bytes may be had."""
+    operation["parameters"] = [*operation["parameters"], _RANGE]
+    operation["responses"]["206"] = {"description": "The range asked for, of a single part."}
+    operation["responses"]["416"] = {"description": _PROBLEMS[416], "content": _PROBLEM_CONTENT}
+    return operation
+
+
+def _bulk_resources() -> dict[str, dict[str, Any]]:
+    content = {_OCTETS: _BYTES}
+    return {
+        f"{path}/{suffix}": {"get": _retrieve(f"retrieve_{level}_{name}", f"Retrieve {what} of {whose}.", content)}
+        for suffix, name, what in (
+            ("bulkdata", "bulkdata", "all bulk values"),
+            ("pixeldata", "pixel_data", "the pixel data"),
+        )
+        for path, level, whose in (
+            (_STUDY, "study", "a study"),
+            (_SERIES, "series", "a series"),
+            (_INSTANCE, "instance", "an instance"),
+        )
+    }
+
+
 def _rendered(name: str, summary: str, **documents: Any) -> dict[str, Any]:
     pictures = {"image/jpeg": _BYTES, "image/png": _BYTES, "image/gif": _BYTES}
     operation = _retrieve(name, summary, pictures | documents)
@@ -317,7 +349,7 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
             "delete": _delete("delete_series", "Delete a series (an extension of ours)."),
         },
         _INSTANCE: {
-            "get": _retrieve("retrieve_instance", "Retrieve an instance.", one_instance),
+            "get": _ranged(_retrieve("retrieve_instance", "Retrieve an instance.", one_instance)),
             "delete": _delete("delete_instance", "Delete an instance (an extension of ours)."),
         },
         f"{_STUDY}/metadata": {
@@ -330,7 +362,7 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
             "get": _retrieve("retrieve_instance_metadata", "Retrieve the metadata of an instance.", metadata)
         },
         f"{_INSTANCE}/frames/{{frames}}": {
-            "get": _retrieve("retrieve_frames", "Retrieve frames of an instance.", octets)
+            "get": _ranged(_retrieve("retrieve_frames", "Retrieve frames of an instance.", octets))
         },
         f"{_INSTANCE}/rendered": {
             "get": _rendered(
@@ -355,8 +387,9 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
             "get": _thumbnail("retrieve_frame_thumbnail", "Retrieve a small picture of a frame.")
         },
         f"{_INSTANCE}/bulkdata/{{path}}": {
-            "get": _retrieve("retrieve_bulkdata", "Retrieve a bulk value that metadata refer to.", octets)
+            "get": _ranged(_retrieve("retrieve_bulkdata", "Retrieve a bulk value that metadata refer to.", octets))
         },
+        **_bulk_resources(),
     }
 
 

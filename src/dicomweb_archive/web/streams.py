@@ -84,10 +84,11 @@ class ByteStreamResponse(Response):
         content_length: int | None,
         media_type: str,
         headers: Mapping[str, str] | None = None,
+        status_code: int = 200,
     ) -> None:
         self.source = source
         self._is_long = content_length is None or content_length > YIELD_BYTES
-        self.status_code = 200
+        self.status_code = status_code
         self.media_type = None
         self.background = None
         self.body = b""

@@ -5,13 +5,11 @@ from starlette.responses import Response
 
 from dicomweb_archive.errors import InvalidRequestError
 from dicomweb_archive.services.pictures import Drawing
-from dicomweb_archive.services.representation import Representation
-from dicomweb_archive.web.conditional import CACHE_CONTROL, is_unchanged, unchanged
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, scope_of
+from dicomweb_archive.web.payloads import payload_response
 from dicomweb_archive.web.pictures import picture_response
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
-from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import parse_accept
 from dicomweb_archive.wire.rendering import parse_rendering
 from dicomweb_archive.wire.resources import parse_frames
@@ -39,18 +37,7 @@ async def _render(request: Request, frame: int) -> Response:
     answer = await rendered.render(scope_of(request), frame, get_principal(request), accepted, asked.parameters)
     if isinstance(answer, Drawing):
         return await picture_response(request, answer, asked.warnings)
-    return await _document(request, answer)
-
-
-async def _document(request: Request, answer: Representation) -> Response:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    headers |= {"cache-control": CACHE_CONTROL, "vary": "Accept"}
-    if is_unchanged(request, headers["etag"]):
-        await answer.chunks.aclose()
-        return unchanged(headers)
-    return ByteStreamResponse(
-        answer.chunks, content_length=answer.content_length, media_type=answer.content_type, headers=headers
-    )
+    return await payload_response(request, answer, {})
 
 
 _INSTANCE = f"{DICOMWEB}/studies/{{study}}/series/{{series}}/instances/{{instance}}"

@@ -7,6 +7,7 @@ from dicomweb_archive.index.reading.documents import MetadataAnswer
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.web.conditional import CACHE_CONTROL, accepts_gzip, is_unchanged, unchanged
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of, scope_of
+from dicomweb_archive.web.payloads import payload_response
 from dicomweb_archive.web.representations import (
     accept_header,
     accept_parameter,
@@ -16,7 +17,6 @@ from dicomweb_archive.web.representations import (
     xml_parts,
 )
 from dicomweb_archive.web.routing import ResourceRoute
-from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import METADATA_OFFERS, Acceptable, parse_accept
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_bulk_path, parse_frames
@@ -47,12 +47,30 @@ async def retrieve_frames(request: Request) -> Response:
 async def retrieve_bulkdata(request: Request) -> Response:
     """Retrieve one bulk value of an instance."""
     services = get_services(request)
-    answer = await services.retrieve.retrieve_bulkdata(
+    answer = await services.bulkdata.retrieve_value(
         scope_of(request),
         parse_bulk_path(request.path_params["path"]),
         get_principal(request),
         _accepted(request),
         root_of(request),
+    )
+    return await _respond(request, answer)
+
+
+async def retrieve_all_bulkdata(request: Request) -> Response:
+    """Retrieve all bulk values of a study, a series or an instance."""
+    services = get_services(request)
+    answer = await services.bulkdata.retrieve_bulkdata(
+        scope_of(request), get_principal(request), _accepted(request), root_of(request)
+    )
+    return await _respond(request, answer)
+
+
+async def retrieve_pixel_data(request: Request) -> Response:
+    """Retrieve the pixel data of a study, a series or an instance."""
+    services = get_services(request)
+    answer = await services.bulkdata.retrieve_pixel_data(
+        scope_of(request), get_principal(request), _accepted(request), root_of(request)
     )
     return await _respond(request, answer)
 
@@ -93,17 +111,7 @@ def _location(request: Request) -> str:
 
 
 async def _respond(request: Request, answer: Representation) -> Response:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    headers |= {"cache-control": CACHE_CONTROL, "vary": "Accept", "content-location": _location(request)}
-    if "etag" in headers and is_unchanged(request, headers["etag"]):
-        await answer.chunks.aclose()
-        return unchanged(headers)
-    return ByteStreamResponse(
-        answer.chunks,
-        content_length=answer.content_length,
-        media_type=answer.content_type,
-        headers=headers,
-    )
+    return await payload_response(request, answer, {"content-location": _location(request)})
 
 
 _STUDY = f"{DICOMWEB}/studies/{{study}}"
@@ -115,9 +123,15 @@ routes = [
     ResourceRoute(f"{_INSTANCE}/frames/{{frames}}", retrieve_frames, name="retrieve_frames"),
     ResourceRoute(_INSTANCE, retrieve_instances, name="retrieve_instance"),
     ResourceRoute(f"{_SERIES}/metadata", retrieve_metadata, name="retrieve_series_metadata"),
+    ResourceRoute(f"{_SERIES}/bulkdata", retrieve_all_bulkdata, name="retrieve_series_bulkdata"),
+    ResourceRoute(f"{_SERIES}/pixeldata", retrieve_pixel_data, name="retrieve_series_pixel_data"),
     ResourceRoute(f"{_INSTANCE}/bulkdata/{{path:path}}", retrieve_bulkdata, name="retrieve_bulkdata"),
     ResourceRoute(f"{_INSTANCE}/metadata", retrieve_metadata, name="retrieve_instance_metadata"),
+    ResourceRoute(f"{_INSTANCE}/bulkdata", retrieve_all_bulkdata, name="retrieve_instance_bulkdata"),
+    ResourceRoute(f"{_INSTANCE}/pixeldata", retrieve_pixel_data, name="retrieve_instance_pixel_data"),
     ResourceRoute(_SERIES, retrieve_instances, name="retrieve_series"),
     ResourceRoute(f"{_STUDY}/metadata", retrieve_metadata, name="retrieve_study_metadata"),
+    ResourceRoute(f"{_STUDY}/bulkdata", retrieve_all_bulkdata, name="retrieve_study_bulkdata"),
+    ResourceRoute(f"{_STUDY}/pixeldata", retrieve_pixel_data, name="retrieve_study_pixel_data"),
     ResourceRoute(_STUDY, retrieve_instances, name="retrieve_study"),
 ]
