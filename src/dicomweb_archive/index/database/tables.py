@@ -132,8 +132,20 @@ study = Table(
     UniqueConstraint("space_id", "study_instance_uid"),
     postgresql_with=_UPDATED_IN_PLACE,
 )
-Index("study_newest_idx", study.c.study_date.desc(), study.c.id.desc())
-Index("study_collection_newest_idx", study.c.collection_id, study.c.study_date.desc(), study.c.id.desc())
+# They have what tells who may see a study, so that counts and deep pages leave its wide row alone.
+Index(
+    "study_newest_idx",
+    study.c.study_date.desc(),
+    study.c.id.desc(),
+    postgresql_include=["space_id", "collection_id", "embargo_until"],
+)
+Index(
+    "study_collection_newest_idx",
+    study.c.collection_id,
+    study.c.study_date.desc(),
+    study.c.id.desc(),
+    postgresql_include=["space_id", "embargo_until"],
+)
 Index("study_patient_id_idx", study.c.patient_id)
 Index("study_accession_number_idx", study.c.accession_number)
 Index("study_patient_name_idx", study.c.patient_name)

@@ -103,7 +103,9 @@ class InstanceWriter(LevelWriter):
         cut = select(n.c.id, before).where(n.c.upto > parameter("offset"), before < end)
         c = cut.cte("c").prefix_with("MATERIALIZED")
         q, o = aliases.ITS_SEGMENT, aliases.ROW_OF_INSTANCE
-        rows = c.join(q, q.c.series_id == c.c.id).join(o, o.c.segment_id == q.c.id)
+        # OFFSET 0: one series after the other. PostgreSQL, which takes them for thousands, would read all segments.
+        held = select(q.c.id).where(q.c.series_id == c.c.id).correlate(c).offset(BARRIER).lateral("q")
+        rows = c.join(held, true()).join(o, o.c.segment_id == held.c.id)
         skipped = select(func.coalesce(func.min(c.c.before), BARRIER)).scalar_subquery()
         return self._by_uid(c.c.id, o, rows, parameter("offset") - skipped, paged=paged)
 

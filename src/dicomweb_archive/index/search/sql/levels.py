@@ -50,7 +50,7 @@ class LevelWriter(ABC):
 
     def count(self) -> Query:
         """Count what matches, up to a cap."""
-        return select(func.count()).select_from(self.ids(paged=False).limit(parameter("counted")).subquery("c"))
+        return counted(self.ids(paged=False))
 
     @property
     def needs_segments(self) -> bool:
@@ -175,6 +175,15 @@ class SeriesWriter(LevelWriter):
         query = select(series.c.id, *numbered(values)).select_from(origin).where(*conditions)
         return self.paginate(query.order_by(*in_order(keys, values)) if paged else query, paged=paged)
 
+    def count(self) -> Query:
+        if not self.driven_by_terms or self.plan.needs_series or self.plan.resumed:
+            return super().count()
+        # Segments know the study of their series: no row of a series needs to be read to count it.
+        found = self.segments.select(self.p.c.series_id.label("id"), self.p.c.study_id).distinct()
+        hit = found.cte("hit").prefix_with("MATERIALIZED")
+        seen = hit.join(self.t, self.t.c.id == hit.c.study_id)
+        return counted(select(hit.c.id).select_from(seen).where(self.studies()))
+
     def _joined(self) -> tuple[FromClause, list[Condition]]:
         """Series first, by their UID or from the terms, then their studies."""
         s, t = self.s, self.t
@@ -242,6 +251,11 @@ def series_details(page: FromClause, order: Sequence[Expression], keys: Sequence
 
 
 DETAILS = {Level.STUDY: study_details, Level.SERIES: series_details}
+
+
+def counted(query: Query) -> Query:
+    """Count the rows of a query up to the cap."""
+    return select(func.count()).select_from(query.limit(parameter("counted")).subquery("c"))
 
 
 def parameter(name: str) -> Expression:
