@@ -69,6 +69,21 @@ async def test_what_does_not_fit_is_400_and_named(archive: Archive) -> None:
         assert "Secret" not in answer.text
 
 
+async def test_parameters_of_pages_are_named_by_a_warning_or_refused(start_archive: StartArchive) -> None:
+    names = {"page_token": "Secret", "offset": "1", "orderby": "PatientName", "count": "exact", "includefield": "all"}
+    async with start_archive() as archive:
+        answer = await archive.get("/studies/facets", params={"field": "Modality", **names})
+        assert answer.status_code == 200
+        warned = answer.headers.get_list("warning")
+        assert [name for name in names if not any(f"The parameter {name} is not" in each for each in warned)] == []
+        assert "Secret" not in str(warned)
+    async with start_archive(unsupported_parameters="refuse") as archive:
+        for name, value in names.items():
+            answer = await archive.get("/studies/facets", params={"field": "Modality", name: value})
+            assert answer.status_code == 400, name
+            assert name in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["/studies/facets?field=Modality", "/tags"])
 async def test_figures_are_for_readers_only(start_archive: StartArchive, path: str) -> None:
     async with start_archive(api_key="secret", anonymous_read=False) as archive:

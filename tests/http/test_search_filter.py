@@ -103,6 +103,20 @@ async def test_the_link_of_a_search_by_post_is_posted_again_with_the_same_body(f
     assert numbers == [3, 2, 1]
 
 
+@pytest.mark.parametrize("place", ["offset", "page_token"])
+async def test_a_link_goes_on_from_its_page_whatever_place_the_body_names(filled: Archive, place: str) -> None:
+    body: dict[str, Any] = {"filter": JSON, "orderby": ["InstanceNumber"], "limit": 1}
+    begun = await post(filled, "/instances", json=body)
+    token = begun.headers["link"].partition("page_token=")[2].partition(">")[0]
+    body |= {"offset": 1} if place == "offset" else {"page_token": token}
+    second = await post(filled, "/instances", json=body)
+    third = await filled.client.post(second.headers["link"].partition(">")[0].removeprefix("<"), json=body)
+    assert [values_of(row, "00200013")[0] for row in (*second.json(), *third.json())] == [2, 3]
+    assert "link" not in third.headers
+    both = await post(filled, "/instances", json={**body, "offset": 1, "page_token": token})
+    assert both.status_code == 400
+
+
 async def test_the_filter_narrows_facets_too(filled: Archive) -> None:
     counted = (await filled.get(f"/series/facets?field=Modality&filter={quote(CT_AND_NAME)}")).json()
     assert (counted["total"], [value["value"] for value in counted["facets"][0]["values"]]) == (3, ["CT"])

@@ -11,13 +11,21 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError
 from dicomweb_archive.wire.query_strings import single_parameters, unsigned
-from dicomweb_archive.wire.search_parameters import OF_OTHER_LEVELS, SearchLimits, SearchRequest, parse_search
+from dicomweb_archive.wire.search_parameters import (
+    OF_OTHER_LEVELS,
+    SearchLimits,
+    SearchRequest,
+    parse_search,
+    warn_ignored,
+)
 
 MOST_FIELDS: Final = 20
 MOST_VALUES: Final = 1000
 DEFAULT_VALUES: Final = 20
 
 _OWN: Final = ("field", "limit", "interval")
+_OF_PAGES: Final = ("count", "includefield", "offset", "orderby", "page_token")
+"""Parameters of a search that say what a page of it holds; facets have no pages."""
 _DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _UNCOUNTED: Final = frozenset({0x00080018})
 
@@ -39,6 +47,8 @@ def parse_facets(
 ) -> FacetRequest:
     """Understand the parameters of facets.
 
+    Those of pages are ignored with a warning (PS3.18 8.3), or refused where the archive is set so.
+
     Raises:
         InvalidParameterError: a known parameter is repeated or has a value that does not fit.
         InvalidMatchError: the same, of a matching parameter.
@@ -51,13 +61,17 @@ def parse_facets(
     attributes = AttributeNames(pairs, depth=limits.depth)
     fields = {name: _field(name, attributes, intervals.get(name)) for name in names}
     # Asked for as fields, so that a creator which only they need is no condition.
-    searched = [*(pair for pair in pairs if pair[0] not in _OWN), *(("includefield", name) for name in fields)]
+    searched = [pair for pair in pairs if pair[0] not in (*_OWN, *_OF_PAGES)]
+    searched += [("includefield", name) for name in fields]
     limit = unsigned("limit", own.get("limit", str(DEFAULT_VALUES)), most=MOST_VALUES)
     if not limit:
         raise InvalidParameterError("limit", accepted=f"a whole number from 1 to {MOST_VALUES}")
     search = parse_search(searched, level, relational=True, limits=limits)
     # Values are counted wherever they are; nothing is left out here.
-    search = replace(search, warnings=tuple(text for text in search.warnings if text != OF_OTHER_LEVELS))
+    warnings = [text for text in search.warnings if text != OF_OTHER_LEVELS]
+    given = {name for name, _ in pairs}
+    warnings += [warn_ignored(name, limits) for name in _OF_PAGES if name in given]
+    search = replace(search, warnings=tuple(warnings))
     return FacetRequest(search, tuple(fields.values()), limit)
 
 

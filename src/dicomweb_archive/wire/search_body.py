@@ -13,6 +13,7 @@ from dicomweb_archive.wire.search_parameters import SearchLimits
 
 _LISTS = {"includefield": ",", "orderby": ","}
 _SEVERAL_VALUES = "\\"
+_PLACES = ("offset", "page_token")
 _DEPTH = 80
 
 
@@ -42,6 +43,16 @@ def read_search_body(raw: bytes, limits: SearchLimits) -> list[tuple[str, str]]:
             raise InvalidParameterError("filter-lang", accepted="cql2-json beside a filter that is an object")
         body["filter"] = orjson.dumps(body["filter"]).decode()
     return list(_pairs(body))
+
+
+def join_body(address: Sequence[tuple[str, str]], body: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Join the parameters of the address and of the body of a search by POST.
+
+    A page token in the address, where the `Link` of a page before has put it, stands before the `offset` and
+    `page_token` of the body, so that the same body may be posted to each such link.
+    """
+    goes_on = any(name == "page_token" for name, _ in address)
+    return [*address, *(pair for pair in body if not (goes_on and pair[0] in _PLACES))]
 
 
 def _once(members: Sequence[tuple[str, Any]]) -> None:

@@ -382,14 +382,27 @@ class _Reading:
         return None if request is None else Zones(request, archive or 0)
 
     def _warn_ignored(self, name: str, what: str) -> None:
-        if self.limits.refuse_unsupported and what == "parameter":
-            raise InvalidParameterError(harmless(name) or "a parameter", accepted="only what is supported")
-        named = f"The {what} {name}" if harmless(name) else f"A {what}"
-        text = f"{named} is not supported and has been ignored."
+        text = warn_ignored(name, self.limits) if what == "parameter" else _ignored(name, what)
         if len(self.warnings) >= _MOST_WARNINGS:
             text = "Further parameters or fields are not supported and have been ignored."
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def warn_ignored(name: str, limits: SearchLimits) -> str:
+    """Return the warning about a parameter that is not supported (PS3.18 8.3).
+
+    Raises:
+        InvalidParameterError: the archive is set to refuse it.
+    """
+    if limits.refuse_unsupported:
+        raise InvalidParameterError(harmless(name) or "a parameter", accepted="only what is supported")
+    return _ignored(name, "parameter")
+
+
+def _ignored(name: str, what: str) -> str:
+    named = f"The {what} {name}" if harmless(name) else f"A {what}"
+    return f"{named} is not supported and has been ignored."
 
 
 def _is_answered(path: AttributePath, level: Level) -> bool:

@@ -21,7 +21,7 @@ from dicomweb_archive.web.tables import answer_table, columns_for, negotiate_tab
 from dicomweb_archive.wire.media_types import SEARCH_OFFERS, TABLE_OFFERS, Offer
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_uid
-from dicomweb_archive.wire.search_body import read_search_body
+from dicomweb_archive.wire.search_body import join_body, read_search_body
 from dicomweb_archive.wire.search_parameters import parse_search, split_query
 
 _JSON = "application/json"
@@ -38,7 +38,7 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         limits = services.search_limits[level]
         pairs = split_query(request.scope["query_string"], limits)
         if request.method == "POST":
-            pairs += read_search_body(await _body(request, limits.body_bytes), limits)
+            pairs = join_body(pairs, read_search_body(await _body(request, limits.body_bytes), limits))
         offer = negotiate_table(request, _OFFERS, parameter=dict(pairs).get("accept"))
         as_table = offer in TABLE_OFFERS
         asked = parse_search(
