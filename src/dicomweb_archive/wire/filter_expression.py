@@ -27,12 +27,11 @@ from dicomweb_archive.dicom.query_filter import (
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.filter_properties import parse_property
 from dicomweb_archive.wire.filter_text import FilterLimits, Tree, name_function, parse_filter_text, unsupported
+from dicomweb_archive.wire.json_checks import check_members, check_nesting
 from dicomweb_archive.wire.match_values import name_groups
 
 LANGUAGES: Final = ("cql2-text", "cql2-json")
 DEFAULT_LIMITS: Final = FilterLimits()
-# A text that never ends is taken to the end of all: looked at again from each quote in it, it would cost its square.
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TURNED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -59,21 +58,8 @@ def parse_filter(
         tree = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise InvalidParameterError("filter", accepted=_JSON) from None
+    check_members(raw, "filter")
     return _Reader(limits, depth).read(tree)
-
-
-def check_nesting(raw: bytes, name: str, most: int) -> None:
-    """Check how deep JSON nests before any parser sees it.
-
-    Raises:
-        InvalidParameterError: deeper than `most` objects and lists.
-    """
-    depth = 0
-    for found in _NESTING.finditer(raw):
-        mark = found[0]
-        depth += (mark in b"[{") - (mark in b"]}")
-        if depth > most:
-            raise InvalidParameterError(name, accepted=f"at most {most} objects and lists within each other")
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
 """The body of a search by POST: a JSON object whose members are the parameters of a search."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import orjson
 
 from dicomweb_archive.errors import InvalidParameterError, InvalidRequestError
 from dicomweb_archive.wire.attribute_paths import harmless
-from dicomweb_archive.wire.filter_expression import check_nesting
+from dicomweb_archive.wire.json_checks import check_members, check_nesting
 from dicomweb_archive.wire.search_parameters import SearchLimits
 
 _LISTS = {"includefield": ",", "orderby": ","}
@@ -34,8 +33,8 @@ def read_search_body(raw: bytes, limits: SearchLimits) -> list[tuple[str, str]]:
         body = None
     if not isinstance(body, dict):
         raise InvalidRequestError("the body must be a JSON object in UTF-8 whose members are parameters of a search")
-    # As in a query string; of two members with one name a parser silently keeps one.
-    json.loads(raw, object_pairs_hook=_once)
+    # As in a query string.
+    check_members(raw)
     if len(body) > limits.parameters:
         raise InvalidParameterError("the body", accepted=f"at most {limits.parameters} members")
     if isinstance(body.get("filter"), dict):
@@ -53,14 +52,6 @@ def join_body(address: Sequence[tuple[str, str]], body: Sequence[tuple[str, str]
     """
     goes_on = any(name == "page_token" for name, _ in address)
     return [*address, *(pair for pair in body if not (goes_on and pair[0] in _PLACES))]
-
-
-def _once(members: Sequence[tuple[str, Any]]) -> None:
-    names: set[str] = set()
-    for name, _ in members:
-        if name in names:
-            raise InvalidParameterError(harmless(name) or "a member", accepted="each member of an object once")
-        names.add(name)
 
 
 def _pairs(body: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -133,6 +133,19 @@ def test_json_that_is_no_filter_is_refused(text: str) -> None:
         parse_filter(text, "cql2-json", depth=16)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"op": "=", "args": [{"property": "KVP"}, 1], "op": "<>"}',
+        '{"op": "=", "args": [{"property": "KVP", "property": "Rows"}, 1]}',
+        '{"op": "=", "args": [{"property": "KVP"}, 1], "\\u006fp": "="}',
+    ],
+)
+def test_a_member_given_twice_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameterError, match=r"^filter"):
+        parse_filter(text, "cql2-json", depth=16)
+
+
 def test_deep_json_is_refused_before_it_is_parsed() -> None:
     for text in ("[" * 100_000, '{"op":' * 100_000, '{"op":"not","args":[' * 40 + "1" + "]}" * 40):
         with pytest.raises(InvalidParameterError, match="within each other"):
