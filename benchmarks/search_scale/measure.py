@@ -13,7 +13,8 @@ from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, Quer
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.search.execution import SearchIndex
-from dicomweb_archive.wire.search_parameters import parse_search, split_query
+from dicomweb_archive.wire.query_strings import split_query
+from dicomweb_archive.wire.search_parameters import parse_search
 
 SERVICE_ROOT = "http://127.0.0.1:8000/dicom-web"
 _LEVELS = {"studies": Level.STUDY, "series": Level.SERIES, "instances": Level.INSTANCE}

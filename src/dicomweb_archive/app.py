@@ -66,7 +66,7 @@ from dicomweb_archive.web.routers import (
 from dicomweb_archive.web.sessions import Sessions
 from dicomweb_archive.web.viewer.files import ViewerFiles, read_viewer
 from dicomweb_archive.wire.multipart import MultipartLimits
-from dicomweb_archive.wire.search_parameters import SearchLimits
+from dicomweb_archive.wire.search_limits import SearchLimits
 
 
 def create_app(settings: Settings) -> FastAPI:

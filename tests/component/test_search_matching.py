@@ -22,7 +22,8 @@ from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.search.execution import Chooser, SearchIndex
 from dicomweb_archive.index.search.planning.shape import choose_shape
 from dicomweb_archive.index.writing.register import Register
-from dicomweb_archive.wire.search_parameters import parse_search, split_query
+from dicomweb_archive.wire.query_strings import split_query
+from dicomweb_archive.wire.search_parameters import parse_search
 
 SHAPES: dict[str, Chooser] = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_by_terms}
 LONG = "word " * 150

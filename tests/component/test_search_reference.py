@@ -21,7 +21,8 @@ from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.writing.register import Register
-from dicomweb_archive.wire.search_parameters import parse_search, split_query
+from dicomweb_archive.wire.query_strings import split_query
+from dicomweb_archive.wire.search_parameters import parse_search
 
 STUDIES = 12 if SEARCHES <= 100 else 40
 SHAPES = {"ordered": always_ordered, "by terms": always_by_terms}

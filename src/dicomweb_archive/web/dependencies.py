@@ -27,7 +27,7 @@ from dicomweb_archive.web.sessions import Sessions
 from dicomweb_archive.web.viewer.files import ViewerFiles
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.resources import ServiceRoot, parse_uid
-from dicomweb_archive.wire.search_parameters import SearchLimits
+from dicomweb_archive.wire.search_limits import SearchLimits
 
 DICOMWEB = "/dicom-web"
 """Path of the DICOMweb services below the archive's root (PS3.18 8.2: the base URI)."""

@@ -12,7 +12,7 @@ from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import DICOM_XML, Offer, select
 from dicomweb_archive.wire.multipart import PartFraming
-from dicomweb_archive.wire.search_parameters import split_query
+from dicomweb_archive.wire.query_strings import split_query
 
 PIECE_BYTES = 64 * 1024
 """Small pieces are joined to about this size before they are sent."""

@@ -11,13 +11,9 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError
 from dicomweb_archive.wire.query_strings import single_parameters, unsigned
-from dicomweb_archive.wire.search_parameters import (
-    OF_OTHER_LEVELS,
-    SearchLimits,
-    SearchRequest,
-    parse_search,
-    warn_ignored,
-)
+from dicomweb_archive.wire.search_limits import SearchLimits
+from dicomweb_archive.wire.search_parameters import SearchRequest, parse_search
+from dicomweb_archive.wire.search_warnings import OF_OTHER_LEVELS, warn_ignored
 
 MOST_FIELDS: Final = 20
 MOST_VALUES: Final = 1000

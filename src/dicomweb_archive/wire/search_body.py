@@ -8,7 +8,7 @@ import orjson
 from dicomweb_archive.errors import InvalidParameterError, InvalidRequestError
 from dicomweb_archive.wire.attribute_paths import harmless
 from dicomweb_archive.wire.json_checks import check_members, check_nesting
-from dicomweb_archive.wire.search_parameters import SearchLimits
+from dicomweb_archive.wire.search_limits import SearchLimits
 
 _LISTS = {"includefield": ",", "orderby": ","}
 _SEVERAL_VALUES = "\\"

@@ -8,7 +8,8 @@ import pytest
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import InvalidParameterError, InvalidRequestError
 from dicomweb_archive.wire.search_body import read_search_body
-from dicomweb_archive.wire.search_parameters import SearchLimits, parse_search
+from dicomweb_archive.wire.search_limits import SearchLimits
+from dicomweb_archive.wire.search_parameters import parse_search
 
 LIMITS = SearchLimits()
 KVP = {"op": ">", "args": [{"property": "KVP"}, 100]}

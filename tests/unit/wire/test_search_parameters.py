@@ -25,7 +25,9 @@ from dicomweb_archive.dicom.query import (
     Zones,
 )
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
-from dicomweb_archive.wire.search_parameters import SearchLimits, SearchRequest, parse_search, split_query
+from dicomweb_archive.wire.query_strings import split_query
+from dicomweb_archive.wire.search_limits import SearchLimits
+from dicomweb_archive.wire.search_parameters import SearchRequest, parse_search
 
 
 def search(query_string: str, limits: SearchLimits | None = None) -> SearchRequest:

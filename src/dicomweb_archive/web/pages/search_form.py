@@ -13,7 +13,8 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.dicom.tags import is_private_creator, keyword_like, parse_tag
 from dicomweb_archive.errors import InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError
-from dicomweb_archive.wire.search_parameters import SearchLimits, parse_search
+from dicomweb_archive.wire.search_limits import SearchLimits
+from dicomweb_archive.wire.search_parameters import parse_search
 
 PAGE_SIZES: Final = (25, 50, 100)
 MOST_CONDITIONS: Final = 10

@@ -19,7 +19,7 @@ from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.csv_table import csv_lines
 from dicomweb_archive.wire.facet_parameters import parse_facets
 from dicomweb_archive.wire.media_types import CSV, JSON, Offer
-from dicomweb_archive.wire.search_parameters import split_query
+from dicomweb_archive.wire.query_strings import split_query
 
 OFFERS = (Offer(JSON), Offer(CSV))
 

@@ -20,9 +20,10 @@ from dicomweb_archive.web.streams import request_chunks
 from dicomweb_archive.web.tables import answer_table, columns_for, negotiate_table
 from dicomweb_archive.wire.media_types import SEARCH_OFFERS, TABLE_OFFERS, Offer
 from dicomweb_archive.wire.multipart import PartFraming
+from dicomweb_archive.wire.query_strings import split_query
 from dicomweb_archive.wire.resources import parse_uid
 from dicomweb_archive.wire.search_body import join_body, read_search_body
-from dicomweb_archive.wire.search_parameters import parse_search, split_query
+from dicomweb_archive.wire.search_parameters import parse_search
 
 _JSON = "application/json"
 _OFFERS = (*SEARCH_OFFERS, *TABLE_OFFERS)

@@ -13,8 +13,8 @@ from dicomweb_archive.web.representations import negotiate
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.csv_table import csv_lines
 from dicomweb_archive.wire.media_types import CSV, JSON, Offer
+from dicomweb_archive.wire.query_strings import split_query
 from dicomweb_archive.wire.resources import parse_uid
-from dicomweb_archive.wire.search_parameters import split_query
 from dicomweb_archive.wire.tag_parameters import parse_tags
 
 OFFERS = (Offer(JSON), Offer(CSV))

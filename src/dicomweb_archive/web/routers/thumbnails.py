@@ -9,9 +9,9 @@ from dicomweb_archive.web.pictures import picture_response
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.media_types import parse_accept
+from dicomweb_archive.wire.query_strings import split_query
 from dicomweb_archive.wire.rendering import parse_thumbnail
 from dicomweb_archive.wire.resources import parse_frames
-from dicomweb_archive.wire.search_parameters import split_query
 
 
 async def retrieve_thumbnail(request: Request) -> Response:
