@@ -24,9 +24,19 @@ from dicomweb_archive.index.search.sql.filter_prunes import (
     source_is_whole,
 )
 from dicomweb_archive.index.search.sql.filter_tests import FilterWriter, filter_parameters
-from dicomweb_archive.index.search.sql.positions import Expression, passes, recheck_source, values_of_step
+from dicomweb_archive.index.search.sql.positions import (
+    Expression,
+    marks_of_tests,
+    may_vary,
+    passes,
+    positions_to_try,
+    recheck_source,
+    some_varies,
+    values_of_step,
+)
 from dicomweb_archive.index.search.sql.segments import BARRIER, ONE, Condition, Query, SegmentSearch
 from dicomweb_archive.index.search.sql.sql_types import JSON, TEXT
+from dicomweb_archive.index.segments.terms import step_mark
 
 
 def segment_search(plan: SearchPlan, choice: Choice, segment: FromClause | None = None) -> SegmentSearch:
@@ -85,8 +95,7 @@ class FilteredSegmentSearch(SegmentSearch):
         assert rest is not None
         conditions: list[Condition] = []
         if self.plan.tests:
-            source = recheck_source(self.plan, self.data, self.segment)
-            origin = origin.join(source, true())
+            origin, source = self._with_values_of_tests(origin)
             conditions.append(passes(self.plan, self.choice, source, self.position))
         values: tuple[Expression, ...] = ()
         if self._filter.source_count:
@@ -100,8 +109,23 @@ class FilteredSegmentSearch(SegmentSearch):
             return origin, conditions
         if instances:
             return self._with_instance(origin.join(self._positions(), true()), rows), conditions
-        positions = self._with_instance(self._positions(), rows)
+        positions = self._with_instance(self._tried_positions(), rows)
         return origin, [exists(select(ONE).select_from(positions).where(*conditions))]
+
+    def _with_values_of_tests(self, origin: FromClause) -> tuple[FromClause, FromClause]:
+        if not all(self.choice.settles(test, self.plan) for test in self.plan.tests):
+            source = recheck_source(self.plan, self.data, self.segment)
+            return origin.join(source, true()), source
+        # Without values that vary, a test that the terms have proved passes everywhere.
+        needed = some_varies(self.segment, marks_of_tests(self.plan))
+        source = recheck_source(self.plan, self.data, self.segment, needed=needed)
+        return origin.outerjoin(source, true()), source
+
+    def _tried_positions(self) -> FromClause:
+        if Row.INSTANCE in self._filter.rows:
+            return self._positions()
+        own = [f"filter_mark_{number}" for number in range(self._filter.source_count)]
+        return positions_to_try(self.segment, marks_of_tests(self.plan) + own)
 
     def _with_instance(self, origin: FromClause, rows: dict[Row, FromClause]) -> FromClause:
         """Join the instance at each position when the filter looks at its row."""
@@ -116,7 +140,9 @@ class FilteredSegmentSearch(SegmentSearch):
         extracted = []
         for number in range(self._filter.source_count):
             step = bindparam(f"filter_source_{number}", type_=TEXT)
-            varying, shared = values_of_step(data, step, may_be_large=number in self._filter.large_sources)
+            may_be_large = number in self._filter.large_sources
+            varies = may_vary(self.segment, f"filter_mark_{number}")
+            varying, shared = values_of_step(data, step, may_be_large=may_be_large, varies=varies)
             extracted += [varying.label(f"varying_{number}"), shared.label(f"shared_{number}")]
         # As with keys, OFFSET 0 keeps PostgreSQL from taking them out at every position anew.
         own = select(*extracted).where(data.c.segment_id == self.segment.c.id).correlate(self.segment)
@@ -140,4 +166,5 @@ def plan_parameters(plan: SearchPlan) -> dict[str, Any]:
     for node in (found.study, found.series, found.rest):
         if node is not None:
             values |= filter_parameters(node)
-    return values | {f"filter_source_{number}": step for number, step in enumerate(found.sources)}
+    values |= {f"filter_source_{number}": step for number, step in enumerate(found.sources)}
+    return values | {f"filter_mark_{number}": step_mark(step) for number, step in enumerate(found.sources)}

@@ -73,9 +73,10 @@ def recheck_source(
     """
     extracted = []
     for number, test in enumerate(plan.tests):
-        for suffix, parameter in zip("abc", _step_parameters(number, test), strict=False):
+        for suffix, parameter in _suffixed(_step_parameters(number, test)):
             step: Expression = bindparam(parameter, type_=TEXT)
-            varying, shared = values_of_step(data, step, may_be_large=_may_be_large(test))
+            varies = may_vary(segment, f"mark_{number}{suffix}")
+            varying, shared = values_of_step(data, step, may_be_large=_may_be_large(test), varies=varies)
             extracted += [varying.label(f"varying_{number}{suffix}"), shared.label(f"shared_{number}{suffix}")]
     # OFFSET 0 keeps PostgreSQL from putting the extraction into every place that uses it.
     own = select(*extracted).where(data.c.segment_id == segment.c.id).correlate(segment)
@@ -84,14 +85,41 @@ def recheck_source(
     return own.offset(_ZERO).lateral("x")
 
 
-def values_of_step(data: FromClause, step: Expression, *, may_be_large: bool) -> tuple[Expression, Expression]:
-    """Return the values of a step that vary in a segment, and those that all its instances share."""
+def values_of_step(
+    data: FromClause, step: Expression, *, may_be_large: bool, varies: Expression
+) -> tuple[Expression, Expression]:
+    """Return the values of a step that vary in a segment, and those that all its instances share.
+
+    Columns are by far the larger part of a segment's data, and unpacked only where the step `varies`.
+    """
     varying, shared = _member(data.c.columns, step), _member(data.c.common, step)
-    if not may_be_large:
-        return varying, shared
-    large = _member(data.c.large, step)
-    found = func.coalesce(varying, _member(large, _VARYING), type_=JSON)
-    return found, func.coalesce(shared, _member(large, _SHARED), type_=JSON)
+    if may_be_large:
+        large = _member(data.c.large, step)
+        varying = func.coalesce(varying, _member(large, _VARYING), type_=JSON)
+        shared = func.coalesce(shared, _member(large, _SHARED), type_=JSON)
+    return case((varies, varying)), shared
+
+
+def may_vary(segment: FromClause, mark: str) -> Expression:
+    """A step varies within a segment, or the segment was written before it was noted which do."""
+    return or_(segment.c.varying.is_(None), bindparam(mark, type_=INT) == func.any(segment.c.varying))
+
+
+def some_varies(segment: FromClause, marks: Sequence[str]) -> Expression:
+    """One of the marked steps may vary within a segment."""
+    return or_(*(may_vary(segment, mark) for mark in marks))
+
+
+def positions_to_try(segment: FromClause, marks: Sequence[str]) -> FromClause:
+    """The positions of a segment, of which the first stands for all where no marked step varies."""
+    last = segment.c.instance_count - _ONE
+    numbers = func.generate_series(_ZERO, case((some_varies(segment, marks), last), else_=_ZERO))
+    return numbers.table_valued("position").render_derived(name="u")
+
+
+def marks_of_tests(plan: SearchPlan) -> list[str]:
+    """Return the parameters that mark the steps of the tests."""
+    return [f"mark_{n}{suffix}" for n, test in enumerate(plan.tests) for suffix, _ in _suffixed(_steps(test))]
 
 
 def passes(plan: SearchPlan, choice: Choice, source: FromClause, position: Expression) -> Expression:
@@ -111,7 +139,7 @@ def none_varies(plan: SearchPlan, segment: FromClause) -> Expression:
 
 
 def _varies(plan: SearchPlan, segment: FromClause) -> list[Expression]:
-    marks = [bindparam(f"mark_{number}", type_=INT) for number in range(len(plan.tests))]
+    marks = [bindparam(f"mark_{number}a", type_=INT) for number in range(len(plan.tests))]
     return [mark == func.any(segment.c.varying) for mark in marks]
 
 
@@ -121,7 +149,7 @@ def position_parameters(plan: SearchPlan) -> Parameters:
     for number, test in enumerate(plan.tests):
         steps = _steps(test)
         parameters |= dict(zip(_step_parameters(number, test), steps, strict=True))
-        parameters[f"mark_{number}"] = step_mark(steps[0])
+        parameters |= {f"mark_{number}{suffix}": step_mark(step) for suffix, step in _suffixed(steps)}
     for name, test in _below("", plan.tests):
         parameters |= _test_parameters(name, test, plan)
     return parameters
@@ -131,8 +159,12 @@ def _may_be_large(test: PositionTest) -> bool:
     return isinstance(test, ItemTest) or (isinstance(test, ValueTest) and test.kind is Kind.EMPTY)
 
 
+def _suffixed(steps: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip("abc", steps, strict=False)
+
+
 def _step_parameters(number: int, test: PositionTest) -> tuple[str, ...]:
-    return tuple(f"step_{number}{suffix}" for suffix, _ in zip("abc", _steps(test), strict=False))
+    return tuple(f"step_{number}{suffix}" for suffix, _ in _suffixed(_steps(test)))
 
 
 def _steps(test: PositionTest) -> tuple[str, ...]:
@@ -195,7 +227,7 @@ def _passes(
     own = _member(varying, position)
     name = f"_{number}"
     if isinstance(test, MomentTest | ClockTest):
-        values = [_at(source, f"{number}{suffix}", position) for suffix, _ in zip("abc", _steps(test), strict=False)]
+        values = [_at(source, f"{number}{suffix}", position) for suffix, _ in _suffixed(_steps(test))]
         if isinstance(test, ClockTest):
             return _clock(name, values[0], _shift(name, values[1]))
         return _moment(name, values[0], values[1], _shift(name, values[2]) if test.zoned else _ZERO)

@@ -30,8 +30,10 @@ from dicomweb_archive.index.search.sql.positions import (
     Expression,
     at_most_one_varies,
     begins_with,
+    marks_of_tests,
     none_varies,
     passes,
+    positions_to_try,
     recheck_source,
     word_beginnings,
 )
@@ -176,8 +178,12 @@ class SegmentSearch:
         """Check the positions of each segment: the one that is wanted or all, or whether there is one."""
         condition = passes(self.plan, self.choice, source, self.position)
         if not by_position:
-            return origin, [exists(select(ONE).select_from(self._positions()).where(condition))]
+            return origin, [exists(select(ONE).select_from(self._tried_positions()).where(condition))]
         return (origin if self.plan.by_sop_instance else origin.join(self._positions(), true())), [condition]
+
+    def _tried_positions(self) -> FromClause:
+        """The positions that have to be looked at to tell whether one of them matches."""
+        return positions_to_try(self.segment, marks_of_tests(self.plan))
 
     def _positions(self) -> FromClause:
         numbers = func.generate_series(BARRIER, self.segment.c.instance_count - ONE)
