@@ -6,6 +6,8 @@ Everything here is pure: instances go in, the rows of one segment come out.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 
 import orjson
 
@@ -41,6 +43,7 @@ VARYING_LIMIT = 8 * 1024 * 1024
 _VRS_WITH_ZONE = frozenset({"DT", "SQ"})
 """What may hold date-times, which are in the zone of their data set."""
 
+_JSON = attrgetter("json")
 _LEVEL_TAGS = STUDY_ROW_TAGS | SERIES_ROW_TAGS
 
 
@@ -107,7 +110,7 @@ def build_segments(instances: Sequence[StoredInstance], secret: bytes, *, timezo
 
 def split_instances(instances: Sequence[StoredInstance]) -> list[list[StoredInstance]]:
     """Split where instances disagree about study or series (votes count segments), and by volume."""
-    if all(_LEVEL_TAGS.isdisjoint(stored.scanned.delta) for stored in instances):
+    if _LEVEL_TAGS.isdisjoint(_varying_tags(instances)):
         return _split_by_volume(instances)
     facts = [_level_facts(stored.scanned) for stored in instances]
     # Where each instance says something else about its series, those that agree about the study go together.
@@ -122,11 +125,11 @@ def split_instances(instances: Sequence[StoredInstance]) -> list[list[StoredInst
 
 def _split_by_volume(instances: Sequence[StoredInstance]) -> list[list[StoredInstance]]:
     varying = _varying_tags(instances)
-    base = {tag: len(e.json) for tag, e in instances[0].scanned.base.items() if tag in varying}
+    shared = sum(len(e.json) for tag, e in instances[0].scanned.base.items() if tag in varying)
     # At most what the base has of them, and what the instance has instead.
-    sizes = [sum(base.values()) + _delta_bytes(stored.scanned) for stored in instances]
-    if sum(sizes) <= VARYING_LIMIT:
+    if shared * len(instances) + _delta_bytes(instances) <= VARYING_LIMIT:
         return [list(instances)]
+    sizes = [shared + _delta_bytes([stored]) for stored in instances]
     parts: list[list[StoredInstance]] = [[]]
     volume = 0
     for stored, size in zip(instances, sizes, strict=True):
@@ -138,8 +141,10 @@ def _split_by_volume(instances: Sequence[StoredInstance]) -> list[list[StoredIns
     return parts
 
 
-def _delta_bytes(scanned: ScannedInstance) -> int:
-    return sum(len(element.json) for element in scanned.delta.values() if element is not None)
+def _delta_bytes(instances: Sequence[StoredInstance]) -> int:
+    # Hot path: no loop of ours over all that differs.
+    elements = chain.from_iterable([stored.scanned.delta.values() for stored in instances])
+    return sum(map(len, map(_JSON, filter(None, elements))))
 
 
 def build_segment(instances: Sequence[StoredInstance], secret: bytes, *, timezone: str = "") -> SegmentContent:
@@ -192,18 +197,18 @@ class _Builder:
     columns: dict[str, list[Recheck | None]] = field(default_factory=dict)
     large: set[str] = field(default_factory=set)
     timezone: str = ""
+    _base: Attributes = field(init=False)
+    _deltas: list[Mapping[int, Element | None]] = field(init=False)
     _creators_vary: bool = field(init=False)
     _zones_vary: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self._base = self.instances[0].scanned.base
+        self._deltas = [stored.scanned.delta for stored in self.instances]
         self.varying = _varying_tags(self.instances)
         self._zones_vary = TIMEZONE_OFFSET in self.varying
         self.collector.zone = zone_text(self._base) or self.timezone.replace("+0000", "")
         self._creators_vary = any(tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF for tag in self.varying)
-
-    @property
-    def _base(self) -> Attributes:
-        return self.instances[0].scanned.base
 
     def add(self, tag: int) -> None:
         """Take in one tag of all instances: its line, its terms and its form for re-checks."""
@@ -216,16 +221,39 @@ class _Builder:
                 self._add_common(tag, element)
             return
         shared = self._base.get(tag)
-        column = [stored.scanned.delta.get(tag, shared) for stored in self.instances]
-        first = column[0]
+        column = [delta.get(tag, shared) for delta in self._deltas]
         texts = [b"" if element is None else element.json for element in column]
-        if first is not None and texts.count(first.json) == len(texts):
-            self.lines.append((tag, first.json))
-        elif any(texts):
-            self.lines.append((tag, texts))
-        else:
+        distinct = dict(zip(texts, column, strict=True))
+        if distinct.keys() == {b""}:
             return
-        self._add_column(tag, column)
+        self.lines.append((tag, texts[0] if len(distinct) == 1 else texts))
+        if self._is_plain(tag):
+            self._add_texts(tag, texts, distinct)
+        else:
+            self._add_column(tag, column)
+
+    def _is_plain(self, tag: int) -> bool:
+        """Tell whether the path of a tag, and what its values mean, are the same in all instances."""
+        if self._zones_vary or (self._creators_vary and tag & 0x10000):
+            return False
+        step = step_name(tag, self._base)
+        return step not in self.columns and step not in self.common
+
+    def _add_texts(self, tag: int, texts: Sequence[bytes], distinct: Mapping[bytes, Element | None]) -> None:
+        """Take in a column by its distinct texts; hot path (benchmarks/index)."""
+        if tag in UNIQUE_TAGS:
+            return
+        step = step_name(tag, self._base)
+        elements = [element for element in distinct.values() if element is not None]
+        for element in elements:
+            self._note_large(step, element)
+        forms = dict(zip((e.json for e in elements), self.collector.add_all(step, elements), strict=True))
+        first = forms.get(texts[0])
+        if len(forms) == len(distinct) and all(form == first for form in forms.values()):
+            # Written differently, and meaning the same.
+            self.common[step] = forms[texts[0]]
+        else:
+            self.columns[step] = list(map(forms.get, texts))
 
     def _add_common(self, tag: int, element: Element) -> None:
         if tag in UNIQUE_TAGS:
@@ -299,10 +327,7 @@ def _most_common(said: Iterable[bytes]) -> bytes:
 
 
 def _varying_tags(instances: Iterable[StoredInstance]) -> set[int]:
-    varying: set[int] = set()
-    for stored in instances:
-        varying.update(stored.scanned.delta)
-    return varying
+    return set[int]().union(*(stored.scanned.delta for stored in instances))
 
 
 def _element(scanned: ScannedInstance, tag: int) -> Element | None:

@@ -5,13 +5,14 @@ A term says that some instance of the segment has this value at this path. Paths
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
-from dicomweb_archive.dicom.instance import Attributes, Element
+from dicomweb_archive.dicom.instance import Attributes, Element, Value
 from dicomweb_archive.dicom.matching import MatchValue, normalise, with_zone
 from dicomweb_archive.dicom.query import PathStep
 
@@ -36,7 +37,10 @@ SEQUENCE_LIMIT = 64 * 1024
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 # Only short values are remembered between segments, so that the memory for it is bounded.
 _SHORT = 64
+_VRS_OF_THEIR_OWN = _BINARY_VRS | {"DT", "SQ"}
+_SHORT_JSON_BYTES = 192
 _EMPTY_JSON_BYTES = len(b'{"vr":"XX"}')
+_EMPTY = (MatchValue("", None),)
 
 RecheckValue: TypeAlias = "str | float | dict[str, list[RecheckValue]] | None"
 Recheck: TypeAlias = list[RecheckValue]
@@ -82,18 +86,36 @@ class SegmentTerms:
     paths: dict[str, str]
 
 
-@lru_cache(maxsize=1 << 16)
-def _short_term_hash(secret: bytes, path: str, text: str) -> int:
-    return term_hash(secret, path, text)
+def _term_row(secret: bytes, path: str, text: str, number: float | None) -> TermRow:
+    return TermRow(term_hash(secret, path, text), path, text[:TEXT_LIMIT], number)
 
 
-@lru_cache(maxsize=1 << 15)
-def _short_match_values(vr: str, value: str | float) -> tuple[MatchValue, ...]:
-    return _match_values(vr, value)
+_short_term_row = lru_cache(maxsize=1 << 16)(_term_row)
 
 
-def _match_values(vr: str, value: str | float) -> tuple[MatchValue, ...]:
-    return tuple(match for match in normalise(vr, value) if match.text)
+def _forms(vr: str, values: tuple[Value, ...]) -> tuple[tuple[MatchValue, ...], Recheck]:
+    """Return what the values of one element are found by, and what they are compared by; both must not be changed."""
+    found: list[MatchValue] = []
+    recheck: Recheck = []
+    for value in values:
+        if value is None or not isinstance(value, str | int | float):
+            continue
+        for match in normalise(vr, value):
+            text, number = match
+            if not text:
+                continue
+            found.append(match)
+            if number is not None and math.isfinite(number):
+                recheck.append(number)
+            elif len(text) < TEXT_LIMIT:
+                recheck.append(text)
+            else:
+                recheck += [text[:TEXT_LIMIT], equality_form(text)]
+    return tuple(found) or _EMPTY, recheck
+
+
+# The same elements come back in most instances and most series; a look-up costs a tenth of normalising.
+_short_forms = lru_cache(maxsize=1 << 15)(_forms)
 
 
 def term_hash(secret: bytes, path: str, text: str) -> int:
@@ -164,28 +186,26 @@ class TermCollector:
         if element.vr in _BINARY_VRS and len(element.json) > _EMPTY_JSON_BYTES:
             return [None]
         distinct = self._distinct_of(path, element.vr)
-        recheck: Recheck = []
-        found = False
         values = element.values
         if self.zone and element.vr == "DT":
             values = tuple(with_zone(value, self.zone) if isinstance(value, str) else value for value in values)
-        for value in values:
-            if value is None or not isinstance(value, str | int | float):
-                continue
-            # The same values come back in most instances; a look-up costs a tenth of normalising.
-            is_short = not isinstance(value, str) or len(value) <= _SHORT
-            for text, number in (_short_match_values if is_short else _match_values)(element.vr, value):
-                found = True
-                distinct[text] = number
-                if number is not None and math.isfinite(number):
-                    recheck.append(number)
-                elif len(text) < TEXT_LIMIT:
-                    recheck.append(text)
-                else:
-                    recheck += [text[:TEXT_LIMIT], equality_form(text)]
-        if not found:
-            distinct[""] = None
+        is_short = len(element.json) <= _SHORT_JSON_BYTES
+        found, recheck = (_short_forms if is_short else _forms)(element.vr, values)
+        distinct.update(found)
         return recheck
+
+    def add_all(self, path: str, elements: Sequence[Element]) -> list[Recheck]:
+        """Collect elements of one path, one call of `add` for each; hot path (benchmarks/index)."""
+        vr = elements[0].vr
+        if (
+            vr in _VRS_OF_THEIR_OWN
+            or len(path) > PATH_LIMIT
+            or any(e.is_bulk or e.vr != vr or len(e.json) > _SHORT_JSON_BYTES for e in elements)
+        ):
+            return [self.add(path, element) for element in elements]
+        pairs = [_short_forms(vr, element.values) for element in elements]
+        self._distinct_of(path, vr).update(chain.from_iterable([found for found, _ in pairs]))
+        return [recheck for _, recheck in pairs]
 
     def finish(self, secret: bytes) -> SegmentTerms:
         """Turn what was collected into terms, zones and dictionary rows."""
@@ -202,9 +222,9 @@ class TermCollector:
                 break
             result.paths[path] = self._vrs[path]
             for text, number in distinct.items():
-                term = (_short_term_hash if len(text) <= _SHORT else term_hash)(secret, path, text)
-                result.hashes.append(term)
-                result.dictionary.append(TermRow(term, path, text[:TEXT_LIMIT], number))
+                row = (_short_term_row if len(text) <= _SHORT else _term_row)(secret, path, text, number)
+                result.dictionary.append(row)
+                result.hashes.append(row.hash)
         result.zones[:] = [zone for zone in result.zones if zone.path in result.paths]
         listed = {path: names for path, names in unlisted.items() if path in result.paths}
         result.dictionary.extend(_name_rows(secret, listed))
@@ -238,10 +258,7 @@ class TermCollector:
 def _name_rows(secret: bytes, unlisted: dict[str, list[str]]) -> list[TermRow]:
     """Give rows of the dictionary to names that are no terms of the segment: fuzzy matching looks up every name."""
     names = ((path, text) for path, texts in unlisted.items() for text in texts)
-    return [
-        TermRow(term_hash(secret, path, text), path, text[:TEXT_LIMIT], None)
-        for path, text in islice(names, TERMS_LIMIT)
-    ]
+    return [_term_row(secret, path, text, None) for path, text in islice(names, TERMS_LIMIT)]
 
 
 def _zone(path: str, distinct: dict[str, float | None]) -> ZoneRow:

@@ -1,5 +1,6 @@
 """Segments: common and columns, facts, splits, and the way back."""
 
+import zlib
 from dataclasses import replace
 
 import orjson
@@ -8,7 +9,7 @@ from pydicom.sequence import Sequence
 from tests.factories import ct_series, encapsulated, identified, image, part10
 from tests.stored import in_pack, segment_of, sharing_base
 
-from dicomweb_archive.dicom.instance import Element
+from dicomweb_archive.dicom.instance import BulkValue, Element, PixelData
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.index.segments.building import (
     FACTS_LIMIT,
@@ -18,7 +19,7 @@ from dicomweb_archive.index.segments.building import (
     build_segments,
 )
 from dicomweb_archive.index.segments.document import decode_document
-from dicomweb_archive.index.segments.locations import decode_locations, layouts_of
+from dicomweb_archive.index.segments.locations import decode_locations, encode_locations, layouts_of
 from dicomweb_archive.index.segments.restored import restore_instances
 
 SECRET = bytes(range(16))
@@ -164,6 +165,16 @@ def test_locations_come_back_as_scanned():
     scanned = [scan(data) for data in files]
     content = build_segment(in_pack(sharing_base(scanned)), SECRET)
     assert decode_locations(content.locations) == layouts_of(scanned)
+
+
+def test_locations_of_one_entry_an_instance_are_read():
+    first = {"ts": "1.2", "sc": "1.3", "px": None, "bulk": [["7FE00010", "OW", 9, 4]], "neutral": False, "im": None}
+    second = {**first, "px": [0x7FE00010, "OW", 100, 8, True, [[108, 4]], [0], []]}
+    layouts = decode_locations(zlib.compress(orjson.dumps([first, first, second])))
+    assert layouts[0] is layouts[1]
+    assert layouts[0].bulk == (BulkValue("7FE00010", "OW", 9, 4),)
+    assert layouts[2].pixel_data == PixelData(0x7FE00010, "OW", 100, 8, True, ((108, 4),), (0,))
+    assert decode_locations(encode_locations(layouts)) == layouts
 
 
 def restored(stored: list[StoredInstance], character_set: list[str] | None = None) -> list[StoredInstance]:

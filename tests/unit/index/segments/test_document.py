@@ -1,13 +1,14 @@
 """Documents: what goes in comes out, as each instance's own JSON."""
 
 import json
+import zlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicomweb_archive.dicom.instance import BULK_MARKER, Element, ScannedInstance
 from dicomweb_archive.index.segments.building import StoredInstance, build_segment
-from dicomweb_archive.index.segments.document import decode_document
+from dicomweb_archive.index.segments.document import decode_document, encode_document
 
 SECRET = bytes(16)
 UID = 0x00080018
@@ -82,3 +83,24 @@ def test_one_instance_of_a_document_equals_its_own(drawn: list[dict[int, Element
 def test_uids_are_read_back_in_order(drawn: list[dict[int, Element]]):
     document = decode_document(build_segment(stored_instances(drawn), SECRET).document)
     assert document.sop_instance_uids(len(drawn)) == [b"1.2.%d" % number for number in range(len(drawn))]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.one_of(st.just(b""), st.lists(st.text(max_size=4), max_size=3)), min_size=2, max_size=6))
+def test_columns_come_back_whatever_they_begin_and_end_with(drawn: list[bytes | list[str]]):
+    texts = [
+        each if isinstance(each, bytes) else json.dumps({"vr": "LO", "Value": each}, separators=(",", ":")).encode()
+        for each in drawn
+    ]
+    assert decode_document(encode_document([(UID, texts)])).lines == ((b"00080018", texts),)
+
+
+def test_what_all_values_of_a_column_begin_and_end_with_is_written_once():
+    texts = [b'{"vr":"UI","Value":["1.2.840.%d"]}' % number for number in range(10, 14)]
+    document = encode_document([(UID, texts)])
+    assert zlib.decompress(document) == b'00080018+{"vr":"UI","Value":["1.2.840.1\x1d"]}\x1d0\x1e1\x1e2\x1e3\n'
+
+
+def test_documents_of_whole_values_are_read():
+    document = zlib.compress(b'00080005="a"\n00080018*"b"\x1e\x1e"c"\n')
+    assert decode_document(document).lines == ((b"00080005", b'"a"'), (b"00080018", [b'"b"', b"", b'"c"']))
