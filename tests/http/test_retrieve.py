@@ -1,8 +1,10 @@
 """WADO-RS through the door: bytes, metadata, frames, bulkdata, conditional requests, HEAD."""
 
 import gzip
+import io
 import json
 import xml.etree.ElementTree as ET
+import zipfile
 
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian
@@ -252,6 +254,27 @@ async def test_a_range_of_what_has_changed_or_of_several_parts_is_the_whole(
     several = await archive.get(INSTANCE, headers={**STORED, "range": "bytes=0-0"})
     assert several.status_code == 200
     assert "accept-ranges" not in several.headers
+
+
+async def test_a_study_or_series_can_be_an_archive_of_files(archive: Archive, instances: list[bytes]) -> None:
+    for path, count, name in ((STUDY, 4, f"{UID}.1.zip"), (SERIES, 3, f"{UID}.1.1.zip")):
+        answer = await archive.get(path, headers={"accept": "application/zip"})
+        assert answer.headers["content-type"] == "application/zip"
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as files:
+            assert files.testzip() is None
+            assert sorted(map(files.read, files.namelist())) == sorted(instances[:count])
+            assert files.namelist()[0] == f"{UID}.1.1/{UID}.1.1.1.dcm"
+        link = await archive.get(f"{path}?accept=application/zip", headers={"accept": "text/html,*/*;q=0.8"})
+        assert link.content == answer.content
+        head = await archive.client.head(ROOT + path, headers={"accept": "application/zip"})
+        assert head.headers["content-length"] == answer.headers["content-length"]
+        known = {"accept": "application/zip", "if-none-match": answer.headers["etag"]}
+        assert (await archive.get(path, headers=known)).status_code == 304
+        unacceptable = await archive.get(path, headers={"accept": "image/png"})
+        assert any(offer.startswith("application/zip") for offer in unacceptable.json()["available"])
+    assert (await archive.get("/studies/1.2.3", headers={"accept": "application/zip"})).status_code == 404
 
 
 NOT_SOUND = [

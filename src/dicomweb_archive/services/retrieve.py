@@ -1,7 +1,7 @@
 """Retrieve: choose a representation, locate, and stream it (PS3.18 10.4)."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from dicomweb_archive.errors import NotFoundError
@@ -12,15 +12,19 @@ from dicomweb_archive.services.access import Principal, Role, require, visibilit
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_answers import Choice, InstanceAnswers, codestream_parts, uids_of
 from dicomweb_archive.services.instance_bytes import InstanceBytes, can_convert, pixels_of, span_of
+from dicomweb_archive.services.packing import member_name
 from dicomweb_archive.services.representation import Made, Part, Representation, multipart
+from dicomweb_archive.services.zip_archive import Member, archive_of
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.wire.media_types import (
     DICOM,
     EXPLICIT_VR_LITTLE_ENDIAN,
+    ZIP,
     Acceptable,
     Offer,
     frame_offers,
     instance_offers,
+    zip_offers,
 )
 from dicomweb_archive.wire.resources import ServiceRoot
 
@@ -41,7 +45,7 @@ class RetrieveService:
     async def retrieve_instances(
         self, scope: Scope, principal: Principal, accepted: Acceptable, root: ServiceRoot
     ) -> Representation:
-        """Retrieve a study, a series or an instance (PS3.18 10.4.1.1.1).
+        """Retrieve a study, a series or an instance (PS3.18 10.4.1.1.1), as parts or as an archive of files.
 
         Of several instances, one that turns out not to be decodable goes as it is stored (8.7.3.4).
 
@@ -57,6 +61,9 @@ class RetrieveService:
             return await self._answers.of_one(location, principal, self._retrieve_instance(location, accepted, root))
         segments = await self._answers.locate_all(scope, principal)
         choose = Choice(accepted)
+        if _prefers_archive(next(location for segment in segments for location in segment), accepted):
+            name = scope.series_instance_uid or scope.study_instance_uid
+            return await self._archive(name, lambda: self._archive_members(segments, choose))
         return await multipart(self.objects, DICOM, lambda: self._instance_parts(segments, choose, root))
 
     async def retrieve_frames(
@@ -110,7 +117,12 @@ class RetrieveService:
         self, location: InstanceLocation, accepted: Acceptable, root: ServiceRoot
     ) -> Representation:
         stored = location.transfer_syntax_uid
-        offer = accepted.select(instance_offers(stored, can_decode=can_convert(location), single=True))
+        can_decode = can_convert(location)
+        offer = accepted.select(
+            instance_offers(stored, can_decode=can_decode, single=True) + zip_offers(stored, can_decode=can_decode)
+        )
+        if offer.type == ZIP:
+            return await self._archive(location.sop_instance_uid, lambda: [self._archive_member(location, offer)])
         make = None if offer.as_stored else partial(self._bytes.transcode, location)
         part = _instance_part(location, offer, root, make)
         return await self._answers.answer(offer, [part], f'"{location.digest.hex()}/{offer.transfer_syntax}"')
@@ -125,6 +137,27 @@ class RetrieveService:
                 offer = choose(offers, syntax, can_decode)
                 make = None if offer.as_stored else partial(self._bytes.transcode_or_keep, location)
                 yield _instance_part(location, offer, root, make)
+
+    async def _archive(self, name: str, members: Callable[[], Iterable[Member]]) -> Representation:
+        answer = await archive_of(self.objects, members)
+        headers = {"ETag": answer.headers["ETag"], "Content-Disposition": f'attachment; filename="{name}.zip"'}
+        return replace(answer, headers=headers)
+
+    def _archive_members(self, segments: Sequence[Iterable[InstanceLocation]], choose: Choice) -> Iterator[Member]:
+        for segment in segments:
+            for location in segment:
+                syntax, can_decode = location.transfer_syntax_uid, can_convert(location)
+                offer = choose(partial(zip_offers, syntax, can_decode=can_decode), syntax, can_decode)
+                yield self._archive_member(location, offer)
+
+    def _archive_member(self, location: InstanceLocation, offer: Offer) -> Member:
+        return Member(
+            f"{location.series_instance_uid}/{location.sop_instance_uid}.dcm".encode("ascii"),
+            member_name(location.sop_instance_uid).encode("ascii"),
+            span_of(location),
+            location.digest,
+            None if offer.as_stored else partial(self._bytes.transcode, location),
+        )
 
     def _frame_parts(
         self, location: InstanceLocation, frames: Sequence[int], offer: Offer, root: ServiceRoot
@@ -145,3 +178,14 @@ def _instance_part(
 ) -> Part:
     spans = (span_of(location),) if make is None else ()
     return Part(offer.content_type, root.instance(*uids_of(location)), spans, make)
+
+
+def _prefers_archive(location: InstanceLocation, accepted: Acceptable) -> bool:
+    """Tell whether a study or series is to be an archive, by what can be had of its first instance.
+
+    Raises:
+        NotAcceptableError: neither an archive nor parts are acceptable.
+    """
+    syntax, can_decode = location.transfer_syntax_uid, can_convert(location)
+    parts = instance_offers(syntax, can_decode=can_decode, single=False)
+    return accepted.select(parts + zip_offers(syntax, can_decode=can_decode)).type == ZIP

@@ -1,11 +1,15 @@
 """The records of a ZIP file whose members are stored without compression (PKWARE APPNOTE 6.3).
 
-Only what packs need: no folders, no compression, no encryption, ASCII names, one fixed date, so that equal
-content gives equal bytes. ZIP64 fields are written where a number does not fit, and for streamed members.
+Only what packs and archives of their members need: no records of folders, no compression, no encryption, ASCII
+names, one fixed date, so that equal content gives equal bytes. ZIP64 fields are written where a number does not fit,
+and for streamed members.
 """
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from dicomweb_archive.storage.base import Buffer
 
 _LOCAL = struct.Struct("<IHHHHHIIIHH")
 _CENTRAL = struct.Struct("<IHHHHHHIIIHHHHHII")
@@ -21,8 +25,26 @@ _READABLE_FILE = 0o100644 << 16
 _SIZES_FOLLOW = 0x0008
 _FIRST_OF_JANUARY_1980 = (0, 0x0021)
 
+_ZIP64_SIZES = struct.Struct("<HHQQ")
+
+LOCAL_HEADER_BYTES = _LOCAL.size
+"""Length of the header before a member, without its name."""
+
+ZIP64_BYTES = _ZIP64_SIZES.size
+"""Length of what a header has behind the name when the size does not fit, or is not known yet."""
+
+DESCRIPTOR_BYTES = _DESCRIPTOR64.size
+
 LARGEST_32 = 0xFFFFFFFF
 LARGEST_16 = 0xFFFF
+
+
+class LocalHeader(NamedTuple):
+    """What the header before a member says; CRC and size of a streamed one stand behind it instead."""
+
+    crc: int
+    size_bytes: int
+    is_streamed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +88,27 @@ def streamed_header(name: bytes) -> bytes:
         len(extra),
     )
     return head + name + extra
+
+
+def read_local_header(header: Buffer, name: bytes) -> LocalHeader | None:
+    """Read the header of the member of this name, `None` when these bytes are none (4.3.7)."""
+    if len(header) < LOCAL_HEADER_BYTES:
+        return None
+    signature, _, flags, method, _, _, crc, _, size, name_bytes, extra_bytes = _LOCAL.unpack_from(header)
+    behind_name = LOCAL_HEADER_BYTES + len(name)
+    if (signature, method, name_bytes) != (0x04034B50, 0, len(name)) or len(header) != behind_name + extra_bytes:
+        return None
+    if bytes(header[LOCAL_HEADER_BYTES:behind_name]) != name or extra_bytes not in (0, ZIP64_BYTES):
+        return None
+    if extra_bytes:
+        _, _, size, _ = _ZIP64_SIZES.unpack_from(header, behind_name)
+    return LocalHeader(crc, size, bool(flags & _SIZES_FOLLOW))
+
+
+def read_data_descriptor(descriptor: Buffer) -> tuple[int, int]:
+    """Read CRC and size behind a streamed member; sizes that cannot be when it is none (4.3.9)."""
+    signature, crc, stored, size = _DESCRIPTOR64.unpack_from(descriptor)
+    return crc, size if signature == 0x08074B50 and stored == size else -1
 
 
 def data_descriptor(crc: int, size_bytes: int) -> bytes:

@@ -315,8 +315,8 @@ def _delete(name: str, summary: str) -> dict[str, Any]:
 
 
 def _dicomweb_paths() -> dict[str, dict[str, Any]]:
-    instances = {_PART10: _BYTES}
-    one_instance = {_PART10: _BYTES, "application/dicom": _BYTES}
+    instances = {_PART10: _BYTES, "application/zip": _BYTES}
+    one_instance = {**instances, "application/dicom": _BYTES}
     metadata = {_JSON: _DATA_SETS, _XML: _BYTES}
     octets = {_OCTETS: _BYTES, "application/octet-stream": _BYTES}
     return {

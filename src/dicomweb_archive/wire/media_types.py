@@ -27,6 +27,7 @@ DICOM_JSON: Final = "application/dicom+json"
 DICOM_XML: Final = "application/dicom+xml"
 JSON: Final = "application/json"
 OCTET_STREAM: Final = "application/octet-stream"
+ZIP: Final = "application/zip"
 PDF: Final = "application/pdf"
 CSV: Final = "text/csv"
 PARQUET: Final = "application/vnd.apache.parquet"
@@ -203,6 +204,18 @@ def instance_offers(stored: str, *, can_decode: bool, single: bool) -> tuple[Off
         single: the resource is one instance, so that a single part may be sent.
     """
     return _with_forms(DICOM, stored, can_decode=can_decode, single=single)
+
+
+def zip_offers(stored: str, *, can_decode: bool) -> tuple[Offer, ...]:
+    """List the representations of an instance within a ZIP archive (PS3.18 10.4.4).
+
+    Without a transfer syntax the files are those that were stored: no table has a default for archives, and what
+    people keep of them are files, not answers.
+    """
+    as_stored = Offer(ZIP, transfer_syntax=stored, as_stored=True)
+    if stored == EXPLICIT_VR_LITTLE_ENDIAN or not can_decode:
+        return (as_stored,)
+    return as_stored, Offer(ZIP, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN)
 
 
 def frame_offers(stored: str, *, can_decode: bool, single: bool) -> tuple[Offer, ...]:
