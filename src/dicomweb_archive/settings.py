@@ -31,6 +31,11 @@ GIB = 1024 * MIB
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
+# What a path and a signature hold without escapes.
+_BUCKET_URL = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_-][A-Za-z0-9._-]*"
+    r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?)?/?"
+)
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
@@ -59,7 +64,25 @@ class Settings(BaseSettings):
     )
     object_store_url: str | None = Field(
         None,
-        description="Where packs are kept: file:///folder; unset: the folder `objects` in the data folder.",
+        description="Where packs are kept: file:///folder or s3://bucket/prefix; unset: the folder `objects` in the "
+        "data folder.",
+    )
+    s3_endpoint_url: str | None = Field(
+        None, description="The S3 service, e.g. https://s3.example.org; unset: Amazon's in `S3_REGION`."
+    )
+    s3_region: str = Field("us-east-1", description="Region of the bucket; most services of other makers take any.")
+    s3_access_key_id: SecretStr | None = Field(None, description="Access key id of the S3 service.")
+    s3_secret_access_key: SecretStr | None = Field(None, description="Secret access key that belongs to it.")
+    s3_addressing: Literal["path", "virtual"] | None = Field(
+        None,
+        description="`path` asks https://service/bucket/…, `virtual` https://bucket.service/…; unset: `path` with "
+        "`S3_ENDPOINT_URL`, else `virtual`.",
+    )
+    s3_connections: PositiveInt = Field(
+        32, description="Most connections of a server process to the S3 service for reading and writing objects."
+    )
+    s3_timeout_seconds: float = Field(
+        20, gt=0, description="Longest silence of the S3 service before a request is made again or given up."
     )
     viewer_dir: Path | Literal["none"] | None = Field(
         None,
@@ -217,10 +240,21 @@ class Settings(BaseSettings):
     @field_validator("object_store_url")
     @classmethod
     def _object_store_is_known(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("file:///"):
-            message = "only file:///absolute/folder is known"
+        if value is not None and not value.startswith("file:///") and not _BUCKET_URL.fullmatch(value):
+            message = "must be file:///absolute/folder or s3://bucket or s3://bucket/prefix"
             raise ValueError(message)
         return value
+
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _endpoint_is_a_plain_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+            message = "must be like https://s3.example.org; the key has settings of its own"
+            raise ValueError(message)
+        return value.rstrip("/")
 
     @model_validator(mode="before")
     @classmethod
@@ -239,6 +273,13 @@ class Settings(BaseSettings):
                 "listening on other addresses than loopback needs api_key, "
                 "or anybody who reaches the port may store and delete"
             )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _a_bucket_needs_a_key(self) -> "Settings":
+        if self.object_bucket is not None and not (self.s3_access_key_id and self.s3_secret_access_key):
+            message = "a bucket in object_store_url needs s3_access_key_id and s3_secret_access_key"
             raise ValueError(message)
         return self
 
@@ -285,8 +326,14 @@ class Settings(BaseSettings):
         return None if self.viewer_dir == "none" else Path(self.viewer_dir)
 
     @property
+    def object_bucket(self) -> tuple[str, str] | None:
+        """Bucket of the objects and the prefix of their keys, empty or ending in a slash; None for a folder."""
+        found = _BUCKET_URL.fullmatch(self.object_store_url or "")
+        return (found["bucket"], f"{found['prefix']}/" if found["prefix"] else "") if found else None
+
+    @property
     def object_folder(self) -> Path:
-        """Folder of the folder store."""
+        """Folder of the folder store, where no bucket is named."""
         if self.object_store_url is None:
             return self.data_dir / "objects"
         return Path(unquote(self.object_store_url.removeprefix("file://")))

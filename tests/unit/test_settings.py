@@ -158,7 +158,15 @@ def test_a_misspelt_name_in_the_file_is_named(tmp_path: Path) -> None:
         ("root_path", "archive"),
         ("root_path", "/archive/"),
         ("public_url", "images.example.org"),
-        ("object_store_url", "s3://bucket"),
+        ("object_store_url", "s3://"),
+        ("object_store_url", "s3://Bucket"),
+        ("object_store_url", "s3://bucket/a//b"),
+        ("object_store_url", "s3://bucket/../b"),
+        ("object_store_url", "s3://bucket/ä"),
+        ("object_store_url", "s3://key:secret@bucket"),
+        ("s3_endpoint_url", "s3.example.org"),
+        ("s3_endpoint_url", "https://key:secret@s3.example.org"),
+        ("s3_addressing", "host"),
         ("object_store_url", "file://relative/folder"),
         ("log_level", "loud"),
     ],
@@ -172,6 +180,39 @@ def test_a_refusal_does_not_show_the_value() -> None:
     with pytest.raises(SetupError) as caught:
         read_settings(port="postgresql://me:secret@host")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("s3://images", ("images", "")),
+        ("s3://images/", ("images", "")),
+        ("s3://my.images-2/archive/of.2026/", ("my.images-2", "archive/of.2026/")),
+        ("file:///mnt/images", None),
+        (None, None),
+    ],
+)
+def test_a_bucket_is_named_by_url_with_the_beginning_of_its_keys(
+    url: str | None, place: tuple[str, str] | None
+) -> None:
+    settings = Settings(object_store_url=url, s3_access_key_id="id", s3_secret_access_key="hidden")
+    assert settings.object_bucket == place
+    assert decode_settings(encode_settings(settings)) == settings
+    assert "hidden" not in repr(settings)
+
+
+@pytest.mark.parametrize("given", [{}, {"s3_access_key_id": "id"}, {"s3_secret_access_key": "hidden"}])
+def test_a_bucket_without_a_key_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(SetupError, match="needs s3_access_key_id and s3_secret_access_key") as caught:
+        read_settings(object_store_url="s3://images", **given)
+    assert "hidden" not in str(caught.value)
+
+
+def test_the_key_of_a_bucket_comes_from_files_of_secrets(secrets_folder: Path) -> None:
+    (secrets_folder / "s3_access_key_id").write_text("id\n")
+    (secrets_folder / "s3_secret_access_key").write_text("hidden\n")
+    settings = Settings(object_store_url="s3://images")
+    assert (secret(settings.s3_access_key_id), secret(settings.s3_secret_access_key)) == ("id", "hidden")
 
 
 def test_an_open_archive_listens_on_this_machine_only() -> None:
@@ -200,9 +241,9 @@ def test_what_concerns_several_settings_is_put_under_no_name() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    settings = Settings(api_key="secret", database_url="postgresql://u:secret@h/d")
-    assert "secret" not in repr(settings)
-    assert "secret" not in str(settings.model_dump())
+    settings = Settings(api_key="hidden", database_url="postgresql://u:hidden@h/d")
+    assert "hidden" not in repr(settings)
+    assert "hidden" not in str(settings.model_dump())
 
 
 def test_a_worker_gets_the_same_settings_secrets_included(monkeypatch: pytest.MonkeyPatch) -> None:

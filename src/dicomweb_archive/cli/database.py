@@ -23,7 +23,6 @@ from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService, Orphans
 from dicomweb_archive.settings import Settings
-from dicomweb_archive.storage.filesystem import FolderStore
 
 
 @click.group()
@@ -154,7 +153,7 @@ def orphans(settings: Settings, delete: bool) -> None:
     is among them: then do not delete.
     """
     with _running_database(settings, create=False) as url:
-        found = asyncio.run(_find_orphans(url, settings.object_folder, delete=delete))
+        found = asyncio.run(_find_orphans(url, settings, delete=delete))
     click.echo(f"{len(found.found):,} objects without a row ({found.size_bytes:,} bytes), {found.known:,} in use.")
     if found.found:
         click.echo("They have been deleted." if delete else "`--delete` deletes them.")
@@ -186,13 +185,17 @@ async def _merge(url: str) -> Merged:
     return merged
 
 
-async def _find_orphans(url: str, folder: Path, *, delete: bool) -> Orphans:
+async def _find_orphans(url: str, settings: Settings, *, delete: bool) -> Orphans:
     await check_schema(url)
-    if not await asyncio.to_thread(folder.is_dir):
+    folder = settings.object_folder
+    if settings.object_bucket is None and not await asyncio.to_thread(folder.is_dir):
         message = f"There is no object store in {folder}"
         raise SetupError(message)
+    # Read late: the other commands do without the application.
+    from dicomweb_archive.app import open_objects
+
     async with await Database.open(url, point_connections=1, search_connections=1) as index:
-        store = await FolderStore.open_folder(folder)
+        store = await open_objects(settings)
         try:
             service = MaintenanceService(PackIndex(index), store)
             found = await service.find_orphans()

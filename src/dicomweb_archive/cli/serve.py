@@ -147,7 +147,7 @@ The archive is ready.
   Viewer       {_viewer_line(settings, shown.base_url)}
   DICOMweb     {shown.service_root}
   API pages    {shown.base_url}/docs
-  Data         {settings.data_dir}
+  Data         {_data_line(settings)}
 
 What to do next, in another terminal:
 
@@ -160,6 +160,11 @@ What to do next, in another terminal:
 
 Stop with Ctrl-C; everything stored is kept.
 """
+
+
+def _data_line(settings: Settings) -> str:
+    objects = settings.object_store_url
+    return str(settings.data_dir) + (f", objects in {objects}" if objects else "")
 
 
 def _viewer_line(settings: Settings, base_url: str) -> str:

@@ -16,6 +16,8 @@ from dicomweb_archive.storage.s3.place import S3Place
 from dicomweb_archive.storage.s3.requests import ObjectRequests
 from dicomweb_archive.storage.s3.upload import S3Writer, Uploader
 
+__all__ = ["S3Place", "S3Store"]
+
 MIB = 1024 * 1024
 
 # Twice what a request that is still coming in is given (`services/reception.py`).
