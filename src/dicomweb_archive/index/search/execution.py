@@ -17,6 +17,7 @@ from dicomweb_archive.index.search.collect import Collected, collect
 from dicomweb_archive.index.search.documents import KeptDocuments
 from dicomweb_archive.index.search.kept_statements import KeptStatements
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
+from dicomweb_archive.index.search.planning.filter_prunes import with_prune
 from dicomweb_archive.index.search.planning.plan import COUNT_CAP, SearchPlan
 from dicomweb_archive.index.search.planning.planner import with_known_vrs
 from dicomweb_archive.index.search.planning.shape import (
@@ -28,7 +29,6 @@ from dicomweb_archive.index.search.planning.shape import (
     count_is_cheap,
     driven_by_terms,
 )
-from dicomweb_archive.index.search.sql.filter_prunes import with_prune
 from dicomweb_archive.index.search.sql.keyset import label_of
 from dicomweb_archive.index.search.sql.statements import Part, details_statement
 from dicomweb_archive.index.search.terms import TermFinder

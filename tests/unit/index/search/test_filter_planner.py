@@ -17,11 +17,13 @@ from dicomweb_archive.index.search.planning.filter_plan import (
     PruneAll,
     PruneAny,
     PruneLeaf,
+    PruneRow,
     Row,
     SomeItem,
     ValueLeaf,
 )
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter, with_keys
+from dicomweb_archive.index.search.planning.filter_prunes import with_prune
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import (
     Choice,
@@ -31,7 +33,6 @@ from dicomweb_archive.index.search.planning.shape import (
     choose_shape,
     driven_by_terms,
 )
-from dicomweb_archive.index.search.sql.filter_prunes import with_prune
 from dicomweb_archive.index.search.sql.statements import Part
 from dicomweb_archive.wire.filter_expression import parse_filter
 
@@ -176,6 +177,33 @@ def test_negations_prune_nothing() -> None:
         assert plan.filter is not None
         assert plan.filter.prune is None
         assert driven_by_terms(plan, ()) == Choice(Shape.TERMS)
+
+
+@pytest.mark.parametrize(
+    ("condition", "terms"),
+    [("PatientID = 'a'", 1), ("StudyInstanceUID IN ('1.2', '1.3')", 2), ("SOPInstanceUID = '1.2'", 1)],
+)
+def test_rows_that_are_named_prune_beside_terms(condition: str, terms: int) -> None:
+    plan = pruned(f"{condition} OR KVP = 1", 5)
+    assert plan is not None
+    assert plan.filter is not None
+    prune = plan.filter.prune
+    assert isinstance(prune, PruneAny)
+    row, leaf = prune.operands
+    assert isinstance(row, PruneRow)
+    assert isinstance(leaf, PruneLeaf)
+    assert prune.terms == terms + 1
+    assert driven_by_terms(plan, ()) == Choice(Shape.TERMS, filter_drives=True)
+
+
+@pytest.mark.parametrize(
+    "condition", ["Modality = 'CT'", "PatientID LIKE 'a%'", "NOT PatientID = 'a'", "StudyDate > DATE('2020-01-01')"]
+)
+def test_rows_that_may_be_many_prune_nothing(condition: str) -> None:
+    plan = pruned(f"{condition} OR KVP = 1", 5)
+    assert plan is not None
+    assert plan.filter is not None
+    assert plan.filter.prune is None
 
 
 def test_what_no_segment_holds_ends_the_search() -> None:

@@ -10,10 +10,10 @@ from dicomweb_archive.dicom.query import Counting, DateTimeRange, Fuzzy, Key, Le
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search.kept_statements import KeptStatements
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
+from dicomweb_archive.index.search.planning.filter_prunes import with_prune
 from dicomweb_archive.index.search.planning.form import form_of
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice, Finding, Shape, driven_by_terms
-from dicomweb_archive.index.search.sql.filter_prunes import with_prune
 from dicomweb_archive.index.search.sql.statements import Part, compose
 from dicomweb_archive.wire.filter_expression import parse_filter
 

@@ -6,10 +6,13 @@ As with `plan`, two filters are equal when their statements have the same text; 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from dicomweb_archive.index.search.planning.plan import IndexKey
 from dicomweb_archive.index.search.planning.shape import KeyPrune
+
+SEGMENTS_OF_A_ROW: Final = 20
+"""How many segments a patient or study is taken to have; an estimate of more would cost a look-up of its own."""
 
 
 class Test(StrEnum):
@@ -119,6 +122,19 @@ class PruneLeaf:
 
 
 @dataclass(frozen=True, slots=True)
+class PruneRow:
+    """Segments of the rows that a condition on a column names, each of which has a handful."""
+
+    leaf: ColumnLeaf
+    terms: int = field(compare=False, default=0)
+
+    @property
+    def segments(self) -> float:
+        """Estimate of the segments found."""
+        return self.terms * SEGMENTS_OF_A_ROW
+
+
+@dataclass(frozen=True, slots=True)
 class PruneAll:
     """Segments that all operands find, the one that finds the fewest first."""
 
@@ -157,7 +173,7 @@ class PruneAny:
         return sum(operand.terms for operand in self.operands)
 
 
-Prune: TypeAlias = PruneLeaf | PruneAll | PruneAny
+Prune: TypeAlias = PruneLeaf | PruneRow | PruneAll | PruneAny
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,3 +32,8 @@ FILTER_STUDY: Final = tables.study.alias("ft")
 FILTER_SERIES: Final = tables.series.alias("fs")
 FILTER_INSTANCE: Final = tables.instance.alias("fi")
 FILTER_DATA: Final = tables.segment_data.alias("fd")
+
+NAMED_STUDY: Final = tables.study.alias("nt")
+NAMED_SERIES: Final = tables.series.alias("ns")
+NAMED_INSTANCE: Final = tables.instance.alias("ni")
+"""Rows that a condition of a filter names by UID or identifier."""

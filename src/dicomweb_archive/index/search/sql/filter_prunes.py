@@ -1,29 +1,22 @@
-"""Prunes of filters: which segments terms and zones leave over, found first or told by the segment's own row."""
+"""Prunes of filters in SQL: the segments that they leave over, found first or told by the segment's own row."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import CompoundSelect, and_, bindparam, exists, func, or_, select, union
+from sqlalchemy import CompoundSelect, FromClause, and_, bindparam, exists, func, or_, select, union
 
 from dicomweb_archive.index.search.planning.filter_plan import (
-    AllOf,
-    AnyOf,
     FilterPlan,
-    Node,
-    Opposite,
     Prune,
     PruneAll,
     PruneAny,
     PruneLeaf,
-    SomeItem,
-    Test,
-    ValueLeaf,
+    PruneRow,
+    Row,
 )
-from dicomweb_archive.index.search.planning.plan import SearchPlan
-from dicomweb_archive.index.search.planning.shape import Finding, KeyPrune
 from dicomweb_archive.index.search.planning.shape import Prune as KeyPruneKind
 from dicomweb_archive.index.search.sql import aliases
+from dicomweb_archive.index.search.sql.filter_tests import FilterWriter
 from dicomweb_archive.index.search.sql.segments import (
     ONE,
     Condition,
@@ -34,95 +27,7 @@ from dicomweb_archive.index.search.sql.segments import (
     looked_up,
     zone_overlaps,
 )
-from dicomweb_archive.index.search.sql.sql_types import LONGS
-
-
-def with_prune(plan: SearchPlan, findings: Sequence[Finding | None]) -> SearchPlan | None:
-    """Add what the dictionary knows of the filter's keys; `None` when no segment can make the filter true."""
-    found = plan.filter
-    if found is None or found.rest is None:
-        return plan
-    try:
-        prune = _prune(found.rest, findings)
-    except _NothingError:
-        return None
-    return replace(plan, filter=replace(found, prune=prune, settled=_settled(found.rest, found, findings)))
-
-
-_EXACT = frozenset({Test.EQUAL, Test.ONE_OF, Test.LIKE, Test.LIKE_ANY_CASE})
-
-
-def _settled(node: Node, plan: FilterPlan, findings: Sequence[Finding | None]) -> bool:
-    """Tell whether terms alone prove that some instance makes a node true: lone conditions and their alternatives."""
-    if isinstance(node, AnyOf):
-        return all(_settled(operand, plan, findings) for operand in node.operands)
-    if not isinstance(node, ValueLeaf) or node.key is None or node.test not in _EXACT:
-        return False
-    found = findings[node.key]
-    return found is None or (found.listed and found.zones == 0)
-
-
-class _NothingError(Exception):
-    """No segment can make a node true; never leaves the module."""
-
-
-def _prune(node: Node, findings: Sequence[Finding | None]) -> Prune | None:
-    """Return how the segments that may make a node true are found; `None` when all may."""
-    match node:
-        case ValueLeaf() if node.key is not None:
-            return _leaf(node.key, findings[node.key])
-        case Opposite(operand):
-            return _opposite(operand, findings)
-        case AllOf(operands) | SomeItem(operands=operands):
-            return _all([_prune(operand, findings) for operand in operands])
-        case AnyOf(operands):
-            return _any(operands, findings)
-    return None
-
-
-def _opposite(node: Node, findings: Sequence[Finding | None]) -> Prune | None:
-    """Return how the segments that may make a node false are found: what has other values says nothing."""
-    match node:
-        case Opposite(operand):
-            return _prune(operand, findings)
-        case AnyOf(operands):
-            return _all([_opposite(operand, findings) for operand in operands])
-        case AllOf(operands):
-            return _any([Opposite(operand) for operand in operands], findings)
-    return None
-
-
-def _leaf(key: int, found: Finding | None) -> PruneLeaf:
-    if found is None:
-        raise _NothingError
-    kind = KeyPruneKind.ANY_TERM if found.listed else KeyPruneKind.DICTIONARY
-    prune = KeyPrune(kind, found.zones > 0, found.hashes, found.path_id)
-    return PruneLeaf(key, prune, found.segments + found.zones, found.terms)
-
-
-def _all(prunes: Sequence[Prune | None]) -> Prune | None:
-    known = tuple(prune for prune in prunes if prune is not None)
-    if len(known) < 2:
-        return known[0] if known else None
-    return PruneAll(tuple(sorted(known, key=lambda prune: prune.segments)))
-
-
-def _any(nodes: Sequence[Node], findings: Sequence[Finding | None]) -> Prune | None:
-    prunes: list[Prune] = []
-    for node in nodes:
-        try:
-            prune = _prune(node, findings)
-        except _NothingError:
-            continue
-        if prune is None:
-            return None
-        prunes.append(prune)
-    if not prunes:
-        raise _NothingError
-    return prunes[0] if len(prunes) == 1 else PruneAny(tuple(prunes))
-
-
-# --- SQL -------------------------------------------------------------------------------------------------------
+from dicomweb_archive.index.search.sql.sql_types import INTS, LONGS
 
 
 def prune_source(prune: Prune, plan: FilterPlan) -> Query | CompoundSelect[Any]:
@@ -140,6 +45,8 @@ def _sources(prune: Prune, plan: FilterPlan) -> Iterator[Query]:
                 yield from _sources(operand, plan)
         case PruneLeaf():
             yield from _sources_of_leaf(prune, plan)
+        case PruneRow():
+            yield select(aliases.HELD.c.id).where(_is_of_rows(prune, aliases.HELD))
 
 
 def _sources_of_leaf(leaf: PruneLeaf, plan: FilterPlan) -> Iterator[Query]:
@@ -178,6 +85,8 @@ def prune_condition(prune: Prune, segment: Any) -> Condition | None:
             told = [prune_condition(operand, segment) for operand in operands]
             known = [condition for condition in told if condition is not None]
             return or_(*known) if len(known) == len(told) else None
+        case PruneRow():
+            return _is_of_rows(prune, segment)
     if prune.prune.kind is KeyPruneKind.DICTIONARY:
         return None
     name = _name(prune)
@@ -189,6 +98,25 @@ def prune_condition(prune: Prune, segment: Any) -> Condition | None:
     return or_(condition, exists(select(ONE).select_from(zone).where(own, zone_overlaps(name, zone))))
 
 
+# Of each kind: its table, what names it there, and the same in a segment.
+_ROWS: Mapping[Row, tuple[FromClause, str, str]] = {
+    Row.STUDY: (aliases.NAMED_STUDY, "id", "study_id"),
+    Row.SERIES: (aliases.NAMED_SERIES, "id", "series_id"),
+    Row.INSTANCE: (aliases.NAMED_INSTANCE, "segment_id", "id"),
+}
+
+
+def _is_of_rows(prune: PruneRow, segment: FromClause) -> Condition:
+    """The segment lies below one of the rows that a condition names."""
+    kind = prune.leaf.row
+    rows, name, name_in_segment = _ROWS[kind]
+    told = FilterWriter({kind: rows}).is_true(prune.leaf)
+    if kind is not Row.SERIES:
+        # Indexes on UIDs begin with the space; whether a row of it is visible is for the study to say.
+        told = and_(told, rows.c.space_id == func.any(bindparam("sop_instance_spaces", type_=INTS)))
+    return segment.c[name_in_segment].in_(select(rows.c[name]).where(told))
+
+
 def prune_parameters(plan: FilterPlan) -> dict[str, Any]:
     """Return the values for the parameters of a filter's prunes."""
     values: dict[str, Any] = {}
@@ -198,9 +126,12 @@ def prune_parameters(plan: FilterPlan) -> dict[str, Any]:
 
 
 def _leaves(prune: Prune) -> list[PruneLeaf]:
-    if isinstance(prune, PruneLeaf):
-        return [prune]
-    return [leaf for operand in prune.operands for leaf in _leaves(operand)]
+    match prune:
+        case PruneAll(operands) | PruneAny(operands):
+            return [leaf for operand in operands for leaf in _leaves(operand)]
+        case PruneRow():
+            return []
+    return [prune]
 
 
 def _name(leaf: PruneLeaf) -> str:
