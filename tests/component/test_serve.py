@@ -96,11 +96,21 @@ def start(folder: Path) -> Iterator[Start]:
     """Start an archive on a free port; whatever a failed test leaves is killed."""
     started: list[RunningArchive] = []
 
-    def run(**settings: str) -> RunningArchive:
+    def run(*options: str, **settings: str) -> RunningArchive:
         log = folder / f"log-{len(started)}"
         with log.open("w") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dicomweb_archive", "serve", "--port", "0", "--data-dir", str(folder / "data")],
+                [
+                    sys.executable,
+                    "-m",
+                    "dicomweb_archive",
+                    "serve",
+                    "--port",
+                    "0",
+                    "--data-dir",
+                    str(folder / "data"),
+                    *options,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -258,3 +268,22 @@ def test_workers_that_cannot_start_end_the_archive_and_its_database(folder: Path
     assert done.returncode == 1
     assert "end as soon as they start" in done.stderr
     assert "database system is shut down" in (folder / "data" / "postgres.log").read_text()
+
+
+def test_a_private_s3_service_starts_and_ends_with_the_archive(start: Start, folder: Path) -> None:
+    archive = start("--private-s3", workers="1")
+    wait_until(archive.is_ready)
+    everything = archive.children()
+    assert "weed" in [child.name() for child in everything]
+    assert "objects in s3://archive at http://127.0.0.1:" in archive.announcement
+    assert (folder / "data" / "seaweedfs" / "identity.json").stat().st_mode & 0o077 == 0
+    archive.process.send_signal(signal.SIGINT)
+    assert archive.process.wait(PATIENCE_SECONDS) == 0
+    assert are_gone(everything)
+    assert not (folder / "data" / "objects").exists()
+
+
+def test_a_private_s3_service_beside_another_store_is_refused(folder: Path) -> None:
+    done = run_to_end(folder, "--port", "0", "--private-s3", object_store_url=f"file://{folder}/objects")
+    assert done.returncode == 1
+    assert "--private-s3 is itself a store" in done.stderr

@@ -50,14 +50,14 @@ def test_every_command_and_option_that_is_typed_exists(page: Path) -> None:
 @every_page
 def test_every_target_of_make_that_is_named_exists(page: Path) -> None:
     makefile = (REPOSITORY / "Makefile").read_text("utf-8")
-    known = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    known = set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE))
     typed = [line for block in blocks_of(page) for line in typed_lines(block)]
-    named = {match[1] for line in [*typed, *_code_spans(page)] if (match := re.match(r"make ([a-z]+)\b", line))}
+    named = {match[1] for line in [*typed, *_code_spans(page)] if (match := re.match(r"make ([a-z][a-z0-9-]*)", line))}
     assert named - known == set()
 
 
 def test_every_target_of_make_is_explained_to_contributors() -> None:
-    targets = re.findall(r"^([a-z]+):.* ## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z][a-z0-9-]*):.* ## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE)
     explained = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
     assert targets
     assert [target for target in targets if target != "help" and f"| `make {target}` |" not in explained] == []

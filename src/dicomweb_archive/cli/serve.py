@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from dicomweb_archive.cli.configuration import read_settings
 from dicomweb_archive.cli.main import program_name
+from dicomweb_archive.cli.seaweedfs import BUCKET, REGION, SeaweedServer
 from dicomweb_archive.cli.supervisor import Supervisor, bind, reachable_host
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres
@@ -39,7 +40,8 @@ logger = logging.getLogger(__name__)
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the database and the objects [env: DICOMWEB_ARCHIVE_DATA_DIR].",
 )
-def serve(host: str | None, port: int | None, workers: int | None, data_dir: Path | None) -> None:
+@click.option("--private-s3", is_flag=True, help="Keep the objects in a private S3 service, a SeaweedFS: to try S3.")
+def serve(host: str | None, port: int | None, workers: int | None, data_dir: Path | None, *, private_s3: bool) -> None:
     """Run the archive in the foreground until Ctrl-C or SIGTERM.
 
     Everything else is set by environment or file, see docs/settings.md.
@@ -48,7 +50,7 @@ def serve(host: str | None, port: int | None, workers: int | None, data_dir: Pat
     configure_logging(settings.log_level, settings.log_format)
     # Before anything is started: a busy port is the most frequent mistake.
     with bind(settings.host, settings.port) as listening:
-        asyncio.run(_serve(_complete(settings, listening), listening))
+        asyncio.run(_serve(_complete(settings, listening), listening, private_s3=private_s3))
 
 
 def _complete(settings: Settings, listening: socket.socket) -> Settings:
@@ -56,7 +58,7 @@ def _complete(settings: Settings, listening: socket.socket) -> Settings:
     return settings.model_copy(update={"port": listening.getsockname()[1], "data_dir": settings.data_dir.resolve()})
 
 
-async def _serve(settings: Settings, listening: socket.socket) -> None:
+async def _serve(settings: Settings, listening: socket.socket, *, private_s3: bool) -> None:
     stop = asyncio.Event()
     supervisor: Supervisor | None = None
 
@@ -68,7 +70,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
-    async with _database(settings) as url:
+    async with _objects(settings, private_s3=private_s3) as settings, _database(settings) as url:
         await upgrade(url)
         if stop.is_set():
             return
@@ -81,6 +83,31 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
                 await supervisor.run(ready)
             except* SetupError as group:
                 raise group.exceptions[0] from None
+
+
+@contextlib.asynccontextmanager
+async def _objects(settings: Settings, *, private_s3: bool) -> AsyncIterator[Settings]:
+    """Give settings that name the store of objects; a private S3 service runs as long as this block."""
+    if not private_s3:
+        yield settings
+        return
+    if settings.object_store_url is not None:
+        message = "--private-s3 is itself a store of objects; leave DICOMWEB_ARCHIVE_OBJECT_STORE_URL out"
+        raise SetupError(message)
+    server = SeaweedServer(settings.data_dir / "seaweedfs")
+    await asyncio.to_thread(server.start)
+    try:
+        yield settings.model_copy(
+            update={
+                "object_store_url": f"s3://{BUCKET}",
+                "s3_endpoint_url": server.endpoint_url,
+                "s3_region": REGION,
+                "s3_access_key_id": SecretStr(server.access_key_id),
+                "s3_secret_access_key": SecretStr(server.secret_access_key),
+            }
+        )
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 @contextlib.asynccontextmanager
@@ -164,7 +191,8 @@ Stop with Ctrl-C; everything stored is kept.
 
 def _data_line(settings: Settings) -> str:
     objects = settings.object_store_url
-    return str(settings.data_dir) + (f", objects in {objects}" if objects else "")
+    at = f" at {settings.s3_endpoint_url}" if settings.object_bucket and settings.s3_endpoint_url else ""
+    return str(settings.data_dir) + (f", objects in {objects}{at}" if objects else "")
 
 
 def _viewer_line(settings: Settings, base_url: str) -> str:
