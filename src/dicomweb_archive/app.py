@@ -51,6 +51,7 @@ from dicomweb_archive.web.dependencies import BodyLimits, Services
 from dicomweb_archive.web.hosts import HostGuard, host_rule
 from dicomweb_archive.web.pages import assets, home, status, study
 from dicomweb_archive.web.routers import (
+    capabilities,
     delete,
     facets,
     rendered,
@@ -80,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     # Many requests a second first: routes are tried in order. `/studies/facets` would be taken for a study.
-    for router in (facets, retrieve, thumbnails, rendered, search, store, delete, tags):
+    for router in (facets, retrieve, thumbnails, rendered, search, store, delete, tags, capabilities):
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)

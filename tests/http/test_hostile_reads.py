@@ -15,6 +15,8 @@ from tests.http.conftest import StartArchive
 INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
 OPEN_TO_ALL = {"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/redoc"} | {
     "/assets/{name}",  # our own styles and scripts
+    "/dicom-web",  # what the services can do
+    "/dicom-web/",
     "/favicon.ico",
     "/ohif",  # leads to the address with the slash
     "/ohif/app-config.js",

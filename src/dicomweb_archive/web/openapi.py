@@ -263,6 +263,16 @@ def _retrieve(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, 
     return operation
 
 
+def _capabilities(name: str) -> dict[str, Any]:
+    content = {"application/vnd.sun.wadl+xml": _TEXT, "application/json": {"schema": {"type": "object"}}}
+    operations = {}
+    for method, identifier in (("options", name), ("get", f"get_{name}")):
+        summary = "Describe what the services can do, as WADL (PS3.18 8.9)."
+        operation = _operation("retrieve", identifier, summary, success={200: content}, problems=(400, 406))
+        operations[method] = {**operation, "parameters": [_ACCEPT]}
+    return operations
+
+
 def _ranged(operation: dict[str, Any]) -> dict[str, Any]:
     """Say that of a single part a range of bytes may be had."""
     operation["parameters"] = [*operation["parameters"], _RANGE]
@@ -320,6 +330,8 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
     metadata = {_JSON: _DATA_SETS, _XML: _BYTES}
     octets = {_OCTETS: _BYTES, "application/octet-stream": _BYTES}
     return {
+        "/": _capabilities("retrieve_capabilities"),
+        "": _capabilities("retrieve_capabilities_of_base"),
         "/studies": {
             "get": _search("search_studies", "Search for studies (PS3.18 10.6)."),
             "post": _store("store_instances", "Store instances (PS3.18 10.5)."),

@@ -27,6 +27,7 @@ DICOM_JSON: Final = "application/dicom+json"
 DICOM_XML: Final = "application/dicom+xml"
 JSON: Final = "application/json"
 OCTET_STREAM: Final = "application/octet-stream"
+WADL: Final = "application/vnd.sun.wadl+xml"
 ZIP: Final = "application/zip"
 PDF: Final = "application/pdf"
 CSV: Final = "text/csv"
@@ -184,6 +185,9 @@ SEARCH_OFFERS: Final = (Offer(DICOM_JSON), Offer(DICOM_XML, multipart=True), Off
 
 TABLE_OFFERS: Final = (Offer(CSV), Offer(PARQUET))
 """Search results as a table, which is an extension of ours."""
+
+CAPABILITIES_OFFERS: Final = (Offer(WADL), Offer(JSON))
+"""Representations of a Capabilities Description (PS3.18 8.9.4)."""
 
 METADATA_OFFERS: Final = SEARCH_OFFERS
 """Representations of metadata (PS3.18 10.4.4)."""
