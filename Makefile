@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 JOBS ?= 2
+# Tests with servers and browsers wait for them now and then: one more than there are cores.
+SERVER_JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve serve-s3 check test screenshots bench openapi lock clean
@@ -47,6 +49,10 @@ $(VENV)/.seaweedfs: requirements-seaweedfs.lock | $(VENV)/.serve
 	@$(PIP) --require-hashes -r requirements-seaweedfs.lock
 	@touch $@
 
+# The tests start the archive and its commands some hundred times: what Python compiles is kept, whatever the
+# environment says, or each start would compile all of it again.
+check test: export PYTHONDONTWRITEBYTECODE =
+
 setup: $(VENV)/.setup ## Make the virtual environment with all development tools
 
 serve: $(VENV)/.serve $(VENV)/.viewer ## Set everything up and run the archive on http://127.0.0.1:8000
@@ -63,7 +69,7 @@ check: setup ## Format, lint, types, import floors and unit tests, in under a mi
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m "not real_data"
 
 test: check $(VENV)/.viewer ## make check, then all other tests on a real PostgreSQL and a real server
-	@$(BIN)/python -m pytest tests/component tests/http tests/interop tests/browser -q -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m pytest tests/component tests/http tests/interop tests/browser -q -n $(SERVER_JOBS) --dist loadfile --no-loadscope-reorder \
 		--durations=15
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m real_data || test $$? -eq 5
 

@@ -1,13 +1,15 @@
-"""What every test room shares: the folder of real data, and the mode in which a skip is a failure."""
+"""What every test room shares: real data, the folder for temporary files, and the mode in which a skip is a failure."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.scratch import make_scratch_folder, remove_scratch_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = bool(os.environ.get("DICOMWEB_ARCHIVE_TEST_STRICT"))
+_SCRATCH = pytest.StashKey[Path]()
 
 
 def real_data_folder() -> Path | None:
@@ -23,6 +25,19 @@ def real_data() -> Path:
     folder = real_data_folder()
     assert folder is not None, "a test that uses real_data must carry the marker real_data"
     return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let this process and those that it starts make their temporary files in memory, where there is room."""
+    # A process of xdist's has been started with its environment.
+    if not hasattr(config, "workerinput") and (folder := make_scratch_folder()) is not None:
+        config.stash[_SCRATCH] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give the memory back at the end."""
+    if (folder := config.stash.get(_SCRATCH, None)) is not None:
+        remove_scratch_folder(folder)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
