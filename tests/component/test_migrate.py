@@ -27,6 +27,8 @@ union all
 select 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) from pg_constraint
  where connamespace = 'public'::regnamespace and conrelid <> 0
 union all
+select 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
+union all
 select 'options', relname, array_to_string(reloptions, ',') from pg_class
  where relnamespace = 'public'::regnamespace and relkind = 'r'
 """
