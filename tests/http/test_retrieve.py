@@ -89,6 +89,16 @@ async def test_metadata_describe_every_instance(
     assert "content-encoding" not in refused.headers
 
 
+async def test_utf_8_is_the_one_character_set(archive: Archive, instances: list[bytes]) -> None:
+    plain = await archive.get(f"{INSTANCE}/metadata")
+    for named in ("utf-8", "UTF-8", "iso-8859-1,utf-8;q=0.5"):
+        answer = await archive.get(f"{INSTANCE}/metadata", params={"charset": named})
+        assert answer.content == plain.content
+    refused = await archive.get(f"{INSTANCE}/metadata", params={"charset": "iso-8859-1"})
+    assert refused.status_code == 400
+    assert "charset" in refused.json()["detail"]
+
+
 async def test_gzipped_metadata_are_one_sound_member(archive: Archive, instances: list[bytes]) -> None:
     async with archive.client.stream("GET", f"{ROOT}{STUDY}/metadata", headers={"accept-encoding": "gzip"}) as answer:
         raw = b"".join([chunk async for chunk in answer.aiter_raw()])
@@ -208,6 +218,8 @@ async def test_bulkdata_and_pixel_data_of_a_resource_are_all_that_metadata_refer
             head = await archive.client.head(ROOT + resource)
             assert head.headers["content-length"] == answer.headers["content-length"]
             assert (await archive.get(resource, headers=octets)).status_code == 406
+        older = await archive.get(path, headers={"accept": 'multipart/related; type="application/octet-stream"'})
+        assert {headers["content-location"] for headers, _ in parts_of(older)} == wanted
 
 
 SINGLE_PARTS = {
@@ -289,6 +301,8 @@ NOT_SOUND = [
     (f"{INSTANCE}/bulkdata/7fe00010%00", 400),
     (f"{INSTANCE}/bulkdata/00091001", 404),
     (f"{INSTANCE}/metadata?accept=%zz", 400),
+    (f"{INSTANCE}/metadata?charset=iso-8859-1", 400),
+    (f"{INSTANCE}?charset=", 400),
     (f"{STUDY}/series/{UID}.1.2/instances/{UID}.1.1.1", 404),
     ("/studies/1.2.3", 404),
     ("/studies/1.2.3/metadata", 404),

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.dicom.xml_model import encode_native_xml
+from dicomweb_archive.errors import InvalidParameterError
 from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import DICOM_XML, Offer, select
 from dicomweb_archive.wire.multipart import PartFraming
@@ -24,13 +25,19 @@ def accept_header(request: Request) -> str | None:
 
 
 def accept_parameter(request: Request) -> str | None:
-    """Return the `accept` query parameter (PS3.18 8.3.3.1).
+    """Return the `accept` query parameter (PS3.18 8.3.3.1), once `charset` is found to name ours (8.3.3.2).
 
     Raises:
-        InvalidParameterError: the query string is malformed.
+        InvalidParameterError: the query string is malformed, or UTF-8 is not among the character sets.
     """
     query = request.scope["query_string"]
-    return dict(split_query(query)).get("accept") if query else None
+    if not query:
+        return None
+    parameters = dict(split_query(query))
+    named = [each.partition(";")[0].strip().lower() for each in parameters.get("charset", "utf-8").split(",")]
+    if "utf-8" not in named:
+        raise InvalidParameterError("charset", accepted="a list with utf-8 in it")
+    return parameters.get("accept")
 
 
 def negotiate(request: Request, offers: Sequence[Offer], *, parameter: str | None) -> Offer:

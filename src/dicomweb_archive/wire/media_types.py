@@ -10,7 +10,7 @@ types among the ranges of a DICOM resource are ignored and not answered with 400
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -55,6 +55,12 @@ FRAME_MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Media type of compressed pixel data by transfer syntax (PS3.18 Table 8.7.3-5); others are octet-stream."""
 
+# Pixel data in these have lost something already, so they may be sent as they are held (PS3.18 8.7.3.4): the lossy
+# processes of JPEG, retired ones too, and of its successors, and all kinds of video.
+_LOSSY: Final = frozenset(f"{_JPEG}.{number}" for number in (*range(50, 57), *range(59, 65), 81, 91, 93, 203, 112)) | {
+    syntax for syntax, media_type in FRAME_MEDIA_TYPES.items() if media_type.startswith("video/")
+}
+
 _OLDER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls", "image/jll": "image/jpeg"}
 )
@@ -68,12 +74,14 @@ class Offer:
         type: media type of the payload, or of each part when `multipart`.
         transfer_syntax: UID for application/dicom, frames and bulkdata; `None` where the word means nothing.
         as_stored: the bytes are in the store as they are sent.
+        by_default: stands for Explicit VR Little Endian where a client names no transfer syntax.
     """
 
     type: str
     multipart: bool = False
     transfer_syntax: str | None = None
     as_stored: bool = False
+    by_default: bool = False
 
     @property
     def content_type(self) -> str:
@@ -96,7 +104,7 @@ class MediaRange:
     Attributes:
         type: lower case, may be `*/*` or `image/*`; of the parts when `multipart`.
         multipart: `None` for a bare `*/*`, which takes both forms.
-        transfer_syntax: UID, `*`, or `None` when not given.
+        transfer_syntax: UID, `*`, or `None` when not given; ignored where the word means nothing (PS3.18 8.7.7).
     """
 
     type: str
@@ -113,7 +121,7 @@ class MediaRange:
             return None
         if sub != "*" and self.type != offer.type.lower():
             return None
-        if self.transfer_syntax not in (None, "*", offer.transfer_syntax):
+        if offer.transfer_syntax is not None and self.transfer_syntax not in (None, "*", offer.transfer_syntax):
             return None
         if self.transfer_syntax is None and not _is_default_syntax(offer, is_exact=sub != "*"):
             return None
@@ -126,7 +134,8 @@ def _is_default_syntax(offer: Offer, *, is_exact: bool) -> bool:
     """Tell whether a range without transfer syntax takes the offer's (PS3.18 8.7.3.3, 8.7.3.4)."""
     uncompressed_only = offer.type in (DICOM, OCTET_STREAM)
     # A wild card range leaves the choice to us; so a form that cannot be decoded may be sent as it is.
-    return not (is_exact and uncompressed_only) or offer.transfer_syntax in (None, EXPLICIT_VR_LITTLE_ENDIAN)
+    is_default = offer.by_default or offer.transfer_syntax in (None, EXPLICIT_VR_LITTLE_ENDIAN)
+    return is_default or not (is_exact and uncompressed_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +211,18 @@ def instance_offers(stored: str, *, can_decode: bool, single: bool) -> tuple[Off
     `transfer-syntax=*` gives the bytes that were stored, Implicit VR included: PS3.18 8.6.2.1 would have it
     converted, but who asks for any syntax wants what was stored.
 
+    What cannot be decoded goes by default as it is stored when it is lossy, or one of several that should not be
+    refused for its sake (8.7.3.4).
+
     Args:
         stored: its transfer syntax.
         can_decode: it can be converted to Explicit VR Little Endian, the default.
         single: the resource is one instance, so that a single part may be sent.
     """
-    return _with_forms(DICOM, stored, can_decode=can_decode, single=single)
+    offers = _with_forms(DICOM, stored, can_decode=can_decode, single=single)
+    if can_decode or (single and stored not in _LOSSY):
+        return offers
+    return tuple(replace(offer, by_default=True) for offer in offers)
 
 
 def zip_offers(stored: str, *, can_decode: bool) -> tuple[Offer, ...]:

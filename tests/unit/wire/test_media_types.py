@@ -16,6 +16,7 @@ from dicomweb_archive.wire.media_types import (
     instance_offers,
     parse_accept,
     select,
+    zip_offers,
 )
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -130,6 +131,48 @@ def test_what_cannot_be_decoded_is_refused_when_explicit_was_asked_and_sent_stor
     assert select("*/*", None, offers).transfer_syntax == J2K
     with pytest.raises(NotAcceptableError):
         select('multipart/related; type="application/dicom"', None, offers)
+
+
+VIDEO = "1.2.840.10008.1.2.4.102"
+EXTENDED = "1.2.840.10008.1.2.4.51"
+
+
+@pytest.mark.parametrize(
+    ("stored", "single", "goes"),
+    [(VIDEO, True, True), (EXTENDED, True, True), (VIDEO, False, True), (J2K, False, True), (J2K, True, False)],
+)
+def test_what_cannot_be_decoded_goes_by_default_as_held_when_lossy_or_one_of_several(
+    stored: str, single: bool, goes: bool
+) -> None:
+    offers = instance_offers(stored, can_decode=False, single=single)
+    ranked = parse_accept('multipart/related; type="application/dicom"').rank(offers)
+    assert [offer.transfer_syntax for offer in ranked] == ([stored] if goes else [])
+    explicit = parse_accept(f'multipart/related; type="application/dicom"; transfer-syntax={EXPLICIT}')
+    assert explicit.rank(offers) == ()
+    # A video is no octets unless any encoding of them is taken.
+    assert parse_accept("application/octet-stream").rank(frame_offers(VIDEO, can_decode=False, single=True)) == ()
+
+
+@pytest.mark.parametrize("syntax", ["*", EXPLICIT, f'"{J2K}"'])
+def test_a_transfer_syntax_means_nothing_to_what_has_none(syntax: str) -> None:
+    accept = f"application/dicom+json; transfer-syntax={syntax}"
+    assert str(select(accept, None, METADATA_OFFERS)) == "application/dicom+json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ('multipart/related; type="application/dicom";transfer-syntax=*;q=0.5, application/zip', "application/zip"),
+        ("application/zip;q=0.5, application/dicom;transfer-syntax=*", "application/dicom"),
+        ("application/zip; transfer-syntax=*", "application/zip"),
+        (f'application/zip; transfer-syntax="{J2K}"', "application/zip"),
+        ("*/*", "application/dicom"),
+        ("application/zip;q=0, */*", "application/dicom"),
+    ],
+)
+def test_an_archive_is_sent_when_it_is_asked_for_and_liked_best(accept: str, chosen: str) -> None:
+    offers = instance_offers(J2K, can_decode=True, single=True) + zip_offers(J2K, can_decode=True)
+    assert select(accept, None, offers).type == chosen
 
 
 @pytest.mark.parametrize(

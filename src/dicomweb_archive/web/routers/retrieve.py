@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicomweb_archive.errors import NotAcceptableError
 from dicomweb_archive.index.reading.documents import MetadataAnswer
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.web.conditional import CACHE_CONTROL, accepts_gzip, is_unchanged, unchanged
@@ -17,7 +18,7 @@ from dicomweb_archive.web.representations import (
     xml_parts,
 )
 from dicomweb_archive.web.routing import ResourceRoute
-from dicomweb_archive.wire.media_types import METADATA_OFFERS, Acceptable, parse_accept
+from dicomweb_archive.wire.media_types import METADATA_OFFERS, Acceptable, bulkdata_offers, parse_accept
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_bulk_path, parse_frames
 
@@ -25,9 +26,14 @@ from dicomweb_archive.wire.resources import parse_bulk_path, parse_frames
 async def retrieve_instances(request: Request) -> Response:
     """Retrieve the instances of a study or series, or one instance."""
     services = get_services(request)
-    answer = await services.retrieve.retrieve_instances(
-        scope_of(request), get_principal(request), _accepted(request), root_of(request)
-    )
+    asked = scope_of(request), get_principal(request), _accepted(request), root_of(request)
+    try:
+        answer = await services.retrieve.retrieve_instances(*asked)
+    except NotAcceptableError:
+        # Octets of a study, series or instance are its bulkdata, from the time before /bulkdata (PS3.18 10.4.4).
+        if not asked[2].rank(bulkdata_offers(single=False)):
+            raise
+        answer = await services.bulkdata.retrieve_bulkdata(*asked)
     return await _respond(request, answer)
 
 
