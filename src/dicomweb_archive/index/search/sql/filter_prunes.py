@@ -24,6 +24,7 @@ from dicomweb_archive.index.search.sql.segments import (
     dictionary_condition,
     holds_any,
     key_parameters,
+    listed,
     looked_up,
     zone_overlaps,
 )
@@ -50,15 +51,24 @@ def _sources(prune: Prune, plan: FilterPlan) -> Iterator[Query]:
 
 
 def _sources_of_leaf(leaf: PruneLeaf, plan: FilterPlan) -> Iterator[Query]:
-    name = _name(leaf)
+    name, own = _name(leaf), aliases.HELD.c.id
     if leaf.prune.kind is KeyPruneKind.DICTIONARY:
         condition = dictionary_condition(name, plan.keys[leaf.key], aliases.TERM)
-        yield looked_up(name, aliases.HELD, aliases.TERM).where(condition)
+        yield looked_up(name, aliases.TERM, own).where(condition)
     else:
-        listed = func.unnest(_hashes(name)).table_valued("hash").render_derived(name=f"m_{name}")
-        yield looked_up(name, aliases.HELD, listed)
+        yield looked_up(name, listed(name), own)
     if leaf.prune.zones:
         yield select(aliases.ZONE.c.segment_id.label("id")).where(zone_overlaps(name, aliases.ZONE))
+
+
+def is_told_by_row(prune: Prune) -> bool:
+    """Tell whether the segment's row alone tells all that a prune says, so that one scan of its index finds them."""
+    match prune:
+        case PruneAll(operands) | PruneAny(operands):
+            return all(map(is_told_by_row, operands))
+        case PruneRow():
+            return False
+    return prune.prune.kind is KeyPruneKind.ANY_TERM and not prune.prune.zones
 
 
 def source_is_whole(prune: Prune) -> bool:

@@ -1,5 +1,6 @@
 """Segments of a filtered search: keys and filter must hold for one and the same instance."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -13,11 +14,14 @@ from sqlalchemy import (
     true,
 )
 
+from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.search.planning.filter_plan import FilterPlan, Row
+from dicomweb_archive.index.search.planning.filter_plan import Prune as FilterPrune
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice
 from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.filter_prunes import (
+    is_told_by_row,
     prune_condition,
     prune_parameters,
     prune_source,
@@ -42,7 +46,12 @@ from dicomweb_archive.index.segments.terms import step_mark
 def segment_search(plan: SearchPlan, choice: Choice, segment: FromClause | None = None) -> SegmentSearch:
     """Return what composes the part of a search that concerns segments, with the filter when there is one."""
     kind = FilteredSegmentSearch if plan.filtered else SegmentSearch
-    return kind(plan, choice) if segment is None else kind(plan, choice, segment)
+    if segment is not None:
+        return kind(plan, choice, segment)
+    search = kind(plan, choice)
+    # Segments that terms have found need not be looked up again where study and series are all that is asked of them.
+    source = None if plan.level is Level.INSTANCE else search.settled_source()
+    return search if source is None else replace(search, segment=source.subquery("p"), sourced=True)
 
 
 class FilteredSegmentSearch(SegmentSearch):
@@ -58,7 +67,7 @@ class FilteredSegmentSearch(SegmentSearch):
 
     def _prunes(self) -> list[Condition]:
         prune = self._filter.prune
-        if prune is None or (self.choice.filter_drives and source_is_whole(prune)):
+        if prune is None or (self._is_filter_source(prune) and source_is_whole(prune)):
             return super()._prunes()
         told = prune_condition(prune, self.segment)
         return super()._prunes() + ([] if told is None else [told])
@@ -66,8 +75,12 @@ class FilteredSegmentSearch(SegmentSearch):
     def _driver_source(self) -> Query | CompoundSelect[Any] | None:
         prune = self._filter.prune
         if self.choice.filter_drives and prune is not None:
-            return prune_source(prune, self._filter)
+            return prune_source(prune, self._filter) if self._is_filter_source(prune) else None
         return super()._driver_source()
+
+    def _is_filter_source(self, prune: FilterPrune) -> bool:
+        """Whether the filter drives the search from a source of its own; terms of lists are found in place."""
+        return self.choice.filter_drives and not is_told_by_row(prune)
 
     def _rechecked(self, origin: FromClause, *, instances: bool) -> tuple[FromClause, list[Condition]]:
         rest = self._filter.rest

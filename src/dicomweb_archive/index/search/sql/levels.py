@@ -136,8 +136,9 @@ class StudyWriter(LevelWriter):
         return select(self.t.c.id, *numbered(values)).where(*conditions).subquery("w")
 
     def _hits(self) -> FromClause:
-        query = self._with_series(self.segments.select(self.p.c.study_id.label("id")))
-        return query.distinct().cte("hit").prefix_with("MATERIALIZED")
+        # OFFSET 0: by way of the index on studies they would come sorted, and be looked at one by one.
+        found = self._with_series(self.segments.select(self.p.c.study_id.label("id"))).offset(BARRIER).subquery("f")
+        return select(found.c.id).distinct().cte("hit").prefix_with("MATERIALIZED")
 
     def _holds_segment(self, study: FromClause) -> Condition:
         query = self._with_series(self.segments.select(ONE)).where(self.p.c.study_id == study.c.id)

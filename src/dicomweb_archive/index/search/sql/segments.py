@@ -61,6 +61,8 @@ class SegmentSearch:
     segment: FromClause = aliases.SEGMENT
     data: FromClause = aliases.DATA
     instance: FromClause = aliases.INSTANCE
+    sourced: bool = False
+    """`segment` is what `settled_source` has selected."""
 
     @property
     def position(self) -> Expression:
@@ -71,6 +73,8 @@ class SegmentSearch:
 
     def select(self, *columns: Expression, instances: bool = False) -> Query:
         """Select from the segments with a matching instance, or from their matching instances."""
+        if self.sourced:
+            return select(*columns).select_from(self.segment)
         origin: FromClause = self.segment
         conditions = self._prunes()
         driver = self._driver_source()
@@ -125,7 +129,16 @@ class SegmentSearch:
         if choice.shape is not Shape.TERMS or number != choice.driver:
             return False
         prune = choice.prunes[number]
-        return prune.zones or prune.kind is not Prune.ALL_TERMS
+        return prune.zones or prune.kind is Prune.DICTIONARY
+
+    def settled_source(self) -> Query | None:
+        """Select study and series of what matches, some more than once; `None` where more has to be looked at."""
+        number, plan = self.choice.driver, self.plan
+        if number is None or plan.filtered or len(plan.keys) > 1 or len(plan.tests) > 1 or plan.by_sop_instance:
+            return None
+        if not self._is_source(number) or not self.choice.settles(plan.tests[0], plan):
+            return None
+        return self._looked_up(number, aliases.HELD.c.study_id, aliases.HELD.c.series_id)
 
     def _driver_source(self) -> Query | CompoundSelect[Any] | None:
         number = self.choice.driver
@@ -133,24 +146,24 @@ class SegmentSearch:
 
     def _source(self, number: int) -> Query | CompoundSelect[Any]:
         """Select the ids of the segments of one key: a look-up for each of its terms, and its zones."""
-        prune = self.choice.prunes[number]
-        held = aliases.HELD
-        hashes = bindparam(f"hashes_{number}", type_=LONGS)
-        if prune.kind is Prune.ALL_TERMS:
-            found = select(held.c.id).where(holds_all(held.c.terms, hashes))
-        elif prune.kind is Prune.ANY_TERM:
-            listed = func.unnest(hashes).table_valued("hash").render_derived(name=f"m_{number}")
-            found = looked_up(number, held, listed)
-        elif self.plan.keys[number].kind is Kind.FUZZY:
-            found = looked_up(number, held, _names(number))
-        else:
-            dictionary = aliases.TERM
-            condition = dictionary_condition(number, self.plan.keys[number], dictionary)
-            found = looked_up(number, held, dictionary).where(condition)
-        if not prune.zones:
+        found = self._looked_up(number, aliases.HELD.c.id)
+        if not self.choice.prunes[number].zones:
             return found.distinct()
         zone = aliases.ZONE
         return union(found, select(zone.c.segment_id.label("id")).where(zone_overlaps(number, zone)))
+
+    def _looked_up(self, number: int, *columns: Expression) -> Query:
+        """Select from the segments that hold a term of one key; what several terms find comes several times."""
+        prune, key = self.choice.prunes[number], self.plan.keys[number]
+        hashes = bindparam(f"hashes_{number}", type_=LONGS)
+        if prune.kind is Prune.ALL_TERMS:
+            return select(*columns).where(holds_all(aliases.HELD.c.terms, hashes))
+        if prune.kind is Prune.ANY_TERM:
+            return looked_up(number, listed(number), *columns)
+        if key.kind is Kind.FUZZY:
+            return looked_up(number, _names(number), *columns)
+        condition = dictionary_condition(number, key, aliases.TERM)
+        return looked_up(number, aliases.TERM, *columns).where(condition)
 
     # --- which instances in them ---------------------------------------------------------------------------
 
@@ -205,17 +218,23 @@ def like_any_case(text: Expression, pattern: Expression) -> Condition:
     return func.lower(text.collate("default")).like(func.lower(pattern.collate("default")))
 
 
-def looked_up(number: int | str, held: FromClause, terms: FromClause) -> Query:
-    """Select the segments that hold one of the terms."""
+def looked_up(number: int | str, terms: FromClause, *columns: Expression) -> Query:
+    """Select columns of the segments (alias `held`) that hold one of the terms."""
     # One look-up in the GIN index for each term; `&&` of the list would cost the square of its length.
     lookup = (
-        select(held.c.id)
-        .where(holds_all(held.c.terms, array([terms.c.hash], type_=LONG)))
+        select(*columns)
+        .where(holds_all(aliases.HELD.c.terms, array([terms.c.hash], type_=LONG)))
         .correlate(terms)
         .offset(BARRIER)
         .lateral(f"l_{number}")
     )
-    return select(lookup.c.id).select_from(terms.join(lookup, true()))
+    return select(*lookup.c).select_from(terms.join(lookup, true()))
+
+
+def listed(number: int | str) -> FromClause:
+    """The terms that the statement carries for a key."""
+    hashes = bindparam(f"hashes_{number}", type_=LONGS)
+    return func.unnest(hashes).table_valued("hash").render_derived(name=f"m_{number}")
 
 
 def _names(number: int) -> FromClause:
