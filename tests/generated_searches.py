@@ -3,10 +3,11 @@
 import os
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
+from tests.reference_filter import Tree, filter_near
 from tests.reference_search import (
     DATE_TIME_PAIRS,
     MOMENT_VRS,
@@ -37,6 +38,7 @@ class Search:
     collections: tuple[int, ...] | None = None
     limit: int = 5000
     offset: int = 0
+    filter: Tree | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,23 @@ def leaves(attributes: Plain, prefix: str = "", creators: tuple[tuple[str, str],
 def searches(seed: int, count: int, instances: Sequence[Instance]) -> Iterator[Search]:
     """Generate searches, most of which find something: their keys are near the values of one instance."""
     for number in range(count):
-        yield _search(random.Random(f"search {seed}.{number}"), instances)
+        chance = random.Random(f"search {seed}.{number}")
+        yield _filtered(chance, instances) if number % 3 == 2 else _search(chance, instances)
+
+
+def _filtered(chance: random.Random, instances: Sequence[Instance]) -> Search:
+    """Ask by a boolean filter, at times beside a key."""
+    instance = chance.choice(instances)
+    known = [leaf for leaf in [*leaves(instance.attributes), *_counts(chance)] if not leaf.private]
+    values = [(tuple(leaf.name.split(".")), leaf.value) for leaf in known]
+    nested = [(path, value) for path, value in values if len(path) > 1]
+    tree = None
+    while tree is None:
+        # Conditions below sequences meet in items only where they are many.
+        near = chance.sample(values, 4) + chance.sample(nested, min(len(nested), chance.choice([0, 3])))
+        tree = filter_near(chance, near)
+    keys = [("Modality", instance.text("Modality"))] if chance.random() < 0.2 and instance.text("Modality") else []
+    return replace(_resource(chance, tuple(keys), instances), filter=tree)
 
 
 def _search(chance: random.Random, instances: Sequence[Instance]) -> Search:

@@ -445,8 +445,9 @@ class ReferenceArchive:
         study: str | None = None,
         series: str | None = None,
         collections: tuple[int, ...] | None = None,
+        passes: Callable[[Plain], bool] = bool,
     ) -> set[str]:
-        """Return the unique keys of all entities of a level that match and may be seen."""
+        """Return the unique keys of all entities of a level that match, pass a filter and may be seen."""
         keys = Keys(pairs)
         unique = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}[level]
         return {
@@ -456,6 +457,7 @@ class ReferenceArchive:
             and study in (None, instance.uid("StudyInstanceUID"))
             and series in (None, instance.uid("SeriesInstanceUID"))
             and keys.hold(view)
+            and passes(view)
         }
 
     def order(self, level: str) -> dict[str, Any]:

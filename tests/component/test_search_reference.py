@@ -1,7 +1,7 @@
 """Search equals the reference: generated studies, searches as text, every level and both shapes of statement.
 
 A bounded number runs with the suite; `DICOMWEB_ARCHIVE_TEST_SEARCHES` raises it, `DICOMWEB_ARCHIVE_TEST_SEED` varies it
-(`tests/reference_search.py` says what is right).
+(`tests/reference_search.py` and `tests/reference_filter.py` say what is right).
 """
 
 from io import BytesIO
@@ -11,6 +11,7 @@ from pydicom import config, dcmread
 from tests.factories import part10
 from tests.generated_searches import SEARCHES, SEED, Search, searches
 from tests.generated_studies import SERIES_LEVEL_VARIED, STUDY_LEVEL_VARIED, studies
+from tests.reference_filter import evaluate, written
 from tests.reference_search import Instance, ReferenceArchive, Study, plain
 from tests.searching import ROOT_URL, UNIQUE, always_by_terms, always_ordered, objects
 from tests.stored import in_pack, pack_of, sharing_base
@@ -50,7 +51,8 @@ async def fill(database: Database, seed: int) -> ReferenceArchive:
 
 async def answer(index: SearchIndex, search: Search, *, limit: int, offset: int) -> tuple[list[str], int]:
     """Ask as a client would, and return unique keys in order, and how many remain."""
-    text = "&".join(f"{name}={quote(value, safe='')}" for name, value in search.pairs)
+    pairs = search.pairs if search.filter is None else (*search.pairs, ("filter", written(search.filter)))
+    text = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
     level = Level(search.level)
     asked = parse_search(
         [*split_query(text.encode()), ("limit", str(limit)), ("offset", str(offset))],
@@ -67,7 +69,12 @@ async def answer(index: SearchIndex, search: Search, *, limit: int, offset: int)
 async def check(index: SearchIndex, reference: ReferenceArchive, search: Search, name: str) -> int:
     """Compare one search by one shape with the reference; returns how many it finds."""
     expected = reference.search(
-        search.level, search.pairs, study=search.study, series=search.series, collections=search.collections
+        search.level,
+        search.pairs,
+        study=search.study,
+        series=search.series,
+        collections=search.collections,
+        passes=lambda view: search.filter is None or evaluate(view, search.filter) is True,
     )
     whole, remaining = await answer(index, search, limit=5000, offset=0)
     missing, added = sorted(expected - set(whole))[:3], sorted(set(whole) - expected)[:3]
