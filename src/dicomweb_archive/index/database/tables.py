@@ -170,6 +170,20 @@ Index(
     postgresql_ops={"patient_name_words": "gin_trgm_ops"},
     postgresql_with=_GIN,
 )
+Index(
+    "study_referring_name_trigram_idx",
+    study.c.referring_physician_name,
+    postgresql_using="gin",
+    postgresql_ops={"referring_physician_name": "gin_trgm_ops"},
+    postgresql_with=_GIN,
+)
+Index(
+    "study_referring_name_words_idx",
+    study.c.referring_physician_name_words,
+    postgresql_using="gin",
+    postgresql_ops={"referring_physician_name_words": "gin_trgm_ops"},
+    postgresql_with=_GIN,
+)
 Index("study_modalities_idx", study.c.modalities, postgresql_using="gin", postgresql_with=_GIN)
 
 series = Table(
