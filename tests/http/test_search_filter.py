@@ -6,8 +6,9 @@ from urllib.parse import quote, quote_plus
 import httpx
 import orjson
 import pytest
+from pydicom import config
 from tests.factories import ROOT as UID
-from tests.factories import ct_series, mr_series
+from tests.factories import ct_series, image, mr_series, part10
 from tests.http.archive import ROOT, Archive, values_of
 
 CT_AND_NAME = "Modality = 'CT' AND NOT CASEI(PatientID) LIKE 'none%'"
@@ -120,6 +121,23 @@ async def test_a_link_goes_on_from_its_page_whatever_place_the_body_names(filled
 async def test_the_filter_narrows_facets_too(filled: Archive) -> None:
     counted = (await filled.get(f"/series/facets?field=Modality&filter={quote(CT_AND_NAME)}")).json()
     assert (counted["total"], [value["value"] for value in counted["facets"][0]["values"]]) == (3, ["CT"])
+
+
+async def test_what_is_no_date_or_number_is_there_but_fits_nothing(archive: Archive) -> None:
+    with config.disable_value_validation():
+        odd = image(StudyDate="2024013", StudyTime="noon", SeriesNumber="")
+        odd[0x00200011]._value = "one"
+        stored = await archive.store(part10(odd))
+    assert stored.status_code == 200
+    for name, value in {"StudyDate": "DATE('2024-01-31')", "StudyTime": "'12'", "SeriesNumber": "1"}.items():
+        for condition, count in {
+            f"{name} IS NULL": 0,
+            f"{name} IS NOT NULL": 1,
+            f"{name} <= {value}": 0,
+            f"NOT {name} = {value}": 1,
+        }.items():
+            answer = await archive.get(f"/series?filter={quote(condition)}")
+            assert len(answer.json()) == count, condition
 
 
 async def test_bodies_that_are_no_search_are_refused(filled: Archive) -> None:

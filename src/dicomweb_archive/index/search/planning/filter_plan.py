@@ -45,6 +45,7 @@ class ColumnLeaf:
     Attributes:
         number: tells the parameters of the conditions apart.
         value: what is bound: one value, a list of them, a pair of bounds, a pattern, or nothing.
+        with_value: how the attribute begins in the row's attributes when it has a value.
     """
 
     number: int
@@ -53,6 +54,7 @@ class ColumnLeaf:
     form: str
     test: Test
     value: Any = field(compare=False)
+    with_value: str = field(compare=False, default="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,13 @@ from dicomweb_archive.index.search.planning.filter_plan import (
     weight,
 )
 from dicomweb_archive.index.search.planning.plan import IndexKey, Kind, SearchPlan
-from dicomweb_archive.index.search.planning.planner import SERIES_COLUMNS, STUDY_COLUMNS, ColumnForm, plan_search
+from dicomweb_archive.index.search.planning.planner import (
+    SERIES_COLUMNS,
+    STUDY_COLUMNS,
+    ColumnForm,
+    plan_search,
+    with_value,
+)
 from dicomweb_archive.index.segments.terms import TEXT_LIMIT
 
 HIGHEST_TEXT: Final = "\U0010ffff"
@@ -251,7 +257,7 @@ class _Building:
         if not item and len(path.steps) == 1 and path.steps[0].private_creator is None:
             column = _COLUMNS.get(path.tag)
             if column is not None:
-                return ColumnLeaf(self._number(), *column, test, value)
+                return ColumnLeaf(self._number(), *column, test, value, with_value(path))
         key = _index_key(condition, item)
         if key is not None:
             self.keys.append(key)

@@ -191,7 +191,7 @@ class _Planner:
                 return [ColumnTest(column, Kind.IN_ZONE, (low, high, zones))]
             case Empty():
                 # Numbers need a look at the attribute: a date that is none has no number either.
-                return [ColumnTest(column, Kind.EMPTY, _with_value(key.path) if form is ColumnForm.NUMBER else None)]
+                return [ColumnTest(column, Kind.EMPTY, with_value(key.path) if form is ColumnForm.NUMBER else None)]
             case _:
                 raise InvalidMatchError(_name(key.path), accepted="a single value or a range where it has one")
 
@@ -290,7 +290,7 @@ def _pattern_test(column: str, form: ColumnForm, pattern: str) -> ColumnTest:
     return ColumnTest(column, Kind.LIKE, pattern)
 
 
-def _with_value(path: AttributePath) -> str:
+def with_value(path: AttributePath) -> str:
     """Return how the row's attributes begin this one when it has a value (`level_rows.level_attributes`)."""
     return f'"{path.tag:08X}":{{"vr":"{path.vr}","Value"'
 

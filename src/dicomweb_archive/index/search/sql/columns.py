@@ -91,10 +91,21 @@ def _empty(name: str, test: ColumnTest, row: FromClause) -> Condition:
         return func.cardinality(tested) == literal_column("0")
     if not isinstance(tested.type, Integer | Double):
         return tested == EMPTY
+    no_number = or_(tested.is_(None), tested == literal_column(str(NO_NUMBER)))
+    return and_(no_number, not_(has_value(name, row)))
+
+
+def has_value(name: str, row: FromClause) -> Condition:
+    """The attributes of a row hold a value of the one that `value_parameters` name, be it no number or date at all."""
     first, later = (bindparam(f"{name}_{place}", type_=BYTES) for place in ("first", "later"))
     like = row.c.attributes.op("~~", is_comparison=True)
-    has_value = or_(like(first), like(later))
-    return and_(or_(tested.is_(None), tested == literal_column(str(NO_NUMBER))), not_(has_value))
+    return or_(like(first), like(later))
+
+
+def value_parameters(name: str, with_value: str) -> dict[str, bytes]:
+    """Return the values for the parameters of `has_value`."""
+    # An attribute begins behind the brace or a line feed, where none inside of a sequence does.
+    return {f"{name}_first": f"{{{with_value}%".encode(), f"{name}_later": f"%\n{with_value}%".encode()}
 
 
 def _name(name: str, test: ColumnTest, names: Expression) -> Condition:
@@ -131,9 +142,7 @@ def column_parameters(plan: SearchPlan) -> dict[str, Any]:
                 continue
             values[name] = test.value
             if test.kind is Kind.EMPTY and test.value is not None:
-                # An attribute begins behind the brace or a line feed, where none inside of a sequence does.
-                values[f"{name}_first"] = f"{{{test.value}%".encode()
-                values[f"{name}_later"] = f"%\n{test.value}%".encode()
+                values |= value_parameters(name, test.value)
             if test.kind is Kind.NAME:
                 values[f"{name}_later"] = f"%={test.value}"
                 values[f"{name}_earlier"] = f"{test.value}=%"

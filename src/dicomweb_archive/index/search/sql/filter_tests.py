@@ -40,6 +40,7 @@ from dicomweb_archive.index.search.planning.filter_plan import (
     nodes_of,
 )
 from dicomweb_archive.index.search.planning.planner import ColumnForm
+from dicomweb_archive.index.search.sql.columns import has_value, value_parameters
 from dicomweb_archive.index.search.sql.positions import DIGESTS, Expression
 from dicomweb_archive.index.search.sql.segments import EMPTY, ONE, Condition, like_any_case
 from dicomweb_archive.index.search.sql.sql_types import JSON, JSONS, NUMBER, NUMBERS, TEXT, TEXTS
@@ -48,6 +49,7 @@ from dicomweb_archive.index.segments.terms import equality_form
 Parameters: TypeAlias = dict[str, Any]
 
 _ZERO: Expression = literal_column("0")
+_TOLD_BY_TEXT = frozenset({"study_date", "study_time", "series_number"})
 _ONE_EMPTY_ITEM: Expression = literal_column("'[{}]'::jsonb")
 
 
@@ -123,7 +125,7 @@ class FilterWriter:
         tested = self._column(leaf)
         match ColumnForm(leaf.form):
             case ColumnForm.NUMBER:
-                return and_(self._present(leaf, item), _compare(name, leaf.test, tested, NUMBER))
+                return and_(_is_number(leaf, tested), _compare(name, leaf.test, tested, NUMBER))
             case ColumnForm.TEXT:
                 return and_(self._present(leaf, item), _compare(name, leaf.test, tested, TEXT))
             case ColumnForm.NAME:
@@ -150,10 +152,17 @@ class FilterWriter:
             case ColumnForm.ARRAY:
                 return func.cardinality(tested) > _ZERO
             case ColumnForm.NUMBER:
-                # A missing date or time is -1, a missing number NULL; counts are always there.
-                return tested >= _ZERO if leaf.column in ("study_date", "study_time") else tested.is_not(None)
+                if leaf.column not in _TOLD_BY_TEXT:
+                    return _is_number(leaf, tested)
+                # What is no date, time or number in spite of its VR is there all the same, as in values of segments.
+                return or_(_is_number(leaf, tested), has_value(f"filter_{leaf.number}", self.rows[leaf.row]))
             case _:
                 return tested != EMPTY
+
+
+def _is_number(leaf: ColumnLeaf, tested: Expression) -> Condition:
+    # A missing date or time is -1, a missing number NULL; counts are always there.
+    return tested >= _ZERO if leaf.column in ("study_date", "study_time") else tested.is_not(None)
 
 
 def filter_parameters(node: Node) -> Parameters:
@@ -173,9 +182,10 @@ def filter_parameters(node: Node) -> Parameters:
 
 def _column_values(leaf: ColumnLeaf) -> Parameters:
     name = f"filter_{leaf.number}"
+    values: Parameters = dict(value_parameters(name, leaf.with_value))
     if leaf.test is Test.BETWEEN:
-        return {f"{name}_low": leaf.value[0], f"{name}_high": leaf.value[1]}
-    return {name: leaf.value}
+        return values | {f"{name}_low": leaf.value[0], f"{name}_high": leaf.value[1]}
+    return values | {name: leaf.value}
 
 
 def _json_value(leaf: ValueLeaf) -> Any:
