@@ -289,6 +289,36 @@ async def test_a_study_or_series_can_be_an_archive_of_files(archive: Archive, in
     assert (await archive.get("/studies/1.2.3", headers={"accept": "application/zip"})).status_code == 404
 
 
+async def test_a_list_of_series_is_one_archive(archive: Archive, instances: list[bytes]) -> None:
+    uids = {"StudyInstanceUID": f"{UID}.1"}
+    both = [{**uids, "SeriesInstanceUID": f"{UID}.1.2"}, {**uids, "SeriesInstanceUID": f"{UID}.1.1"}]
+    address = f"{ROOT}/series/zip"
+    answer = await archive.client.post(address, json=[*both, both[0]])
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"] == 'attachment; filename="series.zip"'
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as files:
+        assert files.testzip() is None
+        assert [files.read(name) for name in files.namelist()] == [instances[3], *instances[:3]]
+    wrong = {
+        "one is missing": ([*both, {**uids, "SeriesInstanceUID": "1.2.3"}], 404),
+        "of another study": ([{**both[0], "StudyInstanceUID": "1.2.3"}], 404),
+        "empty": ([], 400),
+        "no list": (both[0], 400),
+        "no UID": ([{**uids, "SeriesInstanceUID": "../1"}], 400),
+        "more than UIDs": ([{**both[0], "PatientID": "1"}], 400),
+        "nested": ([[both]], 400),
+        "too many": ([{**uids, "SeriesInstanceUID": f"1.{number}"} for number in range(1001)], 413),
+        "too large": ([{"StudyInstanceUID": "1" * 300_000}], 413),
+    }
+    for name, (body, status) in wrong.items():
+        refused = await archive.client.post(address, json=body)
+        assert refused.status_code == status, name
+        assert refused.headers["content-type"] == "application/problem+json"
+    assert (await archive.client.post(address, content=b"[")).status_code == 415
+    assert (await archive.client.post(address, json=both, headers={"accept": "image/png"})).status_code == 406
+
+
 NOT_SOUND = [
     (f"{INSTANCE}/frames/0", 400),
     (f"{INSTANCE}/frames/-1", 400),

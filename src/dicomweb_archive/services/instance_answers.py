@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dicomweb_archive.errors import NotFoundError
-from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
+from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, SegmentLocations
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, visibility_of
 from dicomweb_archive.services.decoding import DecodingPool
@@ -40,7 +40,7 @@ class InstanceAnswers:
         assert instance is not None
         return await self.instances.locate_instance(study, series, instance, visibility_of(principal))
 
-    async def locate_all(self, scope: Scope, principal: Principal) -> Sequence[Iterable[InstanceLocation]]:
+    async def locate_all(self, scope: Scope, principal: Principal) -> Sequence[SegmentLocations]:
         """Locate every instance below the scope, in the order of packs.
 
         Raises:

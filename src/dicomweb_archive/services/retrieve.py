@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dicomweb_archive.errors import NotFoundError
+from dicomweb_archive.errors import NotFoundError, RequestTooLargeError
 from dicomweb_archive.index.reading.documents import MetadataAnswer, MetadataIndex
-from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
+from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, SegmentLocations
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.decoding import DecodingPool
@@ -27,6 +27,9 @@ from dicomweb_archive.wire.media_types import (
     zip_offers,
 )
 from dicomweb_archive.wire.resources import ServiceRoot
+
+# Where each instance lies is held while an archive is sent: some 300 bytes.
+_MOST_LISTED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,29 @@ class RetrieveService:
             name = scope.series_instance_uid or scope.study_instance_uid
             return await self._archive(name, lambda: self._archive_members(segments, choose))
         return await multipart(self.objects, DICOM, lambda: self._instance_parts(segments, choose, root))
+
+    async def retrieve_series_list(
+        self, series: Sequence[Scope], principal: Principal, accepted: Acceptable
+    ) -> Representation:
+        """Retrieve several series, of any studies, as one archive of files (an extension of ours).
+
+        Raises:
+            NotFoundError, GoneError: one of them is not there; the others are not sent without it.
+            RequestTooLargeError: they have too many instances.
+            NotAcceptableError, ObjectNotFoundError, DamagedObjectError: see above.
+        """
+        require(principal, Role.READER)
+        segments: list[SegmentLocations] = []
+        count = 0
+        for scope in series:
+            found = await self._answers.locate_all(scope, principal)
+            count += sum(map(len, found))
+            if count > _MOST_LISTED:
+                message = f"the series have more than {_MOST_LISTED} instances; ask for fewer at a time"
+                raise RequestTooLargeError(message)
+            segments += found
+        choose = Choice(accepted)
+        return await self._archive("series", lambda: self._archive_members(segments, choose))
 
     async def retrieve_frames(
         self, scope: Scope, frames: Sequence[int], principal: Principal, accepted: Acceptable, root: ServiceRoot
@@ -128,7 +154,7 @@ class RetrieveService:
         return await self._answers.answer(offer, [part], f'"{location.digest.hex()}/{offer.transfer_syntax}"')
 
     def _instance_parts(
-        self, segments: Sequence[Iterable[InstanceLocation]], choose: Choice, root: ServiceRoot
+        self, segments: Sequence[SegmentLocations], choose: Choice, root: ServiceRoot
     ) -> Iterator[Part]:
         for segment in segments:
             for location in segment:
@@ -143,7 +169,7 @@ class RetrieveService:
         headers = {"ETag": answer.headers["ETag"], "Content-Disposition": f'attachment; filename="{name}.zip"'}
         return replace(answer, headers=headers)
 
-    def _archive_members(self, segments: Sequence[Iterable[InstanceLocation]], choose: Choice) -> Iterator[Member]:
+    def _archive_members(self, segments: Sequence[SegmentLocations], choose: Choice) -> Iterator[Member]:
         for segment in segments:
             for location in segment:
                 syntax, can_decode = location.transfer_syntax_uid, can_convert(location)

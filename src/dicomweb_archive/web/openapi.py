@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from dicomweb_archive import __version__
 from dicomweb_archive.web.dependencies import DICOMWEB
 from dicomweb_archive.web.routers import system
+from dicomweb_archive.wire.series_list import MOST_SERIES
 
 TITLE = "dicomweb-archive"
 DESCRIPTION = """An open DICOMweb archive: store, search and retrieve DICOM instances (PS3.18).
@@ -273,6 +274,21 @@ def _capabilities(name: str) -> dict[str, Any]:
     return operations
 
 
+def _series_list() -> dict[str, Any]:
+    operation = _operation(
+        "retrieve",
+        "retrieve_series_list",
+        "Retrieve the series of a list as one archive (an extension of ours).",
+        success={200: {"application/zip": _BYTES}},
+        problems=(400, 401, 404, 406, 410, 413, 415, 503),
+    )
+    uids = {name: {"$ref": "#/components/schemas/UID"} for name in ("StudyInstanceUID", "SeriesInstanceUID")}
+    entry = {"type": "object", "required": list(uids), "properties": uids, "additionalProperties": False}
+    schema = {"type": "array", "minItems": 1, "maxItems": MOST_SERIES, "items": entry}
+    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {**operation, "parameters": [_ACCEPT]}
+
+
 def _ranged(operation: dict[str, Any]) -> dict[str, Any]:
     """Say that of a single part a range of bytes may be had."""
     operation["parameters"] = [*operation["parameters"], _RANGE]
@@ -364,6 +380,7 @@ def _dicomweb_paths() -> dict[str, dict[str, Any]]:
             "get": _ranged(_retrieve("retrieve_instance", "Retrieve an instance.", one_instance)),
             "delete": _delete("delete_instance", "Delete an instance (an extension of ours)."),
         },
+        "/series/zip": {"post": _series_list()},
         f"{_STUDY}/metadata": {
             "get": _retrieve("retrieve_study_metadata", "Retrieve the metadata of a study's instances.", metadata)
         },

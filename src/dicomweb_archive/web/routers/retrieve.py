@@ -5,7 +5,10 @@ from starlette.responses import Response
 
 from dicomweb_archive.errors import NotAcceptableError
 from dicomweb_archive.index.reading.documents import MetadataAnswer
+from dicomweb_archive.index.scope import Scope
+from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.services.representation import Representation
+from dicomweb_archive.web.bodies import json_body
 from dicomweb_archive.web.conditional import CACHE_CONTROL, accepts_gzip, is_unchanged, unchanged
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of, scope_of
 from dicomweb_archive.web.payloads import payload_response
@@ -21,6 +24,7 @@ from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.media_types import METADATA_OFFERS, Acceptable, bulkdata_offers, parse_accept
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_bulk_path, parse_frames
+from dicomweb_archive.wire.series_list import MOST_BYTES, read_series_list
 
 
 async def retrieve_instances(request: Request) -> Response:
@@ -35,6 +39,17 @@ async def retrieve_instances(request: Request) -> Response:
             raise
         answer = await services.bulkdata.retrieve_bulkdata(*asked)
     return await _respond(request, answer)
+
+
+async def retrieve_series_list(request: Request) -> Response:
+    """Retrieve the series that the body lists as one archive (an extension of ours)."""
+    services, principal = get_services(request), get_principal(request)
+    # Before any body is read: who may not retrieve is told nothing else.
+    require(principal, Role.READER)
+    listed = read_series_list(await json_body(request, at_most=MOST_BYTES))
+    series = [Scope(study, series) for study, series in listed]
+    answer = await services.retrieve.retrieve_series_list(series, principal, _accepted(request))
+    return await payload_response(request, answer, {})
 
 
 async def retrieve_frames(request: Request) -> Response:
@@ -140,4 +155,5 @@ routes = [
     ResourceRoute(f"{_STUDY}/bulkdata", retrieve_all_bulkdata, name="retrieve_study_bulkdata"),
     ResourceRoute(f"{_STUDY}/pixeldata", retrieve_pixel_data, name="retrieve_study_pixel_data"),
     ResourceRoute(_STUDY, retrieve_instances, name="retrieve_study"),
+    ResourceRoute(f"{DICOMWEB}/series/zip", retrieve_series_list, methods=["POST"], name="retrieve_series_list"),
 ]
