@@ -550,15 +550,20 @@ async def test_who_may_not_read_is_told_before_anything_is_looked_up(
     assert index.asked == []
 
 
+@pytest.mark.parametrize("accepted", [AS_STORED, "application/zip"])
 async def test_an_answer_that_is_given_up_leaves_no_file_open(
-    service: RetrieveService, index: Index, tmp_path: Path
+    service: RetrieveService, index: Index, tmp_path: Path, accepted: str
 ) -> None:
-    scopes = await index.keep("one.zip", *[bundled("CT_small.dcm"), bundled("MR_small.dcm")])
+    # More than one read, so that the object is opened and read ahead.
+    large = read(bundled("MR_small.dcm"))
+    large.Rows, large.Columns, large.PixelData = 1024, 1024, bytes(2 * 1024 * 1024)
+    scopes = await index.keep("one.zip", bundled("CT_small.dcm"), saved(large))
     answer = await service.retrieve_instances(
-        Scope(scopes[0].study_instance_uid), ANONYMOUS, parse_accept(AS_STORED), ROOT
+        Scope(scopes[0].study_instance_uid), ANONYMOUS, parse_accept(accepted), ROOT
     )
     await anext(answer.chunks)
     await anext(answer.chunks)
+    assert open_below(tmp_path)
     await answer.chunks.aclose()
     for _ in range(200):
         if not open_below(tmp_path):

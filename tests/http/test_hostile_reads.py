@@ -95,8 +95,16 @@ async def test_absurd_images_can_be_had_as_stored_and_in_no_other_way(archive: A
         else:
             assert 400 <= answer.status_code < 500, path
             assert answer.headers["content-type"] == "application/problem+json"
+    for path in ("/bulkdata", "/pixeldata"):
+        answer = await archive.get(INSTANCE + path)
+        if answer.status_code == 200:
+            assert int(answer.headers["content-length"]) == len(answer.content)
+        else:
+            assert 400 <= answer.status_code < 500, path
     stored = await archive.get(INSTANCE, headers={"accept": "application/dicom; transfer-syntax=*"})
     assert stored.content == instance
+    zipped = await archive.get(INSTANCE, headers={"accept": "application/zip"})
+    assert instance in zipped.content
 
 
 async def test_many_ranges_cookies_and_conditions_change_nothing(archive: Archive) -> None:
