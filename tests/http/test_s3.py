@@ -115,7 +115,7 @@ async def test_an_object_that_is_gone_is_said_and_never_a_short_answer(archive: 
 async def test_a_service_that_fails_on_the_way_breaks_the_answer_off(
     archive: Archive, door: FaultyDoor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await archive.store(*ct_series(3, rows=1024, columns=1024))
+    await archive.store(*ct_series(4, rows=1024, columns=1024))
     door.next("GET", door.forward, *[door.failing(500, "InternalError")] * 12)
     # The transport of these tests sees an answer without an end; a client sees its connection dropped.
     with pytest.raises(AssertionError):

@@ -33,7 +33,8 @@ class S3Store:
     nothing was (If-None-Match). Calls that may be repeated are, a few times, when the service is busy or away.
     """
 
-    reading = ReadPattern(read_bytes=2 * MIB, read_ahead=2)
+    # Fewer requests cost less, and two of them at once hide the way to the service (benchmarks/storage).
+    reading = ReadPattern(read_bytes=3 * MIB, read_ahead=1)
 
     def __init__(self, requests: ObjectRequests, control: BucketControl, opened: AsyncExitStack) -> None:
         self._requests = requests
