@@ -103,3 +103,17 @@ def test_what_stands_behind_a_page_is_counted_when_few_segments_hold_it():
     assert count_is_cheap(
         plan_of(key("StudyInstanceUID", "1.2"), MAKER, KVP), [finding(40_000), finding(40_000)], LARGE
     )
+
+
+def test_values_that_seldom_meet_are_driven_by_the_terms_though_each_is_common():
+    part = key("BodyPartExamined", "HEAD")
+    findings = [finding(3_500), finding(32_000), finding(6_000)]
+    assert choose_shape(plan_of(MAKER, KVP, part), findings, LARGE).shape is Shape.TERMS
+    # Where they meet often, the newest studies have them.
+    findings = [finding(30_000), finding(32_000), finding(20_000)]
+    assert choose_shape(plan_of(MAKER, KVP, part), findings, LARGE).shape is Shape.ORDERED
+
+
+def test_what_terms_do_not_prove_of_seldom_values_is_met_in_the_order():
+    findings = [finding(3_500), finding(32_000), finding(6_000, zones=100)]
+    assert choose_shape(plan_of(MAKER, KVP, key("SliceLocation", "1")), findings, LARGE).shape is Shape.ORDERED
