@@ -20,6 +20,7 @@ from dicomweb_archive.index.segments.level_rows import (
     series_columns,
     study_columns,
 )
+from dicomweb_archive.index.segments.rows import joined_uids
 from dicomweb_archive.index.writing.events import EventKind
 
 # Ends a store into one study: takes tombstones of what came back away, writes the event, and adds to the counters
@@ -29,7 +30,9 @@ from dicomweb_archive.index.writing.events import EventKind
 ADD_TO_STUDY = """
 with back as (
   delete from tombstone t where t.space_id = $2 and t.study_instance_uid = $3
-    and (t.series_instance_uid, t.sop_instance_uid) in (select * from unnest($4::text[], $5::text[]))
+    and (t.series_instance_uid, t.sop_instance_uid) in (
+      select n.series, unnest(string_to_array(n.instances, ',') || ''::text) from unnest($4::text[], $5::text[])
+        as n(series, instances))
 ), noted as (
   insert into event (kind, actor, space_id, study_instance_uid, detail) values ($6, $7, $2, $3, $8::jsonb)
 ), one as (
@@ -144,16 +147,14 @@ async def add_to_study(connection: Connection, added: AddedStudy, *, space_id: i
 
 
 def _parameters(added: AddedStudy, actor: str) -> tuple[object, ...]:
-    names = [("", ""), *((series.series_instance_uid, "") for series in added.series)]
-    names += [(series.series_instance_uid, uid) for series in added.series for uid in series.sop_instance_uids]
     instances = [len(series.sop_instance_uids) for series in added.series]
     sizes = [series.size_bytes for series in added.series]
     ids = [series.id for series in added.series]
     detail = {"study": added.id, "series": ids, "instances": sum(instances), "size_bytes": sum(sizes)}
     return (
         added.study_instance_uid,
-        [series for series, _ in names],
-        [instance for _, instance in names],
+        ["", *(series.series_instance_uid for series in added.series)],
+        ["", *(joined_uids(series.sop_instance_uids) for series in added.series)],
         EventKind.INSTANCES_STORED.value,
         actor,
         orjson.dumps(detail).decode(),
