@@ -5,8 +5,6 @@ The archive is shared by a whole run, the browser and its tab by a module.
 
 import io
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from tests.browser.study_list import StudyList
 from tests.browser.viewer import Viewer
 from tests.browser.watch import PageWatch
+from tests.commands import type_command
 from tests.needs import need_program, need_viewer
 from tests.running_server import RunningServer, start_server
 
@@ -77,17 +76,16 @@ def store_files(archive: RunningServer, tmp_path_factory: pytest.TempPathFactory
         folder = tmp_path_factory.mktemp("to_store")
         for number, data in enumerate(files):
             (folder / f"{number:04}.dcm").write_bytes(data)
-        type_command("store", str(folder), "--to", archive.root, state=tmp_path_factory.mktemp("state"))
+        typed("store", str(folder), "--to", archive.root, state=tmp_path_factory.mktemp("state"))
 
     return store
 
 
-def type_command(*words: str, state: Path) -> None:
+def typed(*words: str, state: Path) -> None:
     """Type a command of the archive, with a state folder of its own."""
     # In a process of its own: the command starts an event loop, and Playwright has one here already.
-    command = [sys.executable, "-m", "dicomweb_archive", *words]
     environment = {**os.environ, "XDG_STATE_HOME": str(state)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    result = type_command(*words, folder=state, environment=environment)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

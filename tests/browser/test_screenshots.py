@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.browser.conftest import Shoot, type_command
+from tests.browser.conftest import Shoot, typed
 from tests.browser.study_list import StudyList
 from tests.browser.viewer import Viewer
 from tests.needs import need_program, need_viewer
@@ -22,7 +22,7 @@ def demo_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSe
     need_viewer()
     need_program("chromium")
     with start_server(tmp_path_factory.mktemp("demo")) as server:
-        type_command("demo", "--to", server.root, state=tmp_path_factory.mktemp("state"))
+        typed("demo", "--to", server.root, state=tmp_path_factory.mktemp("state"))
         yield server
 
 

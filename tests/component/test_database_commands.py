@@ -3,11 +3,11 @@
 import asyncio
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.commands import type_command
 from tests.database import TestServer, open_folder
 from tests.factories import ct_series
 from tests.stored import pack_of, segment_of
@@ -26,15 +26,8 @@ def folder() -> Iterator[Path]:
 def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DICOMWEB_ARCHIVE_")}
     given = {f"DICOMWEB_ARCHIVE_{name.upper()}": value for name, value in settings.items()}
-    return subprocess.run(
-        [sys.executable, "-m", "dicomweb_archive", "database", "--data-dir", str(folder / "data"), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env={**kept, **given},
-        timeout=100,
-    )
+    words = ("database", "--data-dir", str(folder / "data"), *arguments)
+    return type_command(*words, folder=folder, environment={**kept, **given})
 
 
 def test_a_backup_is_restored_into_an_empty_folder_and_nowhere_else(folder: Path) -> None:
