@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.scratch import make_scratch_folder, remove_scratch_folder
+from tests.scratch import use_scratch_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = bool(os.environ.get("DICOMWEB_ARCHIVE_TEST_STRICT"))
-_SCRATCH = pytest.StashKey[Path]()
 
 
 def real_data_folder() -> Path | None:
@@ -30,14 +29,8 @@ def real_data() -> Path:
 def pytest_configure(config: pytest.Config) -> None:
     """Let this process and those that it starts make their temporary files in memory, where there is room."""
     # A process of xdist's has been started with its environment.
-    if not hasattr(config, "workerinput") and (folder := make_scratch_folder()) is not None:
-        config.stash[_SCRATCH] = folder
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Give the memory back at the end."""
-    if (folder := config.stash.get(_SCRATCH, None)) is not None:
-        remove_scratch_folder(folder)
+    if not hasattr(config, "workerinput"):
+        use_scratch_folder()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
@@ -11,26 +12,20 @@ _PREFIX = "dwa-tests-"
 _NEEDED_BYTES = 6 * 1024**3
 
 
-def make_scratch_folder() -> Path | None:
-    """Make a folder in memory for this run and let temporary files be made there, those of child processes too.
+def use_scratch_folder() -> None:
+    """Let temporary files be made in a folder in memory, those of child processes too, until this process ends.
 
-    None, and all stays where it is, when TMPDIR names a place or there is no room in memory. The folder's name is
-    short, for sockets, and other users may pass through it, since root drops to one.
+    All stays where it is when TMPDIR names a place or there is no room in memory. The folder's name is short, for
+    sockets, and other users may pass through it, since root drops to one.
     """
     if "TMPDIR" in os.environ or not _has_room():
-        return None
+        return
     _clear_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_MEMORY))
     folder.chmod(0o711)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-    return folder
-
-
-def remove_scratch_folder(folder: Path) -> None:
-    """Give the memory back."""
-    del os.environ["TMPDIR"]
-    tempfile.tempdir = None
-    shutil.rmtree(folder, ignore_errors=True)
+    # After the folder of multiprocessing's own, which lies in it and has the priority -100.
+    Finalize(None, shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, exitpriority=-101)
 
 
 def _has_room() -> bool:
