@@ -155,6 +155,14 @@ KINDS: Final[dict[str, Kind]] = {
         _search("studies", ("SeriesDescription", f"*{part}*"), ("limit", "100"))
         for part in ("AX", "COR", "LUNG", "CHEST", "SPINE")
     ],
+    "free text of rare words": lambda a: [
+        _search("studies", ("text", f"{study.patient_id} {study.patient_name.partition('^')[0]}"), ("limit", "100"))
+        for study in (study_of(number) for number in a.picked())
+    ],
+    "free text of common words": lambda _: [
+        _search("studies", ("text", words), ("limit", "100"))
+        for words in ("axial head", "cor knee", "lung", "chest routine", "original primary")
+    ],
     "nested key": lambda _: [
         _search(
             "studies", ("RequestAttributesSequence.ScheduledProcedureStepDescription", f"Step {part}"), ("limit", "100")

@@ -148,6 +148,7 @@ async def test_dates_modality_and_attributes_narrow_the_search_together(archive:
     assert uids(await get(archive, modality="mr")) == [f"{UID_ROOT}.2"]
     for tag in ("SliceThickness", "slicethickness", "00180050", "(0018,0050)"):
         assert uids(await get(archive, tag=tag, value="1.25")) == [f"{UID_ROOT}.3"]
+    assert uids(await get(archive, text='"head routine" phant', modality="MR")) == [f"{UID_ROOT}.2"]
     two = {"tag": ["ProcedureCodeSequence.CodeValue", "KVP"], "value": ["24725-4", "120"], "modality": "CT"}
     page = await get(archive, **two)
     assert uids(page) == [f"{UID_ROOT}.3", f"{UID_ROOT}.1"]
@@ -168,6 +169,7 @@ MISTAKES: list[tuple[dict[str, object], str, str]] = [
     ({"tag": "00191002", "value": "5"}, "condition-1-error", "00190010"),
     ({"tag": "PixelData", "value": "5"}, "condition-1-error", "too large"),
     ({"tag": ["KVP", "KVP"], "value": ["120", "100"]}, "form-error", "once"),
+    ({"text": "a"}, "text-error", "at least 2 letters"),
     ({"patient": "a*b*c*d*e*f*g*h*i*j"}, "patient-error", "asterisks"),
     ({"PatientName": "Nobody"}, "form-error", "no field"),
     ({"patient": ["Nobody", "P"]}, "form-error", "once"),

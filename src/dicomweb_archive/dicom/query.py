@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # Conditions of a filter name attributes, so its module stands on this one.
+    # Words are compared in the form of matching, and conditions of a filter name attributes: both stand on this module.
+    from dicomweb_archive.dicom.free_text import Phrase
     from dicomweb_archive.dicom.query_filter import Expression
 
 
@@ -180,6 +181,7 @@ class SearchQuery:
         include: attributes asked for by includefield; `include_all` for `all`.
         limit: page size, already bounded by the configured maximum; 0 is an empty page.
         filter: holds as well, for the same instance (`dicom/query_filter.py`); its attributes are not returned.
+        text: words and phrases that the same instance has in whatever attributes (`dicom/free_text.py`).
         relational: the resource spans levels (`/series`, `/instances`, `/studies/{s}/instances`), so attributes
             of the levels above are returned too (PS3.18 10.6.3.3).
         fuzzy: keys of unknown VR match fuzzily where they turn out to be person names; of others the matching says it.
@@ -198,6 +200,7 @@ class SearchQuery:
     offset: int = 0
     relational: bool = False
     filter: "Expression | None" = None
+    text: "tuple[Phrase, ...]" = ()
     fuzzy: bool = False
     order: tuple[OrderKey, ...] = ()
     after: tuple[str | int | float, ...] | None = None

@@ -88,6 +88,12 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "schema": {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"},
     },
     {
+        "name": "text",
+        "description": "Words that begin words of the texts of one instance, in whatever attributes; phrases of whole "
+        'words in quotation marks (an extension of ours): `chest "with contrast"`.',
+        "schema": {"type": "string", "maxLength": 256},
+    },
+    {
         "name": "fuzzymatching",
         "description": "Whether each word of a person name begins a word of the stored one, in any order.",
         "schema": {"type": "boolean"},
@@ -120,7 +126,7 @@ _SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "schema": {"type": "string", "enum": ["exact", "none"]},
     },
 )
-_NARROWING = ("match", "filter", "filter-lang", "fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_NARROWING = ("match", "filter", "filter-lang", "text", "fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _TAG_PARAMETERS: Sequence[Mapping[str, Any]] = (
     {
         "name": "prefix",
@@ -455,6 +461,7 @@ _SCHEMAS = {
         "properties": {
             "filter": {"type": ["object", "string"], "description": "CQL2, as JSON or as text."},
             "filter-lang": {"type": "string", "enum": ["cql2-text", "cql2-json"]},
+            "text": {"type": "string", "maxLength": 256},
             "includefield": {"type": ["array", "string"], "items": {"type": "string"}},
             "limit": {"type": "integer", "minimum": 0},
             "offset": {"type": "integer", "minimum": 0},

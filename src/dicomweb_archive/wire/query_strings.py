@@ -14,7 +14,7 @@ _MOST_WARNINGS: Final = 10
 
 
 def split_query(query_string: bytes, limits: SearchLimits = DEFAULT_LIMITS) -> list[tuple[str, str]]:
-    """Split a raw query string into decoded names and values (PS3.18 8.3.1); a plus sign stays one but in a filter.
+    """Split a raw query string into decoded names and values (PS3.18 8.3.1); only in filter and text a plus is a blank.
 
     Raises:
         InvalidParameterError: it is too long, or a name or value is wrongly percent-encoded, not UTF-8, or
@@ -29,7 +29,7 @@ def split_query(query_string: bytes, limits: SearchLimits = DEFAULT_LIMITS) -> l
     for piece in pieces:
         raw_name, _, raw_value = piece.partition(b"=")
         name = _decode(raw_name, "a parameter name")
-        if name == "filter":
+        if name in ("filter", "text"):
             # Ours, and full of blanks, which browsers and many libraries write so.
             raw_value = raw_value.replace(b"+", b" ")
         pairs.append((name, _decode(raw_value, harmless(name) or "a parameter")))

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dicomweb_archive.dicom.attributes import INSTANCE_AVAILABILITY, level_of
+from dicomweb_archive.dicom.free_text import Phrase
 from dicomweb_archive.dicom.query import AttributePath, Counting, Fuzzy, Key, Level, OrderKey, SearchQuery
 from dicomweb_archive.dicom.query_filter import Expression
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError, harmless
 from dicomweb_archive.wire.date_time_pairs import combine_date_times
 from dicomweb_archive.wire.filter_expression import LANGUAGES, parse_filter
+from dicomweb_archive.wire.free_text import LEFT_OUT, parse_text
 from dicomweb_archive.wire.query_strings import unsigned
 from dicomweb_archive.wire.search_keys import KeyReader, has_times_as_written, may_miss_long_texts
 from dicomweb_archive.wire.search_limits import DEFAULT_LIMITS, SearchLimits
@@ -85,6 +87,7 @@ def parse_search(
             order=reading.order,
             counting=reading.counting,
             filter=reading.filter(),
+            text=reading.text,
         ),
         tuple(reading.warnings.texts),
         reading.accept,
@@ -110,6 +113,7 @@ class _Reading:
     page_token: str | None = None
     accept: str | None = None
     filtering: dict[str, str] = field(default_factory=dict)
+    text: tuple[Phrase, ...] = ()
     fields: int = 0
 
     def __post_init__(self) -> None:
@@ -163,6 +167,9 @@ class _Reading:
                     raise InvalidParameterError(name, accepted="UTF-8")
             case "filter" | "filter-lang":
                 self.filtering[name] = value
+            case "text":
+                self.text, shortened = parse_text(value)
+                self.warnings.texts += [LEFT_OUT] if shortened else []
             case "includefield":
                 pass
             case "fuzzymatching":

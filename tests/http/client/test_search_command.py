@@ -78,10 +78,15 @@ def test_several_uids_stay_a_parameter() -> None:
 
 def test_values_are_percent_encoded_for_this_standard() -> None:
     search = Search(
-        SearchLevel.STUDIES, (("PatientName", "Müller^A B+*"),), ("00081030",), fuzzy=True, order="-StudyDate"
+        SearchLevel.STUDIES,
+        (("PatientName", "Müller^A B+*"),),
+        ("00081030",),
+        fuzzy=True,
+        order="-StudyDate",
+        text="chest ct",
     )
     assert search.url(ROOT, limit=1, offset=0) == (
-        f"{ROOT}/studies?PatientName=M%C3%BCller%5EA%20B%2B*&includefield=00081030&fuzzymatching=true&orderby=-StudyDate&limit=1&offset=0"
+        f"{ROOT}/studies?PatientName=M%C3%BCller%5EA%20B%2B*&includefield=00081030&fuzzymatching=true&text=chest%20ct&orderby=-StudyDate&limit=1&offset=0"
     )
 
 

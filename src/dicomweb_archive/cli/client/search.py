@@ -28,6 +28,7 @@ from dicomweb_archive.cli.client.tables import MEDIA_TYPES, write_table_of_serve
 )
 @click.option("--include", multiple=True, metavar="ATTRIBUTE", help="Return this attribute too, or `all`.")
 @click.option("--fuzzy", is_flag=True, help="Ask for fuzzy matching of person names.")
+@click.option("--text", metavar="WORDS", help="Words in whatever attribute, if the server can.")
 @click.option("--order", metavar="ATTRIBUTES", help="Sort by these, e.g. StudyDate,-PatientName, if the server can.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Most matches.")
 @click.option("--all", "everything", is_flag=True, help="All matches, page by page.")
@@ -51,6 +52,7 @@ def search(
     level: str,
     include: tuple[str, ...],
     fuzzy: bool,
+    text: str | None,
     order: str | None,
     limit: int,
     everything: bool,
@@ -67,7 +69,7 @@ def search(
         message = "--output FILE goes with --format csv or parquet, and parquet with --output"
         raise click.UsageError(message)
     server = server_of(root, key, headers, timeout_seconds)
-    query = Search(SearchLevel(level), keys, include, fuzzy, order)
+    query = Search(SearchLevel(level), keys, include, fuzzy, order, text)
     try:
         asyncio.run(_run(server, query, None if everything else limit, output, file))
     except UnexpectedAnswerError as error:

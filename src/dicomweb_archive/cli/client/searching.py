@@ -44,6 +44,7 @@ class Search:
     include: tuple[str, ...] = ()
     fuzzy: bool = False
     order: str | None = None
+    text: str | None = None
 
     def resource(self) -> tuple[str, list[tuple[str, str]]]:
         """Choose the resource and what is left as parameters.
@@ -65,6 +66,8 @@ class Search:
         pairs = [*keys, *(("includefield", name) for name in self.include)]
         if self.fuzzy:
             pairs.append(("fuzzymatching", "true"))
+        if self.text is not None:
+            pairs.append(("text", self.text))
         if self.order is not None:
             pairs.append(("orderby", self.order))
         pairs += [("limit", str(limit)), ("offset", str(offset))]

@@ -22,6 +22,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    func,
+    literal,
     text,
 )
 from sqlalchemy import (
@@ -29,6 +32,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
+
+from dicomweb_archive.dicom.free_text import FOLDED_FROM, FOLDED_TO
 
 metadata = MetaData(
     naming_convention={
@@ -310,6 +315,19 @@ Index(
     postgresql_using="gin",
     postgresql_ops={"value": "gin_trgm_ops"},
     postgresql_where=term.c.number.is_(None),
+    postgresql_with=_GIN,
+)
+
+FOLDED_VALUE = f"translate({{}}, '{FOLDED_FROM}', '{FOLDED_TO}')"
+"""A text as `dicom.free_text.folded` gives it, in SQL."""
+
+# For free text. Of ASCII folding changes only the case, of which trigrams know nothing: they are in the index above.
+Index(
+    "term_folded_trigram_idx",
+    func.translate(term.c.value, literal(FOLDED_FROM), literal(FOLDED_TO)).label("folded"),
+    postgresql_using="gin",
+    postgresql_ops={"folded": "gin_trgm_ops"},
+    postgresql_where=and_(term.c.number.is_(None), func.octet_length(term.c.value) != func.length(term.c.value)),
     postgresql_with=_GIN,
 )
 

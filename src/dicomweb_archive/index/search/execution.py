@@ -16,6 +16,8 @@ from dicomweb_archive.index.search.answers import AnswerWriter
 from dicomweb_archive.index.search.collect import Collected, collect
 from dicomweb_archive.index.search.documents import KeptDocuments
 from dicomweb_archive.index.search.kept_statements import KeptStatements
+from dicomweb_archive.index.search.phrases import find_phrases
+from dicomweb_archive.index.search.planning.filter_plan import FilterPlan
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
 from dicomweb_archive.index.search.planning.filter_prunes import with_prune
 from dicomweb_archive.index.search.planning.plan import COUNT_CAP, SearchPlan
@@ -168,8 +170,9 @@ class SearchIndex:
         plan = replace(plan, count_cap=self._count_cap)
         if plan.impossible:
             return None
-        if plan.filter is not None and plan.filter.rest is not None:
-            filtered = with_prune(plan, await self._terms.find_each(connection, plan.filter.keys))
+        if plan.filter is not None and plan.filter.asks_instances:
+            looked_up = await self._with_phrases(connection, plan, plan.filter)
+            filtered = with_prune(looked_up, await self._terms.find_each(connection, plan.filter.keys))
             if filtered is None:
                 return None
             plan = filtered
@@ -181,6 +184,13 @@ class SearchIndex:
         statistics = await self._terms.statistics(connection)
         choice = self._choose(plan, findings, statistics.sizes)
         return PreparedSearch(plan, findings, choice, count_is_cheap(plan, findings, statistics.sizes))
+
+    async def _with_phrases(self, connection: Connection, plan: SearchPlan, found: FilterPlan) -> SearchPlan:
+        """Add what the dictionary knows of free text."""
+        if not found.phrases:
+            return plan
+        phrases = await find_phrases(connection, found.phrases, await self._terms.statistics(connection))
+        return replace(plan, filter=replace(found, phrases=phrases))
 
     async def _with_known_vrs(self, connection: Connection, query: SearchQuery) -> SearchQuery:
         """Give attributes of unknown VR (private ones) the VR with which the archive holds them."""

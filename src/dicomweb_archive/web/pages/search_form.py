@@ -13,6 +13,7 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.dicom.tags import is_private_creator, keyword_like, parse_tag
 from dicomweb_archive.errors import InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError
+from dicomweb_archive.wire.free_text import parse_text
 from dicomweb_archive.wire.search_limits import SearchLimits
 from dicomweb_archive.wire.search_parameters import parse_search
 
@@ -22,7 +23,7 @@ _MOST_WORDS: Final = 7
 _MOST_OFFSET: Final = 10_000_000
 
 _REPEATED: Final = frozenset({"tag", "value"})
-_ONCE: Final = frozenset({"patient", "from", "to", "modality", "limit", "offset", "as", "more"})
+_ONCE: Final = frozenset({"patient", "text", "from", "to", "modality", "limit", "offset", "as", "more"})
 _LEAST: Final = {"limit": 1, "offset": 0}
 
 _SEPARATORS = re.compile(r"[\s,^]+")
@@ -58,6 +59,7 @@ class SearchForm:
 
     Attributes:
         since, until: days as typed; browsers send them as `YYYY-MM-DD`.
+        text: words that any attribute may have.
         reading: how the patient's text was taken on the page before, so that paging stays within one search.
         errors: messages by name of the field.
     """
@@ -66,6 +68,7 @@ class SearchForm:
     since: str = ""
     until: str = ""
     modality: str = ""
+    text: str = ""
     conditions: list[Condition] = field(default_factory=list)
     limit: int = PAGE_SIZES[0]
     offset: int = 0
@@ -80,7 +83,7 @@ class SearchForm:
     @property
     def is_blank(self) -> bool:
         """Whether nothing is searched for."""
-        return not (self.patient or self.since or self.until or self.modality or self.has_conditions)
+        return not (self.patient or self.text or self.since or self.until or self.modality or self.has_conditions)
 
     @property
     def has_conditions(self) -> bool:
@@ -94,6 +97,7 @@ class SearchForm:
     def query(self, *, offset: int = 0, reading: str = "") -> str:
         """Write the form as the query of a link to another page of its results."""
         pairs = [("patient", self.patient), ("from", self.since), ("to", self.until), ("modality", self.modality)]
+        pairs.append(("text", self.text))
         for condition in self.conditions:
             if not condition.is_blank:
                 pairs += [("tag", condition.tag), ("value", condition.value)]
@@ -107,6 +111,7 @@ class SearchForm:
     def searches(self) -> Iterator[tuple[str, Pairs]]:
         """Yield the parameters of the searches that the form may mean, with their reading, likeliest first."""
         shared = [*self._dates(), *([("ModalitiesInStudy", self.modality)] if self.modality else [])]
+        shared += [("text", self.text)] if self.text else []
         shared += [(condition.name, condition.value) for condition in self.conditions if not condition.is_blank]
         shared += [("limit", str(self.limit)), ("offset", str(self.offset))]
         if not self.patient:
@@ -129,6 +134,7 @@ def read_form(parameters: QueryParams, limits: SearchLimits) -> SearchForm:
         since=_text(parameters, "from"),
         until=_text(parameters, "to"),
         modality=_text(parameters, "modality").upper(),
+        text=_text(parameters, "text"),
         conditions=_conditions(parameters),
         limit=_bounded(parameters, "limit", PAGE_SIZES[0], PAGE_SIZES[-1]) or PAGE_SIZES[0],
         offset=_bounded(parameters, "offset", 0, _MOST_OFFSET),
@@ -136,6 +142,7 @@ def read_form(parameters: QueryParams, limits: SearchLimits) -> SearchForm:
     )
     _check_address(form, parameters)
     _check_days(form)
+    _check_text(form)
     _check_conditions(form, limits)
     if form.is_valid:
         _check_whole(form, limits)
@@ -196,6 +203,13 @@ def _check_days(form: SearchForm) -> None:
     since, until = _parse_day(form.since), _parse_day(form.until)
     if since and until and since > until:
         form.errors["to"] = "This day lies before the first one"
+
+
+def _check_text(form: SearchForm) -> None:
+    try:
+        parse_text(form.text or "any")
+    except InvalidParameterError as error:
+        form.errors["text"] = str(error)
 
 
 def _check_conditions(form: SearchForm, limits: SearchLimits) -> None:

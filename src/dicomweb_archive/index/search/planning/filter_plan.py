@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from dicomweb_archive.index.search.planning.plan import IndexKey
 from dicomweb_archive.index.search.planning.shape import KeyPrune
+from dicomweb_archive.index.search.planning.text_plan import SoughtPhrase
 
 SEGMENTS_OF_A_ROW: Final = 20
 """How many segments a patient or study is taken to have; an estimate of more would cost a look-up of its own."""
@@ -137,6 +138,16 @@ class PruneRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PrunePhrase:
+    """Segments that may have a word or phrase, by its number in the plan; `told_by_row` when a few terms tell all."""
+
+    phrase: int
+    told_by_row: bool = False
+    segments: float = field(compare=False, default=0)
+    terms: int = field(compare=False, default=0)
+
+
+@dataclass(frozen=True, slots=True)
 class PruneAll:
     """Segments that all operands find, the one that finds the fewest first."""
 
@@ -175,18 +186,19 @@ class PruneAny:
         return sum(operand.terms for operand in self.operands)
 
 
-Prune: TypeAlias = PruneLeaf | PruneRow | PruneAll | PruneAny
+Prune: TypeAlias = PruneLeaf | PruneRow | PrunePhrase | PruneAll | PruneAny
 
 
 @dataclass(frozen=True, slots=True)
 class FilterPlan:
-    """What is left of a filter when its simple conditions have become keys; all three parts must be true.
+    """What is left of a filter when its simple conditions have become keys; all parts must be true.
 
     Attributes:
         study, series: what the row of the study (the series) alone can tell.
         rest: what one instance of a segment has to pass.
         sources: attributes of the data set that the rest looks at, by path step; `source_count` of them.
         keys: what terms and zones can say about the rest, with `prune` how they find its segments.
+        phrases: words and phrases that the instance has as well.
         settled: what the prune finds is proved to hold an instance that makes the rest true.
     """
 
@@ -197,7 +209,13 @@ class FilterPlan:
     source_count: int = 0
     keys: tuple[IndexKey, ...] = ()
     prune: Prune | None = None
+    phrases: tuple[SoughtPhrase, ...] = ()
     settled: bool = False
+
+    @property
+    def asks_instances(self) -> bool:
+        """Whether instances of segments have to pass something."""
+        return self.rest is not None or bool(self.phrases)
 
     @property
     def rows(self) -> frozenset[Row]:
@@ -219,7 +237,7 @@ class FilterPlan:
     @property
     def by_position(self) -> bool:
         """Whether instances of a segment may differ in the rest."""
-        return self.source_count > 0 or Row.INSTANCE in self.rows
+        return self.source_count > 0 or Row.INSTANCE in self.rows or bool(self.phrases)
 
 
 def nodes_of(node: Node) -> Iterator[Node]:

@@ -60,6 +60,7 @@ from dicomweb_archive.index.search.planning.planner import (
     plan_search,
     with_value,
 )
+from dicomweb_archive.index.search.planning.text_plan import SoughtPhrase
 from dicomweb_archive.index.segments.terms import TEXT_LIMIT
 
 HIGHEST_TEXT: Final = "\U0010ffff"
@@ -79,16 +80,18 @@ _PATTERN = re.compile(r"\\.|.", re.DOTALL)
 
 
 def plan_with_filter(query: SearchQuery) -> SearchPlan:
-    """Plan a query and its filter.
+    """Plan a query with its filter and its free text.
 
     Raises:
         InvalidMatchError: a value does not fit its attribute, or a wild card is for one that has none.
         InvalidParameterError: the filter makes a statement too long, or the answer cannot be sorted so.
     """
-    if query.filter is None:
+    if query.filter is None and not query.text:
         return plan_search(query)
     query = with_keys(query)
-    return replace(plan_search(query), filter=plan_filter(query.filter))
+    found = plan_filter(query.filter) or FilterPlan()
+    phrases = tuple(SoughtPhrase(phrase.pattern) for phrase in query.text)
+    return replace(plan_search(query), filter=replace(found, phrases=phrases))
 
 
 def with_keys(query: SearchQuery) -> SearchQuery:
@@ -265,7 +268,7 @@ class _Building:
         return ValueLeaf(
             self._number(),
             None if item else self._source(path.steps[0]),
-            _json_path(inner, in_item=bool(item)) if inner else None,
+            json_path(inner, in_item=bool(item)) if inner else None,
             bool(inner),
             bool(item) or len(path.steps) > 1,
             test,
@@ -291,7 +294,7 @@ _COLUMNS: Final[Mapping[int, tuple[Row, str, ColumnForm]]] = {
 }
 
 
-def _json_path(steps: Sequence[PathStep], *, in_item: bool) -> str:
+def json_path(steps: Sequence[PathStep], *, in_item: bool) -> str:
     """Write the way from a sequence (or an item) to the values; strings of JSON are those of JSON paths."""
     members = "".join(f".{orjson.dumps(str(step)).decode()}[*]" for step in steps)
     return f"${members}" if in_item else f"$[*]{members}"

@@ -14,6 +14,7 @@ from dicomweb_archive.index.search.planning.filter_plan import (
     PruneAll,
     PruneAny,
     PruneLeaf,
+    PrunePhrase,
     PruneRow,
     SomeItem,
     Test,
@@ -22,18 +23,27 @@ from dicomweb_archive.index.search.planning.filter_plan import (
 from dicomweb_archive.index.search.planning.plan import SELECTIVE_COLUMNS, SearchPlan
 from dicomweb_archive.index.search.planning.shape import Finding, KeyPrune
 from dicomweb_archive.index.search.planning.shape import Prune as KeyPruneKind
+from dicomweb_archive.index.search.planning.text_plan import SoughtPhrase
 
 
 def with_prune(plan: SearchPlan, findings: Sequence[Finding | None]) -> SearchPlan | None:
     """Add what the dictionary knows of the filter's keys; `None` when no segment can make the filter true."""
     found = plan.filter
-    if found is None or found.rest is None:
+    if found is None or not found.asks_instances:
         return plan
     try:
-        prune = _prune(found.rest, findings)
+        of_rest = None if found.rest is None else _prune(found.rest, findings)
     except _NothingError:
         return None
-    return replace(plan, filter=replace(found, prune=prune, settled=_settled(found.rest, found, findings)))
+    if any(phrase.nothing for phrase in found.phrases):
+        return None
+    of_phrases = (_phrase(number, phrase) for number, phrase in enumerate(found.phrases))
+    prune = _all([of_rest, *of_phrases])
+    if found.rest is None:
+        settled = len(found.phrases) == 1 and found.phrases[0].told_by_terms
+    else:
+        settled = not found.phrases and _settled(found.rest, found, findings)
+    return replace(plan, filter=replace(found, prune=prune, settled=settled))
 
 
 _EXACT = frozenset({Test.EQUAL, Test.ONE_OF, Test.LIKE, Test.LIKE_ANY_CASE})
@@ -90,6 +100,10 @@ def _leaf(key: int, found: Finding | None) -> PruneLeaf:
     kind = KeyPruneKind.ANY_TERM if found.listed else KeyPruneKind.DICTIONARY
     prune = KeyPrune(kind, found.zones > 0, found.hashes, found.path_id)
     return PruneLeaf(key, prune, found.segments + found.zones, found.terms)
+
+
+def _phrase(number: int, sought: SoughtPhrase) -> PrunePhrase:
+    return PrunePhrase(number, sought.told_by_terms, sought.segments, sought.terms)
 
 
 def _row(leaf: ColumnLeaf) -> PruneRow | None:

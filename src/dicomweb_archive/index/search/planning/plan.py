@@ -195,7 +195,7 @@ class SearchPlan:
     @property
     def filtered(self) -> bool:
         """Whether the filter asks something of segments and their instances."""
-        return self.filter is not None and self.filter.rest is not None
+        return self.filter is not None and self.filter.asks_instances
 
     @property
     def needs_segments(self) -> bool:

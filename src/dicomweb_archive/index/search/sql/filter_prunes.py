@@ -11,12 +11,14 @@ from dicomweb_archive.index.search.planning.filter_plan import (
     PruneAll,
     PruneAny,
     PruneLeaf,
+    PrunePhrase,
     PruneRow,
     Row,
 )
 from dicomweb_archive.index.search.planning.shape import Prune as KeyPruneKind
 from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.filter_tests import FilterWriter
+from dicomweb_archive.index.search.sql.phrases import phrase_condition, phrase_sources
 from dicomweb_archive.index.search.sql.segments import (
     ONE,
     Condition,
@@ -48,6 +50,8 @@ def _sources(prune: Prune, plan: FilterPlan) -> Iterator[Query]:
             yield from _sources_of_leaf(prune, plan)
         case PruneRow():
             yield select(aliases.HELD.c.id).where(_is_of_rows(prune, aliases.HELD))
+        case PrunePhrase(phrase):
+            yield from phrase_sources(phrase, plan.phrases[phrase])
 
 
 def _sources_of_leaf(leaf: PruneLeaf, plan: FilterPlan) -> Iterator[Query]:
@@ -68,6 +72,8 @@ def is_told_by_row(prune: Prune) -> bool:
             return all(map(is_told_by_row, operands))
         case PruneRow():
             return False
+        case PrunePhrase():
+            return prune.told_by_row
     return prune.prune.kind is KeyPruneKind.ANY_TERM and not prune.prune.zones
 
 
@@ -81,22 +87,24 @@ def source_is_whole(prune: Prune) -> bool:
     return True
 
 
-def prune_condition(prune: Prune, segment: Any) -> Condition | None:
+def prune_condition(prune: Prune, plan: FilterPlan, segment: Any) -> Condition | None:
     """Compose the condition on a segment's row; `None` when the row does not tell.
 
     Sets of terms that are too many for a list say nothing here: looking through them costs more than the re-check.
     """
     match prune:
         case PruneAll(operands):
-            told = [prune_condition(operand, segment) for operand in operands]
+            told = [prune_condition(operand, plan, segment) for operand in operands]
             known = [condition for condition in told if condition is not None]
             return and_(*known) if known else None
         case PruneAny(operands):
-            told = [prune_condition(operand, segment) for operand in operands]
+            told = [prune_condition(operand, plan, segment) for operand in operands]
             known = [condition for condition in told if condition is not None]
             return or_(*known) if len(known) == len(told) else None
         case PruneRow():
             return _is_of_rows(prune, segment)
+        case PrunePhrase(phrase):
+            return phrase_condition(phrase, plan.phrases[phrase], segment)
     if prune.prune.kind is KeyPruneKind.DICTIONARY:
         return None
     name = _name(prune)
@@ -139,7 +147,7 @@ def _leaves(prune: Prune) -> list[PruneLeaf]:
     match prune:
         case PruneAll(operands) | PruneAny(operands):
             return [leaf for operand in operands for leaf in _leaves(operand)]
-        case PruneRow():
+        case PruneRow() | PrunePhrase():
             return []
     return [prune]
 

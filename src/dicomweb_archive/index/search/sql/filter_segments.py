@@ -8,6 +8,7 @@ from sqlalchemy import (
     FromClause,
     and_,
     bindparam,
+    case,
     exists,
     func,
     select,
@@ -15,7 +16,7 @@ from sqlalchemy import (
 )
 
 from dicomweb_archive.dicom.query import Level
-from dicomweb_archive.index.search.planning.filter_plan import FilterPlan, Row
+from dicomweb_archive.index.search.planning.filter_plan import FilterPlan, Node, PrunePhrase, Row
 from dicomweb_archive.index.search.planning.filter_plan import Prune as FilterPrune
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice
@@ -28,6 +29,7 @@ from dicomweb_archive.index.search.sql.filter_prunes import (
     source_is_whole,
 )
 from dicomweb_archive.index.search.sql.filter_tests import FilterWriter, filter_parameters
+from dicomweb_archive.index.search.sql.phrases import PhraseSources, phrase_parameters
 from dicomweb_archive.index.search.sql.positions import (
     Expression,
     marks_of_tests,
@@ -69,7 +71,7 @@ class FilteredSegmentSearch(SegmentSearch):
         prune = self._filter.prune
         if prune is None or (self._is_filter_source(prune) and source_is_whole(prune)):
             return super()._prunes()
-        told = prune_condition(prune, self.segment)
+        told = prune_condition(prune, self._filter, self.segment)
         return super()._prunes() + ([] if told is None else [told])
 
     def _driver_source(self) -> Query | CompoundSelect[Any] | None:
@@ -84,8 +86,7 @@ class FilteredSegmentSearch(SegmentSearch):
 
     def _rechecked(self, origin: FromClause, *, instances: bool) -> tuple[FromClause, list[Condition]]:
         rest = self._filter.rest
-        assert rest is not None
-        if self._filter.settled and not (self.plan.tests or instances or self.plan.by_sop_instance):
+        if self._is_proved() and not (self.plan.tests or instances or self.plan.by_sop_instance):
             return origin, []
         rows: dict[Row, FromClause] = {}
         if Row.STUDY in self._filter.rows:
@@ -94,22 +95,44 @@ class FilteredSegmentSearch(SegmentSearch):
         if Row.SERIES in self._filter.rows:
             rows[Row.SERIES] = series = aliases.FILTER_SERIES
             origin = origin.join(series, series.c.id == self.segment.c.series_id)
-        if not self._filter.by_position:
+        if rest is not None and not self._filter.by_position:
             told = FilterWriter(rows).is_true(rest)
             origin, conditions = super()._rechecked(origin, instances=instances)
             return origin, [told, *conditions]
         return self._by_position(origin, rows, instances=instances)
 
+    def _is_proved(self) -> bool:
+        """Whether what terms find is proved to hold an instance that passes."""
+        if self._filter.settled or not (self.choice.filter_drives and isinstance(self._filter.prune, PrunePhrase)):
+            return self._filter.settled
+        return self._filter.rest is None and not self._filter.phrases[0].zoned
+
     def _by_position(
         self, origin: FromClause, rows: dict[Row, FromClause], *, instances: bool
     ) -> tuple[FromClause, list[Condition]]:
         """Go over the positions; what is looked at is taken out of the segment's columns once."""
-        rest = self._filter.rest
-        assert rest is not None
         conditions: list[Condition] = []
         if self.plan.tests:
             origin, source = self._with_values_of_tests(origin)
             conditions.append(passes(self.plan, self.choice, source, self.position))
+        if self._filter.rest is not None:
+            origin, passed = self._passing_rest(origin, rows, self._filter.rest)
+            conditions.append(passed)
+        phrases = PhraseSources(self._filter.phrases, alone=not (conditions or instances or self.plan.by_sop_instance))
+        origin, some = phrases.joined(origin), phrases.somewhere()
+        conditions += phrases.at(self.position)
+        if self.plan.by_sop_instance:
+            return origin, some + conditions
+        if instances:
+            return self._with_instance(origin.join(self._positions(), true()), rows), some + conditions
+        positions = self._with_instance(self._tried_positions(), rows)
+        passing = exists(select(ONE).select_from(positions).where(*conditions))
+        # CASE keeps the order: positions are looked at only where it is not proved.
+        return origin, [*some, case((phrases.is_proved(), true()), else_=passing) if phrases.alone else passing]
+
+    def _passing_rest(
+        self, origin: FromClause, rows: dict[Row, FromClause], rest: Node
+    ) -> tuple[FromClause, Condition]:
         values: tuple[Expression, ...] = ()
         if self._filter.source_count:
             taken = self._taken_out()
@@ -117,13 +140,7 @@ class FilteredSegmentSearch(SegmentSearch):
             values = tuple(self._value(taken, number) for number in range(self._filter.source_count))
         if Row.INSTANCE in self._filter.rows:
             rows[Row.INSTANCE] = self.instance if self.plan.by_sop_instance else aliases.FILTER_INSTANCE
-        conditions.append(FilterWriter(rows, values).is_true(rest))
-        if self.plan.by_sop_instance:
-            return origin, conditions
-        if instances:
-            return self._with_instance(origin.join(self._positions(), true()), rows), conditions
-        positions = self._with_instance(self._tried_positions(), rows)
-        return origin, [exists(select(ONE).select_from(positions).where(*conditions))]
+        return origin, FilterWriter(rows, values).is_true(rest)
 
     def _with_values_of_tests(self, origin: FromClause) -> tuple[FromClause, FromClause]:
         if not all(self.choice.settles(test, self.plan) for test in self.plan.tests):
@@ -135,7 +152,7 @@ class FilteredSegmentSearch(SegmentSearch):
         return origin.outerjoin(source, true()), source
 
     def _tried_positions(self) -> FromClause:
-        if Row.INSTANCE in self._filter.rows:
+        if Row.INSTANCE in self._filter.rows or self._filter.phrases:
             return self._positions()
         own = [f"filter_mark_{number}" for number in range(self._filter.source_count)]
         return positions_to_try(self.segment, marks_of_tests(self.plan) + own)
@@ -175,7 +192,7 @@ def plan_parameters(plan: SearchPlan) -> dict[str, Any]:
     found = plan.filter
     if found is None:
         return {}
-    values = prune_parameters(found)
+    values = prune_parameters(found) | phrase_parameters(found.phrases)
     for node in (found.study, found.series, found.rest):
         if node is not None:
             values |= filter_parameters(node)
