@@ -75,6 +75,28 @@ async def test_a_streaming_reader_finds_size_and_crc_before_each_file(store: Fol
     assert again.headers == answer.headers
 
 
+async def test_a_range_of_an_archive_reads_only_the_files_that_it_holds(store: FolderStore, tmp_path: Path) -> None:
+    _, members = await stored(store)
+    answer = await archive_of(store, lambda: members)
+    whole = await bytes_of(answer)
+    assert answer.headers["ETag"].startswith('"')
+    assert answer.ranged is not None
+    first_end = 30 + len(members[0].name) + SIZES[0]
+    directory = whole.index(b"PK\x01\x02")
+    edges = [0, 1, 29, first_end - 1, first_end, first_end + 1, 70_000, 1_000_000, directory, directory + 50]
+    for start in [*edges, len(whole) - 1]:
+        for stop in (start + 1, start + 100_000, len(whole)):
+            pieces = [bytes(piece) async for piece in answer.ranged(start, min(stop, len(whole)))]
+            assert b"".join(pieces) == whole[start:stop], (start, stop)
+    path = tmp_path / "objects" / "one.zip"
+    path.chmod(0o600)
+    with path.open("r+b") as pack:
+        pack.seek(members[3].span.offset)
+        pack.write(bytes(1000))
+    pieces = [bytes(piece) async for piece in answer.ranged(directory, len(whole))]
+    assert b"".join(pieces) == whole[directory:], "what lies before the range is not even looked at"
+
+
 async def test_stored_and_made_files_may_alternate(store: FolderStore) -> None:
     files, members = await stored(store)
     made = b"made on the way"
@@ -85,6 +107,7 @@ async def test_stored_and_made_files_may_alternate(store: FolderStore) -> None:
     mixed = [*members[:2], Member(b"1.4/made.dcm", b"", Span("one.zip", 0, 1), b"", make), *members[2:]]
     answer = await archive_of(store, lambda: mixed)
     assert answer.content_length is None
+    assert answer.ranged is None
     with zipfile.ZipFile(io.BytesIO(await bytes_of(answer))) as archive:
         assert archive.testzip() is None
         assert [archive.read(name) for name in archive.namelist()] == [*files[:2], made, *files[2:]]

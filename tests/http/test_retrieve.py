@@ -282,6 +282,10 @@ async def test_a_study_or_series_can_be_an_archive_of_files(archive: Archive, in
         assert link.content == answer.content
         head = await archive.client.head(ROOT + path, headers={"accept": "application/zip"})
         assert head.headers["content-length"] == answer.headers["content-length"]
+        rest = {"accept": "application/zip", "range": "bytes=1000-", "if-range": answer.headers["etag"]}
+        resumed = await archive.get(path, headers=rest)
+        assert resumed.status_code == 206
+        assert resumed.content == answer.content[1000:]
         known = {"accept": "application/zip", "if-none-match": answer.headers["etag"]}
         assert (await archive.get(path, headers=known)).status_code == 304
         unacceptable = await archive.get(path, headers={"accept": "image/png"})

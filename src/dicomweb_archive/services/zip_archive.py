@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from itertools import groupby
 
@@ -68,15 +69,30 @@ async def archive_of(store: ObjectStore, members: Callable[[], Iterable[Member]]
         is_stored = is_stored and member.make is None
         digest.update(b"%b/%d/" % (member.digest, member.make is None))
     await check_spans(store, [Span(key, 0, end) for key, end in ends.items()])
+    if not is_stored:
+        headers = {"ETag": f'W/"{digest.hexdigest()}/zip"'}
+        return Representation(ZIP, _archive(store, members(), _Directory()), None, headers)
     end = len(end_of_directory(count=count, offset=position, size_bytes=directory, comment=b""))
-    headers = {"ETag": f'W/"{digest.hexdigest()}/zip"'}
-    return Representation(ZIP, _archive(store, members()), position + directory + end if is_stored else None, headers)
+    # The same files in the same order are the same bytes, so a download that broke off can go on.
+    headers = {"ETag": f'"{digest.hexdigest()}/zip"'}
+    length = position + directory + end
+    ranged = partial(_archive_range, store, members)
+    return Representation(ZIP, _archive(store, members(), _Directory()), length, headers, ranged)
 
 
 class _Directory:
-    """The central directory, kept until the end: some 30 bytes a file, since most UIDs begin alike."""
+    """The central directory, kept until the end: some 30 bytes a file, since most UIDs begin alike.
 
-    def __init__(self) -> None:
+    Args:
+        start: files that lie wholly before this byte of the archive are listed and not read.
+
+    Attributes:
+        skipped: bytes of the archive that were left out so.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        self.start = start
+        self.skipped = 0
         self._deflater = zlib.compressobj(1)
         self._pieces: list[bytes] = []
         self._count = 0
@@ -105,8 +121,27 @@ class _Directory:
         yield end_of_directory(count=self._count, offset=self._position, size_bytes=self._size_bytes, comment=b"")
 
 
-async def _archive(store: ObjectStore, members: Iterable[Member]) -> AsyncGenerator[Buffer, None]:
-    directory = _Directory()
+async def _archive_range(
+    store: ObjectStore, members: Callable[[], Iterable[Member]], start: int, stop: int
+) -> AsyncGenerator[Buffer, None]:
+    """Yield the bytes of an archive of stored files from `start` up to `stop`."""
+    directory = _Directory(start)
+    position: int | None = None
+    async with aclosing(_archive(store, members(), directory)) as pieces:
+        async for piece in pieces:
+            # Whatever is left out comes before the first piece.
+            position = directory.skipped if position is None else position
+            wanted = memoryview(piece)[max(start - position, 0) : max(stop - position, 0)]
+            position += len(piece)
+            if wanted:
+                yield wanted
+            if position >= stop:
+                return
+
+
+async def _archive(
+    store: ObjectStore, members: Iterable[Member], directory: _Directory
+) -> AsyncGenerator[Buffer, None]:
     for is_stored, group in groupby(members, key=lambda member: member.make is None):
         stream = _stored_files if is_stored else _made_files
         async with aclosing(stream(store, directory, group)) as pieces:
@@ -121,13 +156,17 @@ async def _stored_files(
     store: ObjectStore, directory: _Directory, members: Iterable[Member]
 ) -> AsyncGenerator[Buffer, None]:
     """Yield files that go as they lie in their packs: one stream of large reads, in which headers come along."""
-    described: deque[Member] = deque()
+    described: deque[tuple[Member, bool]] = deque()
 
     def spans() -> Iterator[Span]:
+        end = 0
         for member in members:
-            described.append(member)
+            end += len(local_header(member.name, 0, member.span.length)) + member.span.length
+            is_skipped = end <= directory.start
+            described.append((member, is_skipped))
             yield header_span(member.stored_name, member.span)
-            yield member.span
+            if not is_skipped:
+                yield member.span
 
     # Each piece costs a walk through the server, so what is small goes out together.
     small = bytearray()
@@ -135,21 +174,24 @@ async def _stored_files(
     async with aclosing(stream_spans(store, spans())) as pieces:
         async for piece in pieces:
             if remaining == 0:
-                member = described.popleft()
+                member, is_skipped = described.popleft()
                 crc = await crc_of(store, member.stored_name, member.span, piece)
-                small += directory.add(member.name, crc, member.span.length)
+                head = directory.add(member.name, crc, member.span.length)
+                if is_skipped:
+                    directory.skipped += len(head) + member.span.length
+                    continue
+                small += head
                 remaining = member.span.length
                 continue
             remaining -= len(piece)
-            if len(piece) < _SMALL_BYTES:
+            is_small = len(piece) < _SMALL_BYTES
+            if is_small:
                 small += piece
-                if len(small) < _SMALL_BYTES:
-                    continue
+            if small and (len(small) >= _SMALL_BYTES or not is_small):
                 yield bytes(small)
-            else:
-                yield bytes(small)
+                small.clear()
+            if not is_small:
                 yield piece
-            small.clear()
     if remaining or described:
         message = "an object is shorter than what was stored"
         raise DamagedObjectError(message)
