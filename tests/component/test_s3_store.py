@@ -78,7 +78,7 @@ async def test_lists_and_batches_take_several_requests(store: S3Store, monkeypat
 
 async def test_an_aborted_upload_leaves_no_parts(store: S3Store, s3_place: S3Place) -> None:
     writer = await store.create("large")
-    await writer.write([bytes(17 * MIB)])
+    await writer.write([bytes(9 * MIB)])
     assert await unfinished(s3_place) == ["large"]
     await writer.abort()
     assert await unfinished(s3_place) == []
