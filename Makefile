@@ -70,7 +70,7 @@ check: setup ## Format, lint, types, import floors and unit tests, in under a mi
 
 test: check $(VENV)/.viewer ## make check, then all other tests on a real PostgreSQL and a real server
 	@$(BIN)/python -m pytest tests/component tests/http tests/interop tests/browser -q -n $(SERVER_JOBS) --dist loadfile --no-loadscope-reorder \
-		--durations=15
+		--durations=30 --durations-min=2
 	@$(BIN)/python -m pytest tests/unit -q -n $(JOBS) -m real_data || test $$? -eq 5
 
 screenshots: setup $(VENV)/.viewer ## Take the pictures of docs/images anew, with Chromium

@@ -9,6 +9,7 @@ from tests.scratch import use_scratch_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = bool(os.environ.get("DICOMWEB_ARCHIVE_TEST_STRICT"))
+_LONG_FILES_FIRST = ("browser", "interop", "component")
 
 
 def real_data_folder() -> Path | None:
@@ -34,18 +35,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests of real data out where there are none, and put the browser's first.
+    """Leave tests of real data out where there are none, and put rooms with long files first.
 
-    Tests of real data add to the suite, nothing depends on them. Those in a browser are few and long: at the end one
-    process would be left alone with them.
+    Tests of real data add to the suite, nothing depends on them. A long file at the end would leave one process alone
+    with it. Within a room the order stays random.
     """
-    items.sort(key=lambda item: not item.path.is_relative_to(REPOSITORY / "tests" / "browser"))
+    items.sort(key=_place_of_room)
     if real_data_folder() is not None:
         return
     left_out = [item for item in items if item.get_closest_marker("real_data")]
     if left_out:
         items[:] = [item for item in items if not item.get_closest_marker("real_data")]
         config.hook.pytest_deselected(items=left_out)
+
+
+def _place_of_room(item: pytest.Item) -> int:
+    room = item.path.relative_to(REPOSITORY / "tests").parts[0]
+    return _LONG_FILES_FIRST.index(room) if room in _LONG_FILES_FIRST else len(_LONG_FILES_FIRST)
 
 
 def pytest_report_header() -> str:
