@@ -34,7 +34,6 @@ _SEGMENT_SECONDS = 2.3e-6
 _TERM_SECONDS = 11e-6
 _LOOK_SECONDS = 5e-6
 _RECHECK_SECONDS = 40e-6
-_PROVED_SECONDS = 3e-6
 
 # What share of the studies is taken to pass the column tests when nothing is known of them.
 _COLUMN_SHARE = 0.05
@@ -163,7 +162,7 @@ def choose_shape(plan: SearchPlan, findings: Sequence[Finding], statistics: Stat
     if plan.by_sop_instance:
         return Choice(Shape.TERMS, by_terms.prunes)
     ordered_seconds = _ordered_seconds(plan, findings, statistics) if plan.windowed else inf
-    recheck_seconds = _PROVED_SECONDS if _are_proved(plan, findings) else _RECHECK_SECONDS
+    recheck_seconds = 0 if _are_proved(plan, findings) else _RECHECK_SECONDS
     if plan.selective or ordered_seconds < _terms_seconds(plan, findings, statistics, recheck_seconds):
         return Choice(Shape.ORDERED, by_terms.prunes)
     return by_terms
