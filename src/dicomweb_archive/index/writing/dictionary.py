@@ -46,6 +46,9 @@ _KNOWN_PATHS = 50_000
 # So many rows are merged in a millisecond.
 _INLINE_ROWS = 5_000
 
+# Statements of small stores that run side by side; more only compete for the cores that the stores themselves need.
+_AT_ONCE = 2
+
 # More rows than this take long enough to be no company for the few of a single instance.
 _SHARED_ROWS = 2_000
 
@@ -85,21 +88,24 @@ class _Batch:
 
 
 class _Writer:
-    """Writes missing rows; while one batch is on its way to the database, the next one gathers.
+    """Writes missing rows: at once while few statements are running, and what comes meanwhile together.
 
-    A lone store is written at once. Of many small ones at the same time each waits for one statement that is
-    running and one that it shares, instead of all of them competing for the same index pages.
+    A store waits for nobody as long as there is room. Beyond that the small ones of the same moment share a statement,
+    instead of all of them taking connections and competing for the same index pages.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._gathering: _Batch | None = None
-        self._turn = asyncio.Lock()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def write(self, missing: _Missing) -> dict[str, int]:
         """Make the rows visible; return the ids of the paths."""
         if len(missing.rows) > _SHARED_ROWS:
             return await self._insert([missing])
+        if self._gathering is None and not self._turns.locked():
+            async with self._turns:
+                return await self._insert([missing])
         batch = self._gathering
         if batch is None:
             batch = self._gathering = _Batch(asyncio.create_task(self._next_batch()))
@@ -114,7 +120,7 @@ class _Writer:
         return await self._insert([missing])
 
     async def _next_batch(self) -> dict[str, int]:
-        async with self._turn:
+        async with self._turns:
             batch, self._gathering = self._gathering, None
             assert batch is not None
             # Every member may have been cancelled; then nobody else would ask for the exception.
