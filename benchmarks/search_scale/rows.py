@@ -45,7 +45,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "pack": ("id", "object_key", "size_bytes"),
         "segment": ("id", "study_id", "series_id", "instance_count", "study_facts", "series_facts", "terms", "varying"),
         "segment_data": ("segment_id", "common", "columns", "document", "locations"),
-        "zone": ("segment_id", "path_id", "low", "high", "low_text", "high_text"),
+        "zone": ("segment_id", "path_id", "low", "high", "low_text", "high_text", "spacing"),
         "instance": (
             *("segment_id", "position", "space_id", "sop_instance_uid", "pack_id", "byte_offset", "byte_length"),
             "digest",
@@ -136,8 +136,7 @@ class RowWriter:
             series, length, segment_id=segment_id, space_id=ARCHIVE_SPACE, pack_id=pack_id
         )
         for piece in segment.pieces:
-            zones = ((segment_id, self.path_ids[z.path], z.low, z.high, z.low_text, z.high_text) for z in piece.zones)
-            rows["zone"] += zones
+            rows["zone"] += ((segment_id, self.path_ids[path], *bounds) for path, *bounds in piece.zones)
             rows[NEW_TERMS] += self._new_terms(piece)
 
     def _new_terms(self, piece: Piece) -> Iterator[Row]:

@@ -350,9 +350,13 @@ zone = Table(
     Column("high", Double),
     Column("low_text", _TEXT),
     Column("high_text", _TEXT),
+    # All values are `low` and whole multiples of this; NULL: nothing is known of that.
+    Column("spacing", Double),
     PrimaryKeyConstraint("segment_id", "path_id"),
 )
-Index("zone_path_bounds_idx", zone.c.path_id, zone.c.low, zone.c.high)
+# Numbers are looked through by the index alone; texts are long, and few zones have any.
+Index("zone_path_bounds_idx", zone.c.path_id, zone.c.low, zone.c.high, postgresql_include=["spacing", "segment_id"])
+Index("zone_texts_idx", zone.c.path_id, postgresql_where=zone.c.low_text.is_not(None))
 
 # A set of paths that many segments have: ids of `path`, negative where the attribute varies within the segment.
 path_set = Table(

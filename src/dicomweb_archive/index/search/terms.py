@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.search.planning.plan import UNTOLD, IndexKey, Kind
 from dicomweb_archive.index.search.planning.shape import LIST_LIMIT, Finding, Statistics
+from dicomweb_archive.index.search.sql.bounds import NEARLY
 from dicomweb_archive.index.search.sql.segments import key_bounds, word_bounds
-from dicomweb_archive.index.segments.terms import TEXT_LIMIT, term_hash
+from dicomweb_archive.index.segments.terms import TEXT_LIMIT, step_mark, term_hash
 
 DICTIONARY_LIMIT = 1000
 """Most terms of a pattern or range that are looked at to estimate how many segments they find."""
@@ -28,9 +29,13 @@ FIND_TERMS = f"""
 select null::int4 as key, m.hash, m.segment_count::int8 as segments from term m where m.hash = any($1::int8[])
 union all
 select b.key, null, (select count(*) from (
-    select from zone z
-    where z.path_id = b.path_id
-      and (z.low <= b.high and z.high >= b.low or z.low_text <= b.high_text and z.high_text >= b.low_text)
+    select 1 from zone z
+    where z.path_id = b.path_id and z.low <= b.high and z.high >= b.low and (z.spacing is null
+      or floor((least(z.high, b.high) - z.low) / z.spacing + {NEARLY})
+      >= ceil((greatest(z.low, b.low) - z.low) / z.spacing - {NEARLY}))
+    union all
+    select 1 from zone z
+    where z.path_id = b.path_id and z.low_text is not null and z.low_text <= b.high_text and z.high_text >= b.low_text
     limit {ZONE_LIMIT}) c)
 from unnest($2::int4[], $3::int4[], $4::float8[], $5::float8[], $6::text[], $7::text[])
   as b(key, path_id, low, high, low_text, high_text)
@@ -76,9 +81,12 @@ def _rows_of(table: str, *, page: int) -> str:
 # About how many rows there are, and which terms are common: what ANALYZE has seen.
 READ_STATISTICS = f"""
 select {_rows_of("study", page=8)} as studies, {_rows_of("segment", page=5)} as segments,
-  e.most_common_elems::text::int8[] as terms, e.most_common_elem_freqs as shares
+  e.most_common_elems::text::int8[] as terms, e.most_common_elem_freqs as shares,
+  v.most_common_elems::text::int8[] as marks, v.most_common_elem_freqs as varying
 from (select) as one left join pg_stats e
   on e.schemaname = current_schema() and e.tablename = 'segment' and e.attname = 'terms'
+left join pg_stats v
+  on v.schemaname = current_schema() and v.tablename = 'segment' and v.attname = 'varying'
 """  # noqa: S608 - composed of constants
 
 # Finds the names with a word that begins with one spelling of a key's word. A name may come more than once.
@@ -97,11 +105,17 @@ class TermStatistics:
     sizes: Statistics = field(default_factory=Statistics)
     shares: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     rare_share: float = 0.0
+    varying: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    """The share of the segments in which an attribute varies, by `step_mark`."""
 
     def segments(self, term: int, counted: int) -> int:
         """Estimate how many segments hold a term; `counted` is what the dictionary says."""
         share = self.shares.get(term, self.rare_share)
         return max(1, counted, round(share * self.sizes.segments))
+
+    def segments_varying(self, path: str) -> int:
+        """Estimate in how many segments an attribute, or the sequence that it is in, varies."""
+        return round(self.varying.get(step_mark(path.partition(".")[0]), 0.0) * self.sizes.segments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +183,7 @@ class TermFinder:
             if key.kind in _FIND_MANY:
                 found = await _find_many(connection, path_id, key)
             finding = _finding(key, path_id, found, hashes[number], zones[number], statistics)
+            finding = replace(finding, varying=statistics.segments_varying(key.path))
             findings.append(None if finding.nothing else finding)
         return findings
 
@@ -249,4 +264,6 @@ def _statistics(row: Mapping[str, Any]) -> TermStatistics:
     sizes = Statistics(max(1, row["studies"] or 1), max(1, row["segments"] or 1))
     # Behind the shares of the terms stand their minimum, maximum and that of NULL.
     shares = dict(zip(row["terms"] or (), row["shares"] or (), strict=False))
-    return TermStatistics(sizes, MappingProxyType(shares), min(shares.values(), default=0.0) / 2)
+    varying = dict(zip(row["marks"] or (), row["varying"] or (), strict=False))
+    rare_share = min(shares.values(), default=0.0) / 2
+    return TermStatistics(sizes, MappingProxyType(shares), rare_share, MappingProxyType(varying))

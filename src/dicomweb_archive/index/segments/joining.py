@@ -14,6 +14,7 @@ import orjson
 from dicomweb_archive.index.segments.building import VARYING_LIMIT, take_large
 from dicomweb_archive.index.segments.document import Content, decode_document, encode_document
 from dicomweb_archive.index.segments.locations import join_locations
+from dicomweb_archive.index.segments.spacing import joined_spacing
 from dicomweb_archive.index.segments.terms import DISTINCT_LIMIT, LAST_CHARACTER, TERMS_LIMIT, TEXT_LIMIT, step_mark
 
 
@@ -34,6 +35,7 @@ class ZoneBounds(NamedTuple):
     high: float | None
     low_text: str | None
     high_text: str | None
+    spacing: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def _united(path_id: int, zones: Sequence[ZoneBounds], values: Sequence[KnownTer
     highs = numbers + [zone.high for zone in zones if zone.high is not None]
     low, high = (min(lows), max(highs)) if lows else (None, None)
     if len(numbers) == len(values) and all(zone.low_text is None for zone in zones):
-        return ZoneBounds(path_id, low, high, None, None)
+        spacing = joined_spacing([(zone.low, zone.spacing) for zone in zones], numbers)
+        return ZoneBounds(path_id, low, high, None, None, spacing)
     if any(zone.low_text is None for zone in zones):
         # One of them holds numbers only and does not know how they were written.
         return ZoneBounds(path_id, low, high, "", LAST_CHARACTER)

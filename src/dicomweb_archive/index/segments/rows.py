@@ -26,9 +26,9 @@ with new_segment as (
   insert into segment_data (segment_id, common, columns, document, locations, large)
   select id, $7::jsonb, $8::jsonb, $9, $10, $23::jsonb from new_segment
 ), new_zones as (
-  insert into zone (segment_id, path_id, low, high, low_text, high_text)
+  insert into zone (segment_id, path_id, low, high, low_text, high_text, spacing)
   select s.id, z.* from new_segment s,
-    unnest($11::int4[], $12::float8[], $13::float8[], $14::text[], $15::text[]) z
+    unnest($11::int4[], $12::float8[], $13::float8[], $14::text[], $15::text[], $25::float8[]) z
 )
 insert into instance
   (segment_id, position, space_id, sop_instance_uid, pack_id, byte_offset, byte_length, digest)
@@ -92,6 +92,7 @@ async def insert_segment(
         b"".join([stored.digest for stored in instances]),
         content.large,
         content.varying,
+        [zone.spacing for zone in zones],
     )
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 from dicomweb_archive.dicom.instance import Attributes, Element, Value
 from dicomweb_archive.dicom.matching import MatchValue, normalise, with_zone
 from dicomweb_archive.dicom.query import PathStep
+from dicomweb_archive.index.segments.spacing import spacing_of
 
 DISTINCT_LIMIT = 32
 """A path with more distinct values than this in one segment becomes a zone (its bounds) instead of terms."""
@@ -66,7 +67,8 @@ class TermRow(NamedTuple):
 class ZoneRow(NamedTuple):
     """Bounds of the values of one path in a segment; every number lies in `low..high`, every text in the others.
 
-    Texts have no bounds when all values are numbers, numbers none when there are none.
+    Texts have no bounds when all values are numbers, numbers none when there are none. With a `spacing` every value
+    is `low` and a whole multiple of it (`segments/spacing.py`).
     """
 
     path: str
@@ -74,6 +76,7 @@ class ZoneRow(NamedTuple):
     high: float | None
     low_text: str | None
     high_text: str | None
+    spacing: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +270,7 @@ def _zone(path: str, distinct: dict[str, float | None]) -> ZoneRow:
     numbers = [n for n in distinct.values() if n is not None and math.isfinite(n)]
     low, high = (min(numbers), max(numbers)) if numbers else (None, None)
     if len(numbers) == len(texts):
-        return ZoneRow(path, low, high, None, None)
+        return ZoneRow(path, low, high, None, None, spacing_of(numbers))
     highest = max(texts)
     if len(highest) > TEXT_LIMIT:
         # A prefix alone would lie below the value that it stands for.

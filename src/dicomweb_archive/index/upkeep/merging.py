@@ -81,7 +81,7 @@ select sg.id, sg.instance_count, sg.terms, d.common, d.columns, d.document, d.lo
 from segment sg join segment_data d on d.segment_id = sg.id where sg.id = any($1::int8[]) order by sg.id
 """
 READ_ZONES = """
-select segment_id, path_id, low, high, low_text, high_text from zone where segment_id = any($1::int8[])
+select segment_id, path_id, low, high, low_text, high_text, spacing from zone where segment_id = any($1::int8[])
 """
 READ_TERMS = "select hash, path_id, value, number from term where hash = any($1::int8[])"
 
@@ -93,14 +93,14 @@ COUNT_PARTS = "select count(*) from segment where id = any($1::int8[])"
 INSERT_MERGED = """
 with new_segment as (
   insert into segment (study_id, series_id, instance_count, study_facts, series_facts, terms, varying)
-  values ($1, $2, $3, $4, $5, $6, $17) returning id
+  values ($1, $2, $3, $4, $5, $6, $18) returning id
 ), new_data as (
   insert into segment_data (segment_id, common, columns, document, locations, large)
-  select id, $7::jsonb, $8::jsonb, $9, $10, $16::jsonb from new_segment
+  select id, $7::jsonb, $8::jsonb, $9, $10, $17::jsonb from new_segment
 ), new_zones as (
-  insert into zone (segment_id, path_id, low, high, low_text, high_text)
+  insert into zone (segment_id, path_id, low, high, low_text, high_text, spacing)
   select s.id, z.* from new_segment s,
-    unnest($11::int4[], $12::float8[], $13::float8[], $14::text[], $15::text[]) z
+    unnest($11::int4[], $12::float8[], $13::float8[], $14::text[], $15::text[], $16::float8[]) z
 )
 select id from new_segment
 """

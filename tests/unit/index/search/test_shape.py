@@ -1,5 +1,7 @@
 """Choice of the SQL shape from counts."""
 
+from dataclasses import replace
+
 from tests.searching import key
 
 from dicomweb_archive.dicom.query import Key, Level, SearchQuery, WildCard
@@ -94,6 +96,23 @@ def test_a_sop_instance_goes_before_all_terms():
     plan = plan_of(key("SOPInstanceUID", "1.2"), MAKER)
     choice = choose_shape(plan, [finding(20)], LARGE)
     assert (choice.shape, choice.driver) == (Shape.TERMS, None)
+
+
+def test_instances_are_counted_when_few_segments_have_to_be_opened():
+    def is_cheap(*found: Finding) -> bool:
+        keys = (MAKER, KVP)[: len(found)]
+        return count_is_cheap(plan_search(SearchQuery(Level.INSTANCE, keys, limit=25)), found, LARGE)
+
+    assert is_cheap(finding(5_000))
+    assert not is_cheap(replace(finding(5_000), varying=40_000))
+    assert is_cheap(replace(finding(200), varying=40_000))
+    assert is_cheap(finding(100), replace(finding(5_000), varying=40_000))
+    assert not is_cheap(finding(0, zones=900))
+
+
+def test_instances_of_a_zone_are_opened_until_the_page_is_full():
+    plan = plan_search(SearchQuery(Level.INSTANCE, (key("SliceLocation", "-105"),), limit=100))
+    assert choose_shape(plan, [finding(0, zones=800)], LARGE).shape is Shape.TERMS
 
 
 def test_what_stands_behind_a_page_is_counted_when_few_segments_hold_it():

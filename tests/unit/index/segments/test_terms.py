@@ -123,7 +123,7 @@ def test_many_distinct_values_become_a_zone_and_the_empty_one_stays_a_term():
     many = [str(number) for number in range(DISTINCT_LIMIT + 1)]
     terms = collect({0x00200013: text("IS", *many)})
     assert values_of(terms, "00200013") == set()
-    assert terms.zones == [("00200013", 0.0, float(DISTINCT_LIMIT), None, None)]
+    assert terms.zones == [("00200013", 0.0, float(DISTINCT_LIMIT), None, None, 1.0)]
     collector = TermCollector()
     collector.add("00200013", text("IS", *many))
     collector.add("00200013", empty("IS"))

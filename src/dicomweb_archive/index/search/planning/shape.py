@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf, prod, sqrt
 
+from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.search.planning.plan import (
     UNTOLD,
     IndexKey,
@@ -29,11 +30,15 @@ WINDOW = 5000
 COUNT_WORTH_SECONDS = 0.1
 """Most that counting what stands behind a page may be thought to take; an exact count can be asked for."""
 
+INSTANCE_COUNT_WORTH_SECONDS = 0.02
+"""The same of instances where segments have to be opened: ten thousand of them are of less use than the page."""
+
 # Seconds, measured by the spike on the development machine; only their ratio matters.
 _SEGMENT_SECONDS = 2.3e-6
 _TERM_SECONDS = 11e-6
 _LOOK_SECONDS = 5e-6
 _RECHECK_SECONDS = 40e-6
+_POSITIONS_SECONDS = 40e-6
 
 # What share of the studies is taken to pass the column tests when nothing is known of them.
 _COLUMN_SHARE = 0.05
@@ -62,6 +67,7 @@ class Finding:
         terms: how many terms match, as far as counted.
         segments: estimate of the segments that hold one of them.
         zones: segments whose zone of this path overlaps, as far as counted.
+        varying: estimate of those segments in which the attribute varies, whatever its value.
     """
 
     path_id: int
@@ -70,6 +76,7 @@ class Finding:
     terms: int
     segments: int
     zones: int
+    varying: int = 0
 
     @property
     def nothing(self) -> bool:
@@ -162,15 +169,28 @@ def choose_shape(plan: SearchPlan, findings: Sequence[Finding], statistics: Stat
     if plan.by_sop_instance:
         return Choice(Shape.TERMS, by_terms.prunes)
     ordered_seconds = _ordered_seconds(plan, findings, statistics) if plan.windowed else inf
-    recheck_seconds = 0 if _are_proved(plan, findings) else _RECHECK_SECONDS
-    if plan.selective or ordered_seconds < _terms_seconds(plan, findings, statistics, recheck_seconds):
+    if plan.selective or ordered_seconds < _page_by_terms_seconds(plan, findings, statistics):
         return Choice(Shape.ORDERED, by_terms.prunes)
     return by_terms
 
 
 def count_is_cheap(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> bool:
     """Whether everything that matches can be counted by the way, judged by the segments to go through."""
-    return plan.selective or not findings or _terms_seconds(plan, findings, statistics) <= COUNT_WORTH_SECONDS
+    if plan.selective or not findings:
+        return True
+    opened = _instances_opened(plan, findings)
+    if opened and opened * (_RECHECK_SECONDS + _POSITIONS_SECONDS) > INSTANCE_COUNT_WORTH_SECONDS:
+        return False
+    return _terms_seconds(plan, findings, statistics) <= COUNT_WORTH_SECONDS
+
+
+def _instances_opened(plan: SearchPlan, findings: Sequence[Finding]) -> int:
+    """Return how many segments are gone over position by position to count instances."""
+    if plan.level is not Level.INSTANCE or plan.filtered or plan.by_sop_instance:
+        return 0
+    driver = min(findings, key=_key_seconds)
+    varying = sum(found.varying + found.zones for found in findings)
+    return driver.segments + driver.zones if _checks_each(plan) else min(driver.segments + driver.zones, varying)
 
 
 def driven_by_terms(plan: SearchPlan, findings: Sequence[Finding]) -> Choice:
@@ -221,6 +241,16 @@ def _terms_seconds(
     driver = min(known, key=_key_seconds)
     rechecked = len(known) > 1 or driver.zones > 0 or _checks_each(plan)
     return _key_seconds(driver) + (driver.segments + driver.zones) * (recheck_seconds if rechecked else 0)
+
+
+def _page_by_terms_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> float:
+    """Estimate a page: of a lone key, instances are sought in the order of the answer until the page is full."""
+    if plan.level is not Level.INSTANCE or not plan.in_own_order or plan.filtered or len(findings) > 1:
+        recheck_seconds = 0 if _are_proved(plan, findings) else _RECHECK_SECONDS
+        return _terms_seconds(plan, findings, statistics, recheck_seconds)
+    (found,) = findings
+    opened = min(found.segments + found.zones, plan.offset + plan.limit + 1)
+    return _key_seconds(found) + opened * (_RECHECK_SECONDS if found.zones else 0)
 
 
 def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> float:

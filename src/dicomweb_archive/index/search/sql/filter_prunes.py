@@ -17,6 +17,7 @@ from dicomweb_archive.index.search.planning.filter_plan import (
 )
 from dicomweb_archive.index.search.planning.shape import Prune as KeyPruneKind
 from dicomweb_archive.index.search.sql import aliases
+from dicomweb_archive.index.search.sql.bounds import zone_overlaps, zone_segments
 from dicomweb_archive.index.search.sql.filter_tests import FilterWriter
 from dicomweb_archive.index.search.sql.phrases import phrase_condition, phrase_sources
 from dicomweb_archive.index.search.sql.segments import (
@@ -28,7 +29,6 @@ from dicomweb_archive.index.search.sql.segments import (
     key_parameters,
     listed,
     looked_up,
-    zone_overlaps,
 )
 from dicomweb_archive.index.search.sql.sql_types import INTS, LONGS
 
@@ -62,7 +62,7 @@ def _sources_of_leaf(leaf: PruneLeaf, plan: FilterPlan) -> Iterator[Query]:
     else:
         yield looked_up(name, listed(name), own)
     if leaf.prune.zones:
-        yield select(aliases.ZONE.c.segment_id.label("id")).where(zone_overlaps(name, aliases.ZONE))
+        yield from zone_segments(name)
 
 
 def is_told_by_row(prune: Prune) -> bool:
@@ -113,7 +113,7 @@ def prune_condition(prune: Prune, plan: FilterPlan, segment: Any) -> Condition |
         return condition
     zone = aliases.ZONE
     own = zone.c.segment_id == segment.c.id
-    return or_(condition, exists(select(ONE).select_from(zone).where(own, zone_overlaps(name, zone))))
+    return or_(condition, exists(select(ONE).select_from(zone).where(own, zone_overlaps(name))))
 
 
 # Of each kind: its table, what names it there, and the same in a segment.

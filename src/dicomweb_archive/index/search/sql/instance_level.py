@@ -11,7 +11,9 @@ from dicomweb_archive.index.search.sql.filter_segments import segment_search
 from dicomweb_archive.index.search.sql.keyset import in_order, numbered, segment_values, sort_values
 from dicomweb_archive.index.search.sql.levels import LevelWriter, parameter
 from dicomweb_archive.index.search.sql.positions import Expression
-from dicomweb_archive.index.search.sql.segments import BARRIER, Condition, Query
+from dicomweb_archive.index.search.sql.segments import BARRIER, Condition, Query, SegmentSearch
+
+_SERIES_ID: Expression = literal_column("series_id")
 
 
 class InstanceWriter(LevelWriter):
@@ -58,8 +60,19 @@ class InstanceWriter(LevelWriter):
     def _first_hits(self) -> Query:
         """The same of the first candidates in the order of the answer."""
         window = self.window(self.choice.window)
-        segments = segment_search(self.plan, self.choice, window)
-        columns = [window.c.series_id, window.c.id.label("segment_id"), segments.position.label("position")]
+        return self._hits_in(window, segment_search(self.plan, self.choice, window))
+
+    def _hits_in_order(self) -> Query:
+        """The same of what terms and zones leave over, in the order of the answer: opened until a page is full."""
+        p = self.p
+        columns = [p.c.id, p.c.study_id, p.c.series_id, p.c.instance_count, p.c.varying]
+        found = self._visible(self.segments.candidates(*columns)).where(*self._from_last_series(p.c.series_id))
+        # Else PostgreSQL may follow the order of the answer instead of the terms, past every segment there is.
+        ordered = select(found.offset(BARRIER).subquery("g")).order_by(_SERIES_ID).offset(BARRIER).subquery("p")
+        return self._hits_in(ordered, SegmentSearch(self.plan, self.choice, ordered, pruned=True))
+
+    def _hits_in(self, segment: FromClause, segments: SegmentSearch) -> Query:
+        columns = [segment.c.series_id, segment.c.id.label("segment_id"), segments.position.label("position")]
         return segments.select(*columns, instances=True)
 
     def _visible(self, query: Query) -> Query:
@@ -77,14 +90,15 @@ class InstanceWriter(LevelWriter):
         """Whole series of hits until they are enough, so that only their rows are opened for the UIDs."""
         if self.choice.shape is Shape.ORDERED and paged and not self.driven_by_terms:
             hits = self._first_hits()
+        elif paged and not self.plan.by_sop_instance and not self.plan.filtered:
+            hits = self._hits_in_order()
         else:
             found = self._hits().where(*self._from_last_series(self.p.c.series_id))
-            # Else PostgreSQL may follow the order of the answer instead of the terms, past every segment there is.
+            # As there.
             hits = select(found.offset(BARRIER).subquery("g"))
         if paged:
-            series_id: Expression = literal_column("series_id")
             enough = parameter("end") + self._size_of_last_series()
-            hits = hits.order_by(series_id).fetch(enough, with_ties=True)
+            hits = hits.order_by(_SERIES_ID).fetch(enough, with_ties=True)
         h, o = hits.subquery("h"), aliases.ROW_OF_INSTANCE
         origin = h.join(o, and_(o.c.segment_id == h.c.segment_id, o.c.position == h.c.position))
         return self._by_uid(h.c.series_id, o, origin, parameter("offset"), paged=paged)

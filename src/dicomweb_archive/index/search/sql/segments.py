@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import array
 from dicomweb_archive.index.search.planning.plan import IndexKey, Kind, SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice, KeyPrune, Prune, Shape
 from dicomweb_archive.index.search.sql import aliases
+from dicomweb_archive.index.search.sql.bounds import zone_overlaps, zone_segments
 from dicomweb_archive.index.search.sql.positions import (
     Expression,
     at_most_one_varies,
@@ -63,6 +64,8 @@ class SegmentSearch:
     instance: FromClause = aliases.INSTANCE
     sourced: bool = False
     """`segment` is what `settled_source` has selected."""
+    pruned: bool = False
+    """`segment` is what `candidates` has selected."""
 
     @property
     def position(self) -> Expression:
@@ -75,12 +78,7 @@ class SegmentSearch:
         """Select from the segments with a matching instance, or from their matching instances."""
         if self.sourced:
             return select(*columns).select_from(self.segment)
-        origin: FromClause = self.segment
-        conditions = self._prunes()
-        driver = self._driver_source()
-        if driver is not None:
-            source = driver.cte("source").prefix_with("MATERIALIZED")
-            origin = source.join(origin, self.segment.c.id == source.c.id)
+        origin, conditions = (self.segment, []) if self.pruned else self._pruned()
         if self.plan.by_sop_instance:
             origin = origin.join(self.instance, self.instance.c.segment_id == self.segment.c.id)
             uids = bindparam("sop_instance_uids", type_=TEXTS)
@@ -91,7 +89,19 @@ class SegmentSearch:
         origin, recheck = self._rechecked(origin, instances=instances)
         return select(*columns).select_from(origin).where(*conditions, *recheck)
 
+    def candidates(self, *columns: Expression) -> Query:
+        """Select from the segments that terms and zones leave over, before any is opened."""
+        origin, conditions = self._pruned()
+        return select(*columns).select_from(origin).where(*conditions)
+
     # --- which segments ------------------------------------------------------------------------------------
+
+    def _pruned(self) -> tuple[FromClause, list[Condition]]:
+        driver = self._driver_source()
+        if driver is None:
+            return self.segment, self._prunes()
+        source = driver.cte("source").prefix_with("MATERIALIZED")
+        return source.join(self.segment, self.segment.c.id == source.c.id), self._prunes()
 
     def _prunes(self) -> list[Condition]:
         """The conditions on a segment that terms and zones answer."""
@@ -121,7 +131,7 @@ class SegmentSearch:
             return [condition]
         zone = aliases.ZONE
         own = zone.c.segment_id == self.segment.c.id
-        return [or_(condition, exists(select(ONE).select_from(zone).where(own, zone_overlaps(number, zone))))]
+        return [or_(condition, exists(select(ONE).select_from(zone).where(own, zone_overlaps(number))))]
 
     def _is_source(self, number: int) -> bool:
         """Whether this key drives the search from a source of its own; single terms are found in place."""
@@ -149,8 +159,7 @@ class SegmentSearch:
         found = self._looked_up(number, aliases.HELD.c.id)
         if not self.choice.prunes[number].zones:
             return found.distinct()
-        zone = aliases.ZONE
-        return union(found, select(zone.c.segment_id.label("id")).where(zone_overlaps(number, zone)))
+        return union(found, *zone_segments(number))
 
     def _looked_up(self, number: int, *columns: Expression) -> Query:
         """Select from the segments that hold a term of one key; what several terms find comes several times."""
@@ -268,19 +277,6 @@ def dictionary_condition(number: int | str, key: IndexKey, dictionary: FromClaus
         case _:
             hashes = bindparam(f"hashes_{number}", type_=LONGS)
             return and_(own, dictionary.c.hash == func.any(hashes))
-
-
-def zone_overlaps(number: int | str, zone: FromClause) -> Condition:
-    """The zones of a path that may hold a value of the key; bounds of the other kind are NULL."""
-    low, high = (bindparam(f"{bound}_number_{number}", type_=NUMBER) for bound in ("low", "high"))
-    low_text, high_text = (bindparam(f"{bound}_text_{number}", type_=TEXT) for bound in ("low", "high"))
-    return and_(
-        zone.c.path_id == bindparam(f"path_{number}", type_=INT),
-        or_(
-            and_(zone.c.low <= high, zone.c.high >= low),
-            and_(zone.c.low_text <= high_text, zone.c.high_text >= low_text),
-        ),
-    )
 
 
 def key_bounds(key: IndexKey) -> tuple[float | None, float | None, str | None, str | None]:
