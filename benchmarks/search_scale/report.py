@@ -36,7 +36,8 @@ def markdown(runs: Sequence[Run]) -> str:
     timings = {(run["instances"], t["kind"], t["clients"]): t for run in runs for t in run["timings"]}
     for kind, p95 in p95_by_kind(runs).items():
         cells = [_cell(timings.get((size, kind, 1))) for size in sizes]
-        lines.append(f"| {kind} | " + " | ".join(cells) + f" | {_growth(p95)} |")
+        rows = [found["rows"] for size in sizes[-2:] if (found := timings.get((size, kind, 1))) is not None]
+        lines.append(f"| {kind} | " + " | ".join(cells) + f" | {_growth(p95)}{_longer(rows)} |")
     lines += ["", "p50 / p95 in ms, one client.", ""]
     for run in runs:
         lines += [f"{run['instances']:,} instances: {bytes_an_instance(run['built'], run['instances'])}", ""]
@@ -50,6 +51,11 @@ def _cell(timing: Mapping[str, Any] | None) -> str:
 def _growth(p95: Sequence[float | None]) -> str:
     known = [value for value in p95[-2:] if value]
     return f"{known[1] / known[0]:.2f}" if len(known) == 2 else ""
+
+
+def _longer(rows: Sequence[int]) -> str:
+    """Say where the answer is not the same at both sizes, so that its cost need not be either."""
+    return f" ({rows[0]} and {rows[1]} rows)" if len(rows) == 2 and rows[0] != rows[1] else ""
 
 
 def bytes_an_instance(built: Mapping[str, Any], instances: int) -> str:
