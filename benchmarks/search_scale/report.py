@@ -24,21 +24,34 @@ def p95_by_kind(runs: Sequence[Run], clients: int = 1) -> dict[str, list[float |
 
 
 def _p95(run: Run, kind: str, clients: int) -> float | None:
-    found = (t["p95"] for t in run["timings"] if (t["kind"], t["clients"]) == (kind, clients))
-    return next(found, None)
+    timing = _timing(run, kind, clients)
+    return None if timing is None else timing["p95"]
+
+
+def _timing(run: Run, kind: str, clients: int, *, counted: bool = True) -> Mapping[str, Any] | None:
+    wanted = (kind, clients, counted)
+    return next((t for t in run["timings"] if (t["kind"], t["clients"], t["counted"]) == wanted), None)
 
 
 def markdown(runs: Sequence[Run]) -> str:
-    """Return the tables: p50 and p95 with one client and growth, p95 with many, bytes by table."""
-    sizes = [run["instances"] for run in runs]
-    lines = ["| kind | " + " | ".join(f"{size:,}" for size in sizes) + " | growth of p95 |"]
-    lines.append("|---|" + "---:|" * (len(sizes) + 1))
-    timings = {(run["instances"], t["kind"], t["clients"]): t for run in runs for t in run["timings"]}
+    """Return the tables: p50 and p95 with one client by size, growth, the largest archive in detail, bytes by table."""
+    largest = runs[-1]
+    clients = sorted({timing["clients"] for timing in largest["timings"]} - {1})
+    names = [f"{run['instances']:,}" for run in runs]
+    names += ["growth of p95", "page alone", *(f"{number} clients" for number in clients)]
+    lines = ["| kind | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for kind, p95 in p95_by_kind(runs).items():
-        cells = [_cell(timings.get((size, kind, 1))) for size in sizes]
-        rows = [found["rows"] for size in sizes[-2:] if (found := timings.get((size, kind, 1))) is not None]
-        lines.append(f"| {kind} | " + " | ".join(cells) + f" | {_growth(p95)}{_longer(rows)} |")
-    lines += ["", "p50 / p95 in ms, one client.", ""]
+        alone = [_timing(run, kind, 1) for run in runs]
+        rows = [timing["rows"] for timing in alone[-2:] if timing is not None]
+        cells = [_cell(timing) for timing in alone]
+        cells += [f"{_growth(p95)}{_longer(rows)}", _cell(_timing(largest, kind, 1, counted=False))]
+        cells += [_cell(_timing(largest, kind, number)) for number in clients]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"p50 / p95 in ms, one client; page alone (`count=none`) and more clients at {names[len(runs) - 1]}.",
+        "",
+    ]
     for run in runs:
         lines += [f"{run['instances']:,} instances: {bytes_an_instance(run['built'], run['instances'])}", ""]
     return "\n".join(lines)

@@ -13,7 +13,10 @@ from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, Quer
 
 
 def _run(instances: int, **p95: float) -> dict[str, Any]:
-    timings = [{"kind": kind, "clients": 1, "p50": 1.0, "p95": value, "rows": 7} for kind, value in p95.items()]
+    timings = [
+        {"kind": kind, "clients": 1, "counted": True, "p50": 1.0, "p95": value, "rows": 7}
+        for kind, value in p95.items()
+    ]
     return {
         "instances": instances,
         "built": {"tables": {"segment": {"rows": 30 * instances, "indexes": 10 * instances}}},
@@ -25,6 +28,7 @@ def test_the_table_has_the_growth_between_the_two_largest_sizes() -> None:
     text = markdown([_run(100, a=9), _run(1000, a=2), _run(10_000, a=3, b=5)])
     assert "| a | 1.0 / 9.0 | 1.0 / 2.0 | 1.0 / 3.0 | 1.50 |" in text
     assert "| b |  |  | 1.0 / 5.0 |  |" in text
+    assert "page alone" in text
     assert "40 bytes an instance (segment 40)" in text
 
 
@@ -32,6 +36,15 @@ def test_growth_says_where_the_larger_archive_has_a_longer_answer() -> None:
     runs = [_run(100, a=2), _run(1000, a=3)]
     runs[1]["timings"][0]["rows"] = 100
     assert "| 1.50 (7 and 100 rows) |" in markdown(runs)
+
+
+def test_the_table_has_the_page_without_its_count_and_more_clients_at_the_largest_size() -> None:
+    runs = [_run(100, a=2), _run(1000, a=9)]
+    page, many = dict(runs[1]["timings"][0]), dict(runs[1]["timings"][0])
+    page.update(counted=False, p95=4.0)
+    many.update(clients=8, p95=30.0)
+    runs[1]["timings"] += [page, many]
+    assert "| a | 1.0 / 2.0 | 1.0 / 9.0 | 4.50 | 1.0 / 4.0 | 1.0 / 30.0 |" in markdown(runs)
 
 
 def test_the_chart_is_an_image_with_a_line_a_kind() -> None:
