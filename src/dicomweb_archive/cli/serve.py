@@ -89,6 +89,7 @@ async def _serve(settings: Settings, listening: socket.socket, *, private_s3: bo
 async def _objects(settings: Settings, *, private_s3: bool) -> AsyncIterator[Settings]:
     """Give settings that name the store of objects; a private S3 service runs as long as this block."""
     if not private_s3:
+        await _check_bucket(settings)
         yield settings
         return
     if settings.object_store_url is not None:
@@ -108,6 +109,16 @@ async def _objects(settings: Settings, *, private_s3: bool) -> AsyncIterator[Set
         )
     finally:
         await asyncio.to_thread(server.stop)
+
+
+async def _check_bucket(settings: Settings) -> None:
+    """Say what is wrong with a bucket in one line, before each server process fails at it with a page of its own."""
+    if settings.object_bucket is None:
+        return
+    # Read late: only a bucket needs it here.
+    from dicomweb_archive.app import open_objects
+
+    await (await open_objects(settings)).close()
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,9 @@ from dicomweb_archive.storage.zip_format import (
     streamed_header,
 )
 
+PACK_PREFIX = "packs/"
+"""What the key of every pack begins with."""
+
 PACK_COMMENT = b"dicomweb-archive pack 1"
 """The archive comment of every pack: the version of its format, and nothing about its content or state."""
 
@@ -62,7 +65,7 @@ class _Hashed(NamedTuple):
 def new_pack_key() -> str:
     """Make a new random key: a pack is never named after what it holds."""
     name = secrets.token_hex(16)
-    return f"packs/{name[:2]}/{name[2:4]}/{name}.zip"
+    return f"{PACK_PREFIX}{name[:2]}/{name[2:4]}/{name}.zip"
 
 
 class PackWriter:

@@ -93,12 +93,11 @@ class BucketControl:
         except ObjectNotFoundError:
             return
 
-    async def unfinished_uploads(self) -> list[UnfinishedUpload]:
-        """List uploads below the prefix that were neither completed nor aborted, a thousand at most."""
-        answer = await self._call("list_multipart_uploads", Prefix=self._place.prefix)
-        prefix = len(self._place.prefix)
+    async def unfinished_uploads(self, prefix: str = "") -> list[UnfinishedUpload]:
+        """List uploads of such keys that were neither completed nor aborted, a thousand at most."""
+        answer = await self._call("list_multipart_uploads", Prefix=self._place.prefix + prefix)
         return [
-            UnfinishedUpload(item["Key"][prefix:], item["UploadId"], item["Initiated"])
+            UnfinishedUpload(item["Key"].removeprefix(self._place.prefix), item["UploadId"], item["Initiated"])
             for item in answer.get("Uploads", ())
         ]
 

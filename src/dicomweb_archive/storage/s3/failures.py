@@ -21,7 +21,18 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 
 _PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-_PASSING_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"})
+_PASSING_CODES = frozenset(
+    {
+        "RequestTimeout",
+        "SlowDown",
+        "InternalError",
+        "ServiceUnavailable",
+        "Throttling",
+        # Two writes of a key at once, e.g. an attempt that was given up here and goes on there: nobody has won yet.
+        "ConditionalRequestConflict",
+        "OperationAborted",
+    }
+)
 _FULL_CODES = frozenset({"QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull"})
 _CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
 
@@ -39,7 +50,7 @@ def error_of(status: int, code: str) -> ArchiveError:
     named = code if _CODE.fullmatch(code) else "no code"
     if status == 404 and code != "NoSuchBucket":
         return ObjectNotFoundError("the object store does not hold this object")
-    if status == 412 or code in ("PreconditionFailed", "ConditionalRequestConflict"):
+    if status == 412 or code == "PreconditionFailed":
         return ConflictError("an object with this key exists already")
     if status == 507 or code in _FULL_CODES:
         return StorageFullError(f"the S3 service has no room ({named})")

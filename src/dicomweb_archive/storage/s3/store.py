@@ -10,6 +10,7 @@ from typing import Self
 
 from dicomweb_archive.errors import ArchiveError, ObjectNotFoundError, SetupError, StorageUnavailableError
 from dicomweb_archive.storage.base import Buffer, ObjectStat, ReadPattern, check_key
+from dicomweb_archive.storage.packs import PACK_PREFIX
 from dicomweb_archive.storage.s3.control import BucketControl
 from dicomweb_archive.storage.s3.failures import PassingError, retried
 from dicomweb_archive.storage.s3.place import S3Place
@@ -127,7 +128,8 @@ class S3Store:
     async def _sweep(self) -> None:
         oldest = datetime.now(UTC) - _UNFINISHED_AFTER
         try:
-            for upload in await self._control.unfinished_uploads():
+            # Of packs alone: the bucket may be shared, and what others upload is theirs.
+            for upload in await self._control.unfinished_uploads(PACK_PREFIX):
                 if upload.begun_at < oldest:
                     await self._control.abort_upload(upload.key, upload.upload_id)
         except ArchiveError as error:

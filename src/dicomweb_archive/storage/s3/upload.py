@@ -195,8 +195,8 @@ class S3Writer:
 
     async def _drop(self) -> None:
         """Remove the traces of this writer: parts of an upload, or an object whose commit was not seen to end."""
-        if self._sending:
-            await asyncio.wait(self._sending)
+        # Their failures are asked for here: the first one has been raised, of the others nobody hears.
+        await asyncio.gather(*self._sending, return_exceptions=True)
         if self._upload_id is not None:
             await self._uploader.control.abort_upload(self._key, self._upload_id)
         if self._published and await self._written_by() == self._token:
