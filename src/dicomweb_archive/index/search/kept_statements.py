@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +21,15 @@ _NAME_SIZE: Final = 100
 Form: TypeAlias = tuple[SearchPlan, Choice, Visibility, Part]
 
 
+@dataclass(slots=True)
+class _Awaited:
+    """A statement that is being composed or stands in line for it, and how many wait for it."""
+
+    job: Future[Statement]
+    composed: asyncio.Future[Statement]
+    waiting: int = 0
+
+
 class KeptStatements:
     """Composed statements, least recently used out first. No value of a search is kept with them.
 
@@ -31,7 +41,7 @@ class KeptStatements:
         self._capacity = capacity
         self._size = 0
         self._kept: OrderedDict[Form, Statement] = OrderedDict()
-        self._awaited: dict[Form, asyncio.Future[Statement]] = {}
+        self._awaited: dict[Form, _Awaited] = {}
         self._composer = ThreadPoolExecutor(1, thread_name_prefix="compose")
 
     async def find(
@@ -51,14 +61,23 @@ class KeptStatements:
         awaited = self._awaited.get(asked)
         if awaited is None:
             form = form_of(asked)
-            awaited = asyncio.get_running_loop().run_in_executor(self._composer, compose, *form)
-            self._awaited[form] = awaited
-            awaited.add_done_callback(partial(self._keep, form))
-        # Others may wait for it too, so a request that ends does not take it along.
-        return await asyncio.shield(awaited)
+            job = self._composer.submit(compose, *form)
+            awaited = self._awaited[form] = _Awaited(job, asyncio.wrap_future(job))
+            awaited.composed.add_done_callback(partial(self._keep, form))
+        awaited.waiting += 1
+        try:
+            # Others may wait for it too, so a request that ends does not take it along.
+            return await asyncio.shield(awaited.composed)
+        finally:
+            awaited.waiting -= 1
+            # Clients that come and go must not leave a line behind that everybody else waits in.
+            if not awaited.waiting and awaited.job.cancel():
+                del self._awaited[asked]
 
     def _keep(self, form: Form, composed: "asyncio.Future[Statement]") -> None:
-        del self._awaited[form]
+        awaited = self._awaited.get(form)
+        if awaited is not None and awaited.composed is composed:
+            del self._awaited[form]
         if composed.cancelled() or composed.exception() is not None:
             return
         statement = composed.result()

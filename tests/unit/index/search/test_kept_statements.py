@@ -1,6 +1,7 @@
 """Statements are kept by what their text depends on, without values, and composed beside the event loop."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -8,13 +9,14 @@ from tests.searching import key, path
 
 from dicomweb_archive.dicom.query import Counting, DateTimeRange, Fuzzy, Key, Level, Range, SearchQuery, WildCard
 from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.search import kept_statements
 from dicomweb_archive.index.search.kept_statements import KeptStatements
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
 from dicomweb_archive.index.search.planning.filter_prunes import with_prune
 from dicomweb_archive.index.search.planning.form import form_of
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice, Finding, Shape, driven_by_terms
-from dicomweb_archive.index.search.sql.statements import Part, compose
+from dicomweb_archive.index.search.sql.statements import Part, Statement, compose
 from dicomweb_archive.wire.filter_expression import parse_filter
 
 SECRET = "SECRET"
@@ -78,6 +80,33 @@ async def test_those_who_ask_at_once_wait_for_one_composition():
     second, third = await asked[1], await asked[2]
     assert second[0] is third[0]
     assert asked[0].cancelled()
+
+
+async def test_what_nobody_waits_for_any_more_leaves_the_line(monkeypatch: pytest.MonkeyPatch):
+    begun, go_on, composed = threading.Event(), threading.Event(), []
+
+    def slowly(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> Statement:
+        composed.append(plan.level)
+        begun.set()
+        go_on.wait(10)
+        return compose(plan, choice, visibility, part)
+
+    monkeypatch.setattr(kept_statements, "compose", slowly)
+    kept = KeptStatements()
+    asked = {level: asyncio.create_task(kept.find(*searched(level, *KEYS), Visibility(), Part.PAGE)) for level in Level}
+    first, second, third = Level
+    await asyncio.to_thread(begun.wait, 10)
+    for level in (first, second):
+        asked[level].cancel()
+    await asyncio.wait([asked[first], asked[second]])
+    # Who asks for it right then is served all the same, and what had begun is kept.
+    again = asyncio.create_task(kept.find(*searched(second, *KEYS), Visibility(), Part.PAGE))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asked[third]
+    await again
+    await kept.find(*searched(first, *KEYS), Visibility(), Part.PAGE)
+    assert composed == [first, third, second]
 
 
 async def test_the_least_recently_used_statement_goes_when_there_is_no_room():
