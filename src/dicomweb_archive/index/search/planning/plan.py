@@ -87,6 +87,7 @@ class IndexKey:
         low, high: of BETWEEN, infinite when open.
         spellings: of FUZZY, those of one word of the key.
         nested: the attribute lies inside a sequence.
+        grouped: several texts are wanted in one value, which terms do not tell: each may be of another value.
     """
 
     path: str = field(compare=False)
@@ -98,9 +99,11 @@ class IndexKey:
     high: float = field(default=inf, compare=False)
     spellings: tuple[str, ...] = field(default=(), compare=False)
     nested: bool = field(init=False, default=False)
+    grouped: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nested", "." in self.path)
+        object.__setattr__(self, "grouped", self.kind is Kind.EQUALS and len(self.texts) > 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class Choice:
     def settles(self, test: PositionTest, plan: SearchPlan) -> bool:
         """Whether the prune alone proves that some instance of the segment passes the test."""
         key = sole_key(test)
-        if key is None or self.prunes[key].zones:
+        if key is None or self.prunes[key].zones or plan.keys[key].grouped:
             return False
         return self.carries(key, nested=plan.keys[key].nested)
 
