@@ -17,7 +17,7 @@ from tests.stored import pack_of, segment_of
 from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.matching import matches
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.dicom.query import AttributePath, Empty, Key, Level, PathStep, SearchQuery, WildCard
+from dicomweb_archive.dicom.query import AttributePath, Empty, Key, Level, PathStep, Range, SearchQuery, WildCard
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.search.execution import Chooser, SearchIndex
 from dicomweb_archive.index.search.planning.shape import choose_shape
@@ -46,6 +46,9 @@ def instances() -> Iterator[Dataset]:
         dataset.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
         dataset.DerivationDescription = LONG + str(number)
         dataset.ICCProfile = b"p" * 2000
+        dataset.ContentCreatorName = "Doe^J=Kanji" if number == 1 else "Roe^J=Other"
+        # More values than are terms, at a fixed distance.
+        dataset.GridFrameOffsetVector = [5 * place for place in range(40)]
         # Longer than what is kept with other attributes.
         dataset.ReferencedImageSequence = Sequence([item(CodeValue=f"{number}.{n}") for n in range(1500)])
         yield dataset
@@ -58,6 +61,8 @@ def instances() -> Iterator[Dataset]:
             dataset.PatientComments = "c"
             dataset.private_block(0x0029, "EMPTY TEST", create=True).add_new(0x01, "LO", None)
         dataset.ReferencedImageSequence = Sequence([item(CodeValue="1.1500" if number == 1 else "x")])
+        people = [item(PersonName="Doe^J=Kanji"), item(PersonName="Roe^J=Other")]
+        dataset.VerifyingObserverSequence = Sequence(people)
         yield dataset
     dataset = image(study=73, PatientID="", StudyDate="", StudyTime=None, AccessionNumber="", Modality="", KVP=None)
     dataset.PatientComments = None
@@ -243,3 +248,22 @@ async def test_the_digest_beside_a_long_text_is_no_text_of_its_own(database: Dat
     for ending in "0123456789abcdef":
         query = SearchQuery(Level.INSTANCE, (key("DerivationDescription", WildCard(f"*{ending}")), *numbers))
         assert await found(SearchIndex(database), query) == []
+
+
+@pytest.mark.parametrize("choose", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("name", ["ContentCreatorName", "VerifyingObserverSequence.PersonName"])
+async def test_all_groups_of_a_name_are_those_of_one_value(database: Database, name: str, choose: Chooser) -> None:
+    index = SearchIndex(database, choose=choose)
+    for level in Level:
+        assert await found(index, SearchQuery(level, (key(name, "Doe^J=Kanji"),)))
+        assert not await found(index, SearchQuery(level, (key(name, "Roe^J=Kanji"),)))
+
+
+@pytest.mark.parametrize("bound", [1e-323, -1e-323, 1e308, -1e308])
+async def test_bounds_at_the_ends_of_numbers_are_answered_by_zones_of_a_fixed_distance(
+    database: Database, bound: float
+) -> None:
+    index = SearchIndex(database, choose=always_by_terms)
+    for matching in (Range(bound, None), Range(None, bound), Range(bound, bound)):
+        query = SearchQuery(Level.INSTANCE, (key("GridFrameOffsetVector", matching),))
+        assert set(await found(index, query)) == expected(query)

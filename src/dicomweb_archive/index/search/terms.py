@@ -31,8 +31,8 @@ union all
 select b.key, null, (select count(*) from (
     select 1 from zone z
     where z.path_id = b.path_id and z.low <= b.high and z.high >= b.low and (z.spacing is null
-      or floor((least(z.high, b.high) - z.low) / z.spacing + {NEARLY})
-      >= ceil((greatest(z.low, b.low) - z.low) / z.spacing - {NEARLY}))
+      or floor((least(z.high, b.high) - z.low + {NEARLY} * z.spacing) / z.spacing)
+      >= ceil((greatest(z.low, b.low) - z.low - {NEARLY} * z.spacing) / z.spacing))
     union all
     select 1 from zone z
     where z.path_id = b.path_id and z.low_text is not null and z.low_text <= b.high_text and z.high_text >= b.low_text

@@ -38,11 +38,10 @@ def _fits(low: ColumnElement[Any], high: ColumnElement[Any]) -> Condition:
     c = aliases.ZONE.c
     nearly: ColumnElement[Any] = literal_column(f"{NEARLY}::float8")
 
-    def steps(place: ColumnElement[Any]) -> ColumnElement[Any]:
-        return (place - c.low) / c.spacing
-
-    last = func.floor(steps(func.least(c.high, high)) + nearly)
-    return or_(c.spacing.is_(None), last >= func.ceil(steps(func.greatest(c.low, low)) - nearly))
+    # What is let through goes in before the division: PostgreSQL refuses a quotient too small for a number.
+    last = func.floor((func.least(c.high, high) - c.low + nearly * c.spacing) / c.spacing)
+    first = func.ceil((func.greatest(c.low, low) - c.low - nearly * c.spacing) / c.spacing)
+    return or_(c.spacing.is_(None), last >= first)
 
 
 def _texts(number: int | str) -> Condition:
