@@ -45,10 +45,11 @@ from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.storage.filesystem import FolderStore
-from dicomweb_archive.web import errors, middleware, openapi
+from dicomweb_archive.web import errors, middleware
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
 from dicomweb_archive.web.hosts import HostGuard, host_rule
+from dicomweb_archive.web.openapi import document as openapi
 from dicomweb_archive.web.pages import assets, home, status, study
 from dicomweb_archive.web.routers import (
     capabilities,

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 from tests.http.archive import ROOT, Archive
 from tests.http.conftest import StartArchive
 
-from dicomweb_archive.web import openapi
 from dicomweb_archive.web.capabilities import describe_capabilities
+from dicomweb_archive.web.openapi.document import describe
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.wadl import encode_wadl_xml
 
@@ -55,7 +55,7 @@ def _of_ours(variable: re.Match[str]) -> str:
 
 
 def test_a_search_names_every_key_that_must_be_matchable() -> None:
-    document = encode_wadl_xml(describe_capabilities(openapi.describe(), "http://archive.example/dicom-web"))
+    document = encode_wadl_xml(describe_capabilities(describe(), "http://archive.example/dicom-web"))
     described = methods_of(ET.fromstring(document)[0])
     for path, count in (("/studies", 9), ("/series", 16), ("/instances", 19)):
         search = described[path, "GET"]

@@ -12,7 +12,7 @@ from tests.http.conftest import StartArchive
 from dicomweb_archive.app import create_app
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.settings import Settings
-from dicomweb_archive.web import openapi
+from dicomweb_archive.web.openapi.document import describe
 from dicomweb_archive.web.routing import ResourceRoute
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -76,12 +76,12 @@ async def test_the_api_pages_need_no_other_host(archive: Archive) -> None:
 
 def test_the_committed_description_is_the_present_one() -> None:
     committed = (REPOSITORY / "openapi" / "openapi.json").read_bytes()
-    assert orjson.loads(committed) == openapi.describe(), "run `make openapi`"
+    assert orjson.loads(committed) == describe(), "run `make openapi`"
 
 
 async def test_the_description_is_served_and_names_every_route(archive: Archive) -> None:
     described = (await archive.client.get("/openapi.json")).json()
-    assert described == openapi.describe()
+    assert described == describe()
     named = {
         (path, method.upper())
         for path, operations in described["paths"].items()
@@ -100,12 +100,20 @@ async def test_the_description_is_served_and_names_every_route(archive: Archive)
 
 def test_the_description_has_every_parameter_of_a_search() -> None:
     """A standard parameter, or one of ours, that no page of the API shows is one that nobody finds."""
-    paths = openapi.describe()["paths"]
+    paths = describe()["paths"]
     searched = {parameter["name"] for parameter in paths["/dicom-web/studies"]["get"]["parameters"]}
     standard = {"fuzzymatching", "includefield", "limit", "offset", "emptyvaluematching", "multiplevaluematching"}
-    assert searched == standard | {"match", "accept", "filter", "filter-lang", "orderby", "count", "page_token"}
+    assert searched == standard | {"match", "accept", "filter", "filter-lang", "text", "orderby", "count", "page_token"}
     counted = {parameter["name"] for parameter in paths["/dicom-web/studies/facets"]["get"]["parameters"]}
-    narrowing = {"match", "filter", "filter-lang", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
+    narrowing = {
+        "match",
+        "filter",
+        "filter-lang",
+        "text",
+        "fuzzymatching",
+        "emptyvaluematching",
+        "multiplevaluematching",
+    }
     assert counted == narrowing | {"field", "interval", "limit", "accept"}
 
 

@@ -8,15 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.dicom.query import Level
-from dicomweb_archive.errors import RequestTooLargeError, UnsupportedMediaTypeError
 from dicomweb_archive.index.search.execution import SearchPage
 from dicomweb_archive.services.access import Role, require
+from dicomweb_archive.web.bodies import json_body
 from dicomweb_archive.web.conditional import CACHE_CONTROL
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
 from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.representations import collected_or_streamed, json_array, xml_parts
 from dicomweb_archive.web.routing import ResourceRoute
-from dicomweb_archive.web.streams import request_chunks
 from dicomweb_archive.web.tables import answer_table, columns_for, negotiate_table
 from dicomweb_archive.wire.media_types import SEARCH_OFFERS, TABLE_OFFERS, Offer
 from dicomweb_archive.wire.multipart import PartFraming
@@ -25,7 +24,6 @@ from dicomweb_archive.wire.resources import parse_uid
 from dicomweb_archive.wire.search_body import join_body, read_search_body
 from dicomweb_archive.wire.search_parameters import parse_search
 
-_JSON = "application/json"
 _OFFERS = (*SEARCH_OFFERS, *TABLE_OFFERS)
 
 
@@ -39,7 +37,7 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
         limits = services.search_limits[level]
         pairs = split_query(request.scope["query_string"], limits)
         if request.method == "POST":
-            pairs = join_body(pairs, read_search_body(await _body(request, limits.body_bytes), limits))
+            pairs = join_body(pairs, read_search_body(await json_body(request, at_most=limits.body_bytes), limits))
         offer = negotiate_table(request, _OFFERS, parameter=dict(pairs).get("accept"))
         as_table = offer in TABLE_OFFERS
         asked = parse_search(
@@ -81,29 +79,6 @@ async def _data_sets(rows: AsyncIterator[bytes], offer: Offer) -> Response:
     rows = _again(first, rows)
     framing = PartFraming(offer.type)
     return await collected_or_streamed(xml_parts(rows, framing), media_type=framing.content_type)
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """Read the body of a search by POST.
-
-    Raises:
-        UnsupportedMediaTypeError: it is not JSON, or compressed.
-        RequestTooLargeError: it is larger than a search needs.
-    """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != _JSON or request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaTypeError("a search is a JSON object here, not compressed", supported=(_JSON,))
-    limits = get_services(request).body_limits
-    body = bytearray()
-    async for chunk in request_chunks(
-        request.receive,
-        idle_timeout_seconds=limits.idle_timeout_seconds,
-        minimum_bytes_per_second=limits.minimum_bytes_per_second,
-    ):
-        body += chunk
-        if len(body) > most:
-            raise RequestTooLargeError(f"the body of a search may have at most {most} bytes")
-    return bytes(body)
 
 
 async def _again(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,0 +1,1 @@
+"""The OpenAPI description of the archive; `python -m` prints it."""
