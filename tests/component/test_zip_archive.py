@@ -1,5 +1,6 @@
 """Archives of stored files: what a foreign ZIP reader makes of them, plain, streamed and damaged."""
 
+import asyncio
 import io
 import os
 import zipfile
@@ -13,7 +14,8 @@ from dicomweb_archive.errors import DamagedObjectError
 from dicomweb_archive.services.representation import Made, Representation, slices
 from dicomweb_archive.services.zip_archive import Member, _Directory, archive_of
 from dicomweb_archive.storage import packs
-from dicomweb_archive.storage.filesystem import FolderStore
+from dicomweb_archive.storage.base import Buffer
+from dicomweb_archive.storage.filesystem import FolderReader, FolderStore
 from dicomweb_archive.storage.packs import PackWriter
 from dicomweb_archive.storage.spans import Span
 
@@ -95,6 +97,35 @@ async def test_a_range_of_an_archive_reads_only_the_files_that_it_holds(store: F
         pack.write(bytes(1000))
     pieces = [bytes(piece) async for piece in answer.ranged(directory, len(whole))]
     assert b"".join(pieces) == whole[directory:], "what lies before the range is not even looked at"
+
+
+async def test_headers_of_files_before_a_range_are_read_many_at_a_time(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = await PackWriter.create(store, "many.zip")
+    places = await pack.append([packs.Member(f"{number}.dcm", bytes(10_000)) for number in range(40)])
+    await pack.close()
+    members = [
+        Member(b"1.2/%d.dcm" % number, b"%d.dcm" % number, Span("many.zip", place.offset, place.length), place.digest)
+        for number, place in enumerate(places)
+    ]
+    answer = await archive_of(store, lambda: members)
+    whole = await bytes_of(answer)
+    read = FolderReader.read
+    running: list[int] = [0, 0]
+
+    async def slowly(reader: FolderReader, offset: int, length: int) -> Buffer:
+        running[0] += 1
+        running[1] = max(running)
+        await asyncio.sleep(0.001)
+        running[0] -= 1
+        return await read(reader, offset, length)
+
+    monkeypatch.setattr(FolderReader, "read", slowly)
+    assert answer.ranged is not None
+    pieces = [bytes(piece) async for piece in answer.ranged(len(whole) - 1, len(whole))]
+    assert b"".join(pieces) == whole[-1:]
+    assert running[1] >= 16
 
 
 async def test_stored_and_made_files_may_alternate(store: FolderStore) -> None:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from itertools import groupby
+from itertools import chain, groupby
 
 from dicomweb_archive.errors import DamagedObjectError, UndecodableError
 from dicomweb_archive.services.representation import Made, Representation
@@ -24,6 +24,8 @@ from dicomweb_archive.wire.media_types import ZIP
 
 _MEMBERS_AT_ONCE = 250
 _SMALL_BYTES = 64 * 1024
+# Headers of files that are left out lie far from each other: from an S3 service one after the other takes minutes.
+_HEADERS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +158,15 @@ async def _stored_files(
     store: ObjectStore, directory: _Directory, members: Iterable[Member]
 ) -> AsyncGenerator[Buffer, None]:
     """Yield files that go as they lie in their packs: one stream of large reads, in which headers come along."""
-    described: deque[tuple[Member, bool]] = deque()
+    described: deque[Member] = deque()
+    if directory.start:
+        members = await _skip(store, directory, iter(members))
 
     def spans() -> Iterator[Span]:
-        end = 0
         for member in members:
-            end += len(local_header(member.name, 0, member.span.length)) + member.span.length
-            is_skipped = end <= directory.start
-            described.append((member, is_skipped))
+            described.append(member)
             yield header_span(member.stored_name, member.span)
-            if not is_skipped:
-                yield member.span
+            yield member.span
 
     # Each piece costs a walk through the server, so what is small goes out together.
     small = bytearray()
@@ -174,13 +174,9 @@ async def _stored_files(
     async with aclosing(stream_spans(store, spans())) as pieces:
         async for piece in pieces:
             if remaining == 0:
-                member, is_skipped = described.popleft()
+                member = described.popleft()
                 crc = await crc_of(store, member.stored_name, member.span, piece)
-                head = directory.add(member.name, crc, member.span.length)
-                if is_skipped:
-                    directory.skipped += len(head) + member.span.length
-                    continue
-                small += head
+                small += directory.add(member.name, crc, member.span.length)
                 remaining = member.span.length
                 continue
             remaining -= len(piece)
@@ -197,6 +193,31 @@ async def _stored_files(
         raise DamagedObjectError(message)
     if small:
         yield bytes(small)
+
+
+async def _skip(store: ObjectStore, directory: _Directory, members: Iterator[Member]) -> Iterator[Member]:
+    """List the files before the start of a range, from their headers alone, and return the others."""
+    described: deque[Member] = deque()
+    first: list[Member] = []
+
+    def headers() -> Iterator[Span]:
+        end = 0
+        for member in members:
+            end += len(local_header(member.name, 0, member.span.length)) + member.span.length
+            if end > directory.start:
+                first.append(member)
+                return
+            described.append(member)
+            yield header_span(member.stored_name, member.span)
+
+    ahead = stream_spans(store, headers(), span_bytes=_SMALL_BYTES, read_ahead=_HEADERS_AT_ONCE)
+    async with aclosing(ahead) as pieces:
+        async for piece in pieces:
+            member = described.popleft()
+            crc = await crc_of(store, member.stored_name, member.span, piece)
+            head = directory.add(member.name, crc, member.span.length)
+            directory.skipped += len(head) + member.span.length
+    return chain(first, members)
 
 
 async def _made_files(
