@@ -5,6 +5,8 @@ from dataclasses import replace
 from tests.searching import key
 
 from dicomweb_archive.dicom.query import Key, Level, SearchQuery, WildCard
+from dicomweb_archive.index.search.planning.filter_plan import FilterPlan
+from dicomweb_archive.index.search.planning.filter_prunes import with_prune
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.planner import plan_search
 from dicomweb_archive.index.search.planning.shape import (
@@ -18,6 +20,7 @@ from dicomweb_archive.index.search.planning.shape import (
     count_is_cheap,
     driven_by_terms,
 )
+from dicomweb_archive.index.search.planning.text_plan import Place, SoughtPhrase
 
 LARGE = Statistics(studies=16_700, segments=50_100)
 MAKER = key("Manufacturer", "Acme")
@@ -122,6 +125,22 @@ def test_what_stands_behind_a_page_is_counted_when_few_segments_hold_it():
     assert count_is_cheap(
         plan_of(key("StudyInstanceUID", "1.2"), MAKER, KVP), [finding(40_000), finding(40_000)], LARGE
     )
+
+
+def test_what_has_a_word_is_counted_when_few_segments_have_to_be_looked_at():
+    def is_cheap(segments: int, *, level: Level = Level.STUDY, few: bool = False) -> bool:
+        places = (Place(1, "0008103E", 7, "$[*]"),)
+        sought = SoughtPhrase("chest", few=few, places=places, first_zone=1, terms=9, segments=segments)
+        plan = replace(plan_search(SearchQuery(level, limit=100)), filter=FilterPlan(phrases=(sought,)))
+        pruned = with_prune(plan, ())
+        assert pruned is not None
+        return count_is_cheap(pruned, (), LARGE)
+
+    assert is_cheap(1_000)
+    assert not is_cheap(30_000)
+    # Terms prove that studies and series have it, but not which of their instances.
+    assert is_cheap(30_000, few=True)
+    assert not is_cheap(30_000, few=True, level=Level.INSTANCE)
 
 
 def test_values_that_seldom_meet_are_driven_by_the_terms_though_each_is_common():

@@ -176,12 +176,15 @@ def choose_shape(plan: SearchPlan, findings: Sequence[Finding], statistics: Stat
 
 def count_is_cheap(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> bool:
     """Whether everything that matches can be counted by the way, judged by the segments to go through."""
-    if plan.selective or not findings:
+    found = plan.filter
+    if plan.selective or not (findings or (found is not None and found.phrases)):
         return True
     opened = _instances_opened(plan, findings)
     if opened and opened * (_RECHECK_SECONDS + _POSITIONS_SECONDS) > INSTANCE_COUNT_WORTH_SECONDS:
         return False
-    return _terms_seconds(plan, findings, statistics) <= COUNT_WORTH_SECONDS
+    is_proved = found is not None and found.settled and not findings and plan.level is not Level.INSTANCE
+    recheck_seconds = 0 if is_proved else _RECHECK_SECONDS
+    return _terms_seconds(plan, findings, statistics, recheck_seconds) <= COUNT_WORTH_SECONDS
 
 
 def _instances_opened(plan: SearchPlan, findings: Sequence[Finding]) -> int:
