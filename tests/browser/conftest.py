@@ -59,6 +59,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let a failure in a browser say what the page did and waited for: it may not come a second time."""
+    report = yield
+    watch = getattr(item, "funcargs", {}).get("watch")
+    if report.when == "call" and report.failed and isinstance(watch, PageWatch):
+        report.sections.append(("the page", watch.account()))
+    return report
+
+
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One archive for all tests in a browser; each module stores studies of its own."""

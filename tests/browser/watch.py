@@ -3,6 +3,7 @@
 A picture may look right while a request failed behind it, so each test ends with the question whether anything did.
 """
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,6 +11,18 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
 
+_LAST_ANSWERS = 40
+_STATE_WITHIN_MS = 5_000
+# What the viewer knows of its viewports, and what a person reads on the page. Always true: it is waited for, since
+# other questions to a page that is stuck have no end.
+_STATE = """() => ({
+  viewports: window.cornerstone?.getEnabledElements().map(({ viewport }) => ({
+    id: viewport.id, type: viewport.type, status: viewport.viewportStatus,
+    image: viewport.getCurrentImageId?.(), painted: viewport.csImage?.imageId, hasData: !!viewport.getImageData?.(),
+  })),
+  places: [...document.querySelectorAll('[data-viewport-uid]')].map(each => each.dataset.viewportUid),
+  text: document.body?.innerText.slice(0, 1500),
+})"""
 _FRAME_PATH = re.compile(r"/studies/[^/]+/series/([^/]+)/instances/([^/]+)/frames/(\d+)$")
 
 
@@ -65,6 +78,7 @@ class PageWatch:
 
     answers: list[Answer] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    _under_way: dict[Request, None] = field(default_factory=dict)
     _allowed: list[Allowed] = field(default_factory=lambda: list(ALLOWED))
     _pages: list[Page] = field(default_factory=list)
 
@@ -73,6 +87,8 @@ class PageWatch:
         self._pages.append(page)
         page.on("console", self._on_console)
         page.on("pageerror", self._on_script_error)
+        page.on("request", self._on_request)
+        page.on("requestfinished", self._on_end)
         page.on("requestfailed", self._on_failure)
         page.on("response", self._on_answer)
 
@@ -81,6 +97,8 @@ class PageWatch:
         for page in self._pages:
             page.remove_listener("console", self._on_console)
             page.remove_listener("pageerror", self._on_script_error)
+            page.remove_listener("request", self._on_request)
+            page.remove_listener("requestfinished", self._on_end)
             page.remove_listener("requestfailed", self._on_failure)
             page.remove_listener("response", self._on_answer)
         self._pages.clear()
@@ -92,6 +110,13 @@ class PageWatch:
     def complaints(self) -> list[str]:
         """Return the remarks that nothing allows."""
         return [remark for remark in self.remarks if not any(re.search(each.pattern, remark) for each in self._allowed)]
+
+    def account(self) -> str:
+        """Tell what has happened so far, for whoever must find out why a picture never came."""
+        waiting = [f"no answer, or no end of it: {each.method} {each.url}" for each in self._under_way]
+        answered = [f"{each.status} {each.method} {each.path}?{each.query}" for each in self.answers[-_LAST_ANSWERS:]]
+        pages = [f"{page.url}\n{_state_of(page)}" for page in self._pages]
+        return "\n".join([*pages, *waiting, *self.remarks, *answered])
 
     def frames(self) -> Counter[tuple[str, str, int]]:
         """Count the frames that came: series, instance, number of the frame."""
@@ -105,7 +130,14 @@ class PageWatch:
     def _on_script_error(self, error: Error) -> None:
         self.remarks.append(f"script error: {error}")
 
+    def _on_request(self, request: Request) -> None:
+        self._under_way[request] = None
+
+    def _on_end(self, request: Request) -> None:
+        self._under_way.pop(request, None)
+
     def _on_failure(self, request: Request) -> None:
+        self._on_end(request)
         self.remarks.append(f"failed request: {request.method} {request.url}: {request.failure}")
 
     def _on_answer(self, response: Response) -> None:
@@ -113,3 +145,11 @@ class PageWatch:
         self.answers.append(Answer(response.request.method, address.path, address.query, response.status))
         if response.status >= 400:
             self.remarks.append(f"status {response.status}: {response.request.method} {response.url}")
+
+
+def _state_of(page: Page) -> str:
+    try:
+        state = page.wait_for_function(_STATE, timeout=_STATE_WITHIN_MS).json_value()
+    except Error as error:
+        return f"the page does not tell its state: {error.message}"
+    return json.dumps(state, indent=1)
