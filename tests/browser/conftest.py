@@ -21,7 +21,8 @@ from tests.needs import need_program, need_viewer
 from tests.running_server import RunningServer, start_server
 
 # On a busy machine with pictures drawn in software the viewer needs its time; nothing waits longer than it must.
-_TIMEOUT_MS = 40_000
+_TIMEOUT_MS = 90_000
+_TEST_SECONDS = 300
 _CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -50,7 +51,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the taking of pictures out where nobody asked for them."""
+    """Give tests in a browser their time, and leave the taking of pictures out where nobody asked for them."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
     if config.getoption("--screenshots", default=None) is not None:
         return
     left_out = [item for item in items if item.get_closest_marker("screenshots")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
-_UPLOAD_MS = 60_000
+_UPLOAD_MS = 90_000
 
 
 class StudyList:

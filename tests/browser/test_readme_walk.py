@@ -71,9 +71,7 @@ def newcomer() -> Iterator[Newcomer]:
         yield newcomer
 
 
-# On a machine that is busy with other things as well, the usual time-out is too short for the whole of it.
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_walk_ends_with_a_ct_on_the_screen(newcomer: Newcomer, page: Page, shoot: Shoot) -> None:
     done = []
     for step in steps_of_the_walk():

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as PageTimeoutError
 from tests.browser.pictures import Picture, decoded, read_png
 
-_PICTURES_WITHIN_SECONDS = 40
+_PICTURES_WITHIN_SECONDS = 90
 _CONTENT_MS = 5_000
 
 # What a viewport shows is taken from the canvas on the page; only where it lies and which slice it claims to be is
