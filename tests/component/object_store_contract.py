@@ -127,6 +127,20 @@ class ObjectStoreContract:
         with pytest.raises(ObjectNotFoundError):
             await store.read("nowhere", 0, 1)
 
+    async def test_a_range_may_be_cut_where_the_object_ends(self, store: ObjectStore) -> None:
+        await put(store, "cut", b"0123456789")
+        found = [await store.read_at_most("cut", *item) for item in ((0, 10), (3, 4), (8, 100), (10, 1), (99, 5))]
+        assert found == [b"0123456789", b"3456", b"89", b"", b""]
+        with pytest.raises(ObjectNotFoundError):
+            await store.read_at_most("nowhere", 0, 1)
+
+    async def test_streams_read_the_same_objects(self, store: ObjectStore) -> None:
+        await put(store, "streamed", b"0123456789")
+        assert await store.streaming.read("streamed", 3, 4) == b"3456"
+        async with await store.streaming.open("streamed") as reader:
+            assert await reader.read(0, 10) == b"0123456789"
+        assert (await store.streaming.stat("streamed")).size_bytes == 10
+
     async def test_many_reads_at_once_do_not_mix(self, store: ObjectStore) -> None:
         data = os.urandom(100_000)
         await put(store, "shared", data)

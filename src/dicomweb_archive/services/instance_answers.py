@@ -77,7 +77,7 @@ class InstanceAnswers:
         first = next(iter(parts()), None)
         if first is None:
             raise NotFoundError(nothing)
-        return await multipart(self.objects, first.content_type.partition(";")[0], parts)
+        return await multipart(self.objects.streaming, first.content_type.partition(";")[0], parts)
 
 
 class Choice:

@@ -67,7 +67,7 @@ class RetrieveService:
         if _prefers_archive(next(location for segment in segments for location in segment), accepted):
             name = scope.series_instance_uid or scope.study_instance_uid
             return await self._archive(name, lambda: self._archive_members(segments, choose))
-        return await multipart(self.objects, DICOM, lambda: self._instance_parts(segments, choose, root))
+        return await multipart(self.objects.streaming, DICOM, lambda: self._instance_parts(segments, choose, root))
 
     async def retrieve_series_list(
         self, series: Sequence[Scope], principal: Principal, accepted: Acceptable
@@ -165,7 +165,7 @@ class RetrieveService:
                 yield _instance_part(location, offer, root, make)
 
     async def _archive(self, name: str, members: Callable[[], Iterable[Member]]) -> Representation:
-        answer = await archive_of(self.objects, members)
+        answer = await archive_of(self.objects.streaming, members)
         headers = {"ETag": answer.headers["ETag"], "Content-Disposition": f'attachment; filename="{name}.zip"'}
         return replace(answer, headers=headers)
 

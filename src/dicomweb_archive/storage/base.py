@@ -92,6 +92,11 @@ class ObjectStore(Protocol):
     def reading(self) -> ReadPattern:
         """How its objects are best streamed."""
 
+    @property
+    def streaming(self) -> "ObjectStore":
+        """The same objects, for whoever reads many of them once and from end to end: a store that keeps what was
+        read keeps nothing of that, so that one long download does not push out what others will ask for again."""
+
     async def create(self, key: str) -> ObjectWriter:
         """Begin a new object.
 
@@ -112,6 +117,13 @@ class ObjectStore(Protocol):
         Raises:
             ObjectNotFoundError: there is no such object.
             DamagedObjectError: the object ends before the range does.
+        """
+
+    async def read_at_most(self, key: str, offset: int, length: int) -> Buffer:
+        """Return one range as far as the object goes: less than `length` where it ends, nothing behind its end.
+
+        Raises:
+            ObjectNotFoundError: there is no such object.
         """
 
     async def stat(self, key: str) -> ObjectStat:

@@ -41,6 +41,11 @@ class FolderStore:
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="folder-store")
         self._durable: set[Path] = set()
 
+    @property
+    def streaming(self) -> "FolderStore":
+        """Return this store: what is kept of reads, the operating system keeps."""
+        return self
+
     @classmethod
     async def open_folder(cls, folder: Path) -> Self:
         """Open the store in `folder`, making it when it is not there, and sweep unfinished files.
@@ -72,6 +77,11 @@ class FolderStore:
         """Return one range of an object: opened, read and closed in one thread job."""
         path = self._path(key)
         return await self._run(lambda: _read_range(path, offset, length))
+
+    async def read_at_most(self, key: str, offset: int, length: int) -> bytes:
+        """Return one range as far as the object goes."""
+        path = self._path(key)
+        return await self._run(lambda: _read_range(path, offset, length, cut_at_end=True))
 
     async def stat(self, key: str) -> ObjectStat:
         """Return size and creation time of an object."""
@@ -277,9 +287,11 @@ def _open_to_read(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
-def _read_range(path: Path, offset: int, length: int) -> bytes:
+def _read_range(path: Path, offset: int, length: int, *, cut_at_end: bool = False) -> bytes:
     descriptor = _open_to_read(path)
     try:
+        if cut_at_end:
+            length = max(min(length, os.fstat(descriptor).st_size - offset), 0)
         return read_fully(descriptor, offset, length)
     finally:
         os.close(descriptor)

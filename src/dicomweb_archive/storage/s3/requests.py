@@ -58,12 +58,21 @@ class ObjectRequests:
         Raises:
             DamagedObjectError: the object ends before them.
         """
-        wanted = {"range": f"bytes={offset}-{offset + length - 1}"}
-        async with self._request("GET", key, headers=wanted, accepted=(206, 416)) as answer:
+        async with self._request("GET", key, headers=_range(offset, length), accepted=(206, 416)) as answer:
             if answer.status == 416 or answer.content_length != length:
                 message = "an object is shorter than what was stored"
                 raise DamagedObjectError(message)
             return await _read_exactly(answer, length)
+
+    async def get_at_most(self, key: str, offset: int, length: int) -> Buffer:
+        """Read these bytes, at least one, of an object as far as it goes; none behind its end."""
+        async with self._request("GET", key, headers=_range(offset, length), accepted=(206, 416)) as answer:
+            if answer.status == 416:
+                return b""
+            if answer.content_length is None or answer.content_length > length:
+                message = "the S3 service answers with another range than it was asked for"
+                raise PassingError(message)
+            return await _read_exactly(answer, answer.content_length)
 
     async def head(self, key: str) -> Mapping[str, str]:
         """Return the headers of an object, or of the bucket for an empty key."""
@@ -127,6 +136,10 @@ class ObjectRequests:
             # Only its kind: the texts of these errors hold addresses.
             message = f"the S3 service cannot be reached or breaks off ({type(error).__name__})"
             raise PassingError(message) from None
+
+
+def _range(offset: int, length: int) -> dict[str, str]:
+    return {"range": f"bytes={offset}-{offset + length - 1}"}
 
 
 async def _slices(body: Buffer) -> AsyncIterator[Buffer]:

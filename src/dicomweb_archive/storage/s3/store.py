@@ -43,6 +43,11 @@ class S3Store:
         self._uploader = Uploader(requests, control)
         self._opened = opened
 
+    @property
+    def streaming(self) -> "S3Store":
+        """Return this store: it keeps nothing of what is read."""
+        return self
+
     @classmethod
     async def open_bucket(cls, place: S3Place) -> Self:
         """Open the store, and drop the uploads that crashes have left unfinished a day ago.
@@ -73,6 +78,11 @@ class S3Store:
         """Return one range of an object."""
         check_key(key)
         return await retried(lambda: self._requests.get_range(key, offset, length)) if length else b""
+
+    async def read_at_most(self, key: str, offset: int, length: int) -> Buffer:
+        """Return one range as far as the object goes."""
+        check_key(key)
+        return await retried(lambda: self._requests.get_at_most(key, offset, length)) if length else b""
 
     async def stat(self, key: str) -> ObjectStat:
         """Return size and time of an object."""
