@@ -42,6 +42,7 @@ from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
+from dicomweb_archive.services.uri import UriService
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.storage.filesystem import FolderStore
@@ -63,6 +64,7 @@ from dicomweb_archive.web.routers import (
     system,
     tags,
     thumbnails,
+    uri,
     viewer,
 )
 from dicomweb_archive.web.sessions import Sessions
@@ -82,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     # Many requests a second first: routes are tried in order. `/studies/facets` would be taken for a study.
-    for router in (facets, retrieve, thumbnails, rendered, search, store, delete, tags, capabilities):
+    for router in (facets, retrieve, thumbnails, rendered, uri, search, store, delete, tags, capabilities):
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
@@ -243,6 +245,7 @@ def _build_services(
         bulkdata=BulkdataService(instances, objects, decoding),
         rendered=RenderService(pictures, metadata),
         thumbnails=ThumbnailService(RepresentativeIndex(database), instances, pictures),
+        uri=UriService(instances),
         delete=DeleteService(Removal(database, instances, timezone=settings.timezone), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         status=StatusService(FiguresIndex(database), settings.workers),

@@ -37,7 +37,7 @@ async def test_capabilities_are_a_wadl_document_of_every_route(archive: Archive)
     routed = {
         (re.sub(r":\w+}", "}", route.path).removeprefix(ROOT), method)
         for route in archive.app.routes
-        if isinstance(route, ResourceRoute) and route.path.rstrip("/") != ROOT
+        if isinstance(route, ResourceRoute) and route.path.startswith(f"{ROOT}/") and route.path != f"{ROOT}/"
         for method in (route.methods or set()) - {"HEAD"}
     }
     ours = {(re.sub(r"{(\w+)}", _of_ours, path), name) for path, name in described}

@@ -94,7 +94,7 @@ async def test_the_description_is_served_and_names_every_route(archive: Archive)
         if isinstance(route, ResourceRoute)
         for method in (route.methods or set()) - {"HEAD"}
     }
-    assert {entry for entry in named if entry[0].startswith("/dicom-web")} == routed
+    assert {entry for entry in named if entry[0].startswith(("/dicom-web", "/wado"))} == routed
     assert {("/health/live", "GET"), ("/health/ready", "GET"), ("/metrics", "GET"), ("/", "GET")} <= named
 
 

@@ -21,6 +21,7 @@ from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
+from dicomweb_archive.services.uri import UriService
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.authentication import principal_of
 from dicomweb_archive.web.sessions import Sessions
@@ -31,6 +32,9 @@ from dicomweb_archive.wire.search_limits import SearchLimits
 
 DICOMWEB = "/dicom-web"
 """Path of the DICOMweb services below the archive's root (PS3.18 8.2: the base URI)."""
+
+WADO_URI = "/wado"
+"""Path of the URI service below the archive's root (PS3.18 9.1), where viewers expect it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Services:
     bulkdata: BulkdataService
     rendered: RenderService
     thumbnails: ThumbnailService
+    uri: UriService
     delete: DeleteService
     overview: OverviewService
     status: StatusService

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from dicomweb_archive import __version__
 from dicomweb_archive.web.dependencies import DICOMWEB
 from dicomweb_archive.web.openapi.parameters import PATH_PARAMETERS
-from dicomweb_archive.web.openapi.paths import dicomweb_paths
+from dicomweb_archive.web.openapi.paths import dicomweb_paths, uri_paths
 from dicomweb_archive.web.openapi.schemas import SCHEMAS
 from dicomweb_archive.web.routers import system
 
@@ -37,7 +37,7 @@ def describe() -> dict[str, Any]:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     paths = {DICOMWEB + path: _with_path_parameters(path, ops) for path, ops in dicomweb_paths().items()}
-    document["paths"] = {**paths, **document["paths"]}
+    document["paths"] = {**paths, **uri_paths(), **document["paths"]}
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(SCHEMAS)
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

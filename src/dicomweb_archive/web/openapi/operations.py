@@ -12,6 +12,7 @@ from dicomweb_archive.web.openapi.parameters import (
     SEARCH_PARAMETERS,
     TAG_PARAMETERS,
     THUMBNAIL_VIEWPORT,
+    URI_PARAMETERS,
 )
 from dicomweb_archive.web.openapi.schemas import (
     BYTES,
@@ -124,6 +125,12 @@ def rendered(name: str, summary: str, **documents: Any) -> dict[str, Any]:
     operation = retrieve(name, summary, pictures | documents)
     operation["parameters"] = [{"in": "query", **parameter} for parameter in RENDERING_PARAMETERS] + [ACCEPT]
     return operation
+
+
+def uri(name: str, summary: str) -> dict[str, Any]:
+    operation = rendered(name, summary, **{"application/pdf": BYTES, "application/dicom": BYTES})
+    operation["parameters"] = [{"in": "query", **parameter} for parameter in URI_PARAMETERS]
+    return ranged(operation)
 
 
 def thumbnail(name: str, summary: str) -> dict[str, Any]:

@@ -131,6 +131,47 @@ RENDERING_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "schema": {"type": "integer", "minimum": 1, "maximum": 100},
     },
 )
+URI_PARAMETERS: Sequence[Mapping[str, Any]] = (
+    {"name": "requestType", "required": True, "schema": {"type": "string", "enum": ["WADO"]}},
+    *(
+        {"name": f"{name}UID", "required": True, "schema": {"$ref": "#/components/schemas/UID"}}
+        for name in ("study", "series", "object")
+    ),
+    {
+        "name": "contentType",
+        "description": "`application/dicom`, or rendered media types with weights; what Accept names when left out.",
+        "schema": {"type": "string"},
+    },
+    {"name": "charset", "description": "Character sets; none is converted.", "schema": {"type": "string"}},
+    {
+        "name": "transferSyntax",
+        "description": "UID of one transfer syntax, or `*` for the stored one (an extension of ours).",
+        "schema": {"type": "string"},
+    },
+    {"name": "anonymize", "description": "Refused with 406.", "schema": {"type": "string", "enum": ["yes"]}},
+    {"name": "frameNumber", "description": "Frame to render.", "schema": {"type": "integer", "minimum": 1}},
+    {"name": "imageAnnotation", "description": "`patient`, `technique`.", "schema": {"type": "string"}},
+    {
+        "name": "imageQuality",
+        "description": "Of JPEG.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100},
+    },
+    {"name": "rows", "description": "Largest height.", "schema": {"type": "integer", "minimum": 1, "maximum": 4096}},
+    {"name": "columns", "description": "Largest width.", "schema": {"type": "integer", "minimum": 1, "maximum": 4096}},
+    {
+        "name": "region",
+        "description": "`xmin,ymin,xmax,ymax` in fractions of the image.",
+        "schema": {"type": "string"},
+    },
+    {"name": "windowCenter", "description": "With `windowWidth`.", "schema": {"type": "number"}},
+    {"name": "windowWidth", "description": "With `windowCenter`.", "schema": {"type": "number", "minimum": 1}},
+    {
+        "name": "presentationUID",
+        "description": "Refused with 406, as is `presentationSeriesUID`.",
+        "schema": {"$ref": "#/components/schemas/UID"},
+    },
+    {"name": "presentationSeriesUID", "schema": {"$ref": "#/components/schemas/UID"}},
+)
 THUMBNAIL_VIEWPORT = {
     "name": "viewport",
     "in": "query",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dicomweb_archive.web.dependencies import WADO_URI
 from dicomweb_archive.web.openapi.operations import (
     capabilities,
     delete,
@@ -15,6 +16,7 @@ from dicomweb_archive.web.openapi.operations import (
     store,
     tags,
     thumbnail,
+    uri,
 )
 from dicomweb_archive.web.openapi.schemas import BYTES, DATA_SETS, JSON, OCTETS, PART10, XML
 
@@ -52,6 +54,10 @@ def _bulk_resources() -> dict[str, dict[str, Any]]:
             (_INSTANCE, "instance", "an instance"),
         )
     }
+
+
+def uri_paths() -> dict[str, dict[str, Any]]:
+    return {WADO_URI: {"get": uri("retrieve_by_uri", "Retrieve an instance by WADO-URI (PS3.18 9).")}}
 
 
 def dicomweb_paths() -> dict[str, dict[str, Any]]:
