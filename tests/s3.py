@@ -54,6 +54,7 @@ class FaultyDoor:
         self._session = session
         self._faults: dict[str, deque[Fault]] = {}
         self.asked: list[str] = []
+        self.ranges: list[str] = []
 
     def next(self, method: str, *faults: Fault) -> None:
         """Make the next requests of a method fail."""
@@ -61,6 +62,7 @@ class FaultyDoor:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.method)
+        self.ranges.append(request.headers.get("Range", ""))
         waiting = self._faults.get(request.method)
         if waiting:
             return await waiting.popleft()(request)

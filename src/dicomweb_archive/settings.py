@@ -79,7 +79,9 @@ class Settings(BaseSettings):
         "`S3_ENDPOINT_URL`, else `virtual`.",
     )
     s3_connections: PositiveInt = Field(
-        32, description="Most connections of a server process to the S3 service for reading and writing objects."
+        32,
+        description="Most connections of a server process to the S3 service for reading and writing objects, and as "
+        "many again for long streams.",
     )
     s3_timeout_seconds: float = Field(
         20, gt=0, description="Longest silence of the S3 service before a request is made again or given up."

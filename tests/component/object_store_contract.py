@@ -120,6 +120,17 @@ class ObjectStoreContract:
                 with pytest.raises(DamagedObjectError):
                     await store.read("short", offset, length)
 
+    async def test_a_stream_brings_exactly_its_bytes(self, store: ObjectStore) -> None:
+        data = os.urandom(1_500_000)
+        await put(store, "streamed", data)
+        async with await store.open("streamed") as reader:
+            for offset, length in ((0, len(data)), (700_001, 3), (5, 1_400_000), (10, 0)):
+                assert (
+                    b"".join([bytes(piece) async for piece in reader.stream(offset, length)]) == data[offset:][:length]
+                )
+            with pytest.raises(DamagedObjectError):
+                _ = [piece async for piece in reader.stream(1_000_000, 500_001)]
+
     async def test_one_range_is_read_without_opening(self, store: ObjectStore) -> None:
         await put(store, "ranged", b"0123456789")
         assert await store.read("ranged", 3, 4) == b"3456"

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
@@ -14,12 +15,13 @@ from dicomweb_archive.cli.seaweedfs import SeaweedServer
 from dicomweb_archive.errors import (
     ArchiveError,
     ConflictError,
+    DamagedObjectError,
     ObjectNotFoundError,
     SetupError,
     StorageFullError,
     StorageUnavailableError,
 )
-from dicomweb_archive.storage.s3 import control
+from dicomweb_archive.storage.s3 import control, range_stream
 from dicomweb_archive.storage.s3 import store as s3_store
 from dicomweb_archive.storage.s3.control import BucketControl
 from dicomweb_archive.storage.s3.place import S3Place
@@ -131,7 +133,69 @@ async def test_a_stream_reads_ranges_and_never_the_whole(behind: S3Store, door: 
     assert door.asked == ["GET"] * len(spans)
     door.asked.clear()
     assert b"".join([bytes(p) async for p in stream_spans(behind, [Span("series", 0, len(data))])]) == data
-    assert door.asked == ["GET"] * 3
+    # A MiB, another ahead of the consumer, then twice as much each time.
+    assert door.asked == ["GET"] * 5
+
+
+async def test_a_stream_that_breaks_off_goes_on_where_it_was(behind: S3Store, door: FaultyDoor) -> None:
+    data = os.urandom(4 * MIB)
+    await put(behind, "object", data)
+    door.ranges.clear()
+    # Each answer brings something, so their number is no reason to give up.
+    door.next("GET", *[door.cutting] * 5)
+    assert await streamed(behind, "object", len(data)) == data
+    starts = [int(wanted.removeprefix("bytes=").partition("-")[0]) for wanted in door.ranges]
+    assert len(starts) == 6
+    assert starts == sorted(set(starts))
+    assert all(wanted.endswith(f"-{len(data) - 1}") for wanted in door.ranges)
+
+
+async def test_a_stream_that_gets_nowhere_fails_after_a_few_attempts(behind: S3Store, door: FaultyDoor) -> None:
+    await put(behind, "object", bytes(MIB))
+    door.asked.clear()
+    door.next("GET", *[door.failing(503, "SlowDown")] * 4)
+    with pytest.raises(StorageUnavailableError):
+        await streamed(behind, "object", MIB)
+    assert door.asked == ["GET"] * 4
+
+
+async def test_an_object_that_goes_or_shrinks_meanwhile_ends_the_stream_with_an_error(
+    behind: S3Store, store: S3Store, door: FaultyDoor
+) -> None:
+    for key, rest, expected in (("gone", None, ObjectNotFoundError), ("short", b"rest", DamagedObjectError)):
+        await put(behind, key, bytes(3 * MIB))
+        door.next("GET", door.cutting)
+        async with await behind.open(key) as reader, aclosing(reader.stream(0, 3 * MIB)) as chunks:
+            await anext(chunks)
+            await store.delete(key)
+            if rest is not None:
+                await put(store, key, rest)
+            with pytest.raises(expected):
+                async for _ in chunks:
+                    pass
+
+
+async def test_a_consumer_that_stops_keeps_no_connection_and_goes_on_in_small_requests(
+    behind: S3Store, door: FaultyDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(range_stream, "STALL_SECONDS", 0.02)
+    data = os.urandom(4 * MIB)
+    await put(behind, "object", data)
+    door.ranges.clear()
+    async with await behind.open("object") as reader, aclosing(reader.stream(0, len(data))) as chunks:
+        received = bytearray(await anext(chunks))
+        await asyncio.sleep(0.1)
+        async for chunk in chunks:
+            received += chunk
+    assert received == data
+    first, *others = (wanted.removeprefix("bytes=").split("-") for wanted in door.ranges)
+    assert first == ["0", str(len(data) - 1)]
+    assert all(int(end) - int(start) < range_stream.SLOW_BYTES for start, end in others)
+
+
+async def streamed(store: S3Store, key: str, length: int) -> bytes:
+    async with await store.open(key) as reader:
+        return b"".join([bytes(chunk) async for chunk in reader.stream(0, length)])
 
 
 @pytest.mark.parametrize("fault", ["cutting", "dropping"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +66,9 @@ class WatchedReader:
     async def read(self, offset: int, length: int) -> bytes:
         self.watched.reads.append((offset, length))
         return await self.reader.read(offset, length)  # type: ignore[attr-defined]
+
+    async def stream(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+        yield await self.read(offset, length)
 
     async def close(self) -> None:
         self.watched.open_now -= 1

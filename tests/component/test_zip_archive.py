@@ -5,7 +5,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -111,17 +111,18 @@ async def test_headers_of_files_before_a_range_are_read_many_at_a_time(
     ]
     answer = await archive_of(store, lambda: members)
     whole = await bytes_of(answer)
-    read = FolderReader.read
+    stream = FolderReader.stream
     running: list[int] = [0, 0]
 
-    async def slowly(reader: FolderReader, offset: int, length: int) -> Buffer:
+    async def slowly(reader: FolderReader, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         running[0] += 1
         running[1] = max(running)
         await asyncio.sleep(0.001)
         running[0] -= 1
-        return await read(reader, offset, length)
+        async for piece in stream(reader, offset, length):
+            yield piece
 
-    monkeypatch.setattr(FolderReader, "read", slowly)
+    monkeypatch.setattr(FolderReader, "stream", slowly)
     assert answer.ranged is not None
     pieces = [bytes(piece) async for piece in answer.ranged(len(whole) - 1, len(whole))]
     assert b"".join(pieces) == whole[-1:]

@@ -1,7 +1,7 @@
 """ObjectStore: the small contract that every store of objects fulfils."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
@@ -26,10 +26,19 @@ def check_key(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReadPattern:
-    """How a long stream is best read from a store: bytes a read, and reads ahead of the consumer."""
+    """How a long stream is best read from a store.
+
+    Attributes:
+        read_bytes: most bytes that one `ObjectReader.stream` is asked for.
+        read_ahead: how many of these are begun ahead of the consumer.
+        least_bytes: so few are asked for when the consumer is slow; as many as ever where that is no different.
+        first_bytes: what is asked for first; the whole of what is no longer is better had by `ObjectStore.read`.
+    """
 
     read_bytes: int
     read_ahead: int
+    least_bytes: int | None = None
+    first_bytes: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,15 @@ class ObjectReader(Protocol):
 
     async def read(self, offset: int, length: int) -> Buffer:
         """Return exactly these bytes.
+
+        Raises:
+            DamagedObjectError: the object ends before them.
+        """
+
+    def stream(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+        """Yield exactly these bytes in pieces as they come; for bytes that are passed on and not needed again.
+
+        Whoever stops early closes the generator.
 
         Raises:
             DamagedObjectError: the object ends before them.

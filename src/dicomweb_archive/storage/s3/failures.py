@@ -68,12 +68,16 @@ async def retried(call: Callable[[], Awaitable[Result]], *, attempts: int = ATTE
     Raises:
         StorageUnavailableError: every attempt failed.
     """
-    longest = _FIRST_PAUSE_SECONDS
-    for _ in range(attempts - 1):
+    for failures in range(1, attempts):
         try:
             return await call()
         except PassingError:
-            # Random, so that those who failed together do not come back together.
-            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311
-            longest = min(longest * 2, _LONGEST_PAUSE_SECONDS)
+            await pause(failures)
     return await call()
+
+
+async def pause(failures: int) -> None:
+    """Wait before the next attempt; longer, the more there have been in a row."""
+    longest = min(_FIRST_PAUSE_SECONDS * 2 ** (failures - 1), _LONGEST_PAUSE_SECONDS)
+    # Random, so that those who failed together do not come back together.
+    await asyncio.sleep(random.uniform(0, longest))  # noqa: S311

@@ -15,7 +15,8 @@ class S3Place:
         endpoint_url: the service, e.g. https://s3.example.org, without a trailing slash.
         prefix: begins every key; empty, or ending in a slash.
         addressing: `path` asks https://service/bucket/key, `virtual` asks https://bucket.service/key.
-        connections: most connections to the service of one process, each for objects and for control calls.
+        connections: most connections to the service of one process, each for single reads and writes, for long
+            streams, and for control calls.
         timeout_seconds: longest silence of the service.
     """
 

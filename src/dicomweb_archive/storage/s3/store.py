@@ -1,7 +1,7 @@
 """S3Store: objects in a bucket of any S3-compatible service."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,7 @@ from dicomweb_archive.storage.packs import PACK_PREFIX
 from dicomweb_archive.storage.s3.control import BucketControl
 from dicomweb_archive.storage.s3.failures import PassingError, retried
 from dicomweb_archive.storage.s3.place import S3Place
+from dicomweb_archive.storage.s3.range_stream import SLOW_BYTES, stream_range
 from dicomweb_archive.storage.s3.requests import ObjectRequests
 from dicomweb_archive.storage.s3.upload import S3Writer, Uploader
 
@@ -35,7 +36,7 @@ class S3Store:
     """
 
     # Fewer requests cost less, and two of them at once hide the way to the service (benchmarks/storage).
-    reading = ReadPattern(read_bytes=3 * MIB, read_ahead=1)
+    reading = ReadPattern(read_bytes=16 * MIB, read_ahead=1, least_bytes=SLOW_BYTES)
 
     def __init__(self, requests: ObjectRequests, control: BucketControl, opened: AsyncExitStack) -> None:
         self._requests = requests
@@ -72,7 +73,7 @@ class S3Store:
 
     async def open(self, key: str) -> "S3Reader":
         """Prepare to read an object; nothing is asked of the service before the first read."""
-        return S3Reader(self, check_key(key))
+        return S3Reader(self, self._requests, check_key(key))
 
     async def read(self, key: str, offset: int, length: int) -> Buffer:
         """Return one range of an object."""
@@ -150,13 +151,18 @@ class S3Store:
 class S3Reader:
     """An object of an S3Store; each read is a request of its own, so there is nothing to hold open."""
 
-    def __init__(self, store: S3Store, key: str) -> None:
+    def __init__(self, store: S3Store, requests: ObjectRequests, key: str) -> None:
         self._store = store
+        self._requests = requests
         self._key = key
 
     async def read(self, offset: int, length: int) -> Buffer:
         """Return exactly these bytes."""
         return await self._store.read(self._key, offset, length)
+
+    def stream(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+        """Yield exactly these bytes as the service sends them."""
+        return stream_range(self._requests, self._key, offset, length)
 
     async def close(self) -> None:
         """Do nothing."""

@@ -1,0 +1,52 @@
+"""Streams of ranges: bytes passed on as the service sends them, gone on with where they broke off."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from dicomweb_archive.storage.s3.failures import ATTEMPTS, PassingError, pause
+from dicomweb_archive.storage.s3.requests import ObjectRequests, RangeAnswer
+
+STALL_SECONDS = 2.0
+"""A connection whose bytes nobody takes for so long is given back."""
+
+SLOW_BYTES = 256 * 1024
+"""What is asked for at a time on behalf of a consumer that let a connection wait."""
+
+
+async def stream_range(requests: ObjectRequests, key: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    """Yield exactly these bytes of an object in pieces as they come.
+
+    A service that breaks off is asked again for what is missing, as often in a row as for any other request. A
+    consumer that stops taking does not keep the connection: when it comes back it gets the rest in small requests.
+
+    Raises:
+        DamagedObjectError: the object ends before them.
+        ObjectNotFoundError: there is no such object.
+        StorageUnavailableError: every attempt to go on failed.
+    """
+    position, end = offset, offset + length
+    at_once = length
+    failures = 0
+    while position < end:
+        begun = position
+        answer: RangeAnswer | None = None
+        try:
+            answer = await requests.open_range(key, position, min(at_once, end - position))
+            while chunk := await answer.next_chunk():
+                position += len(chunk)
+                stall = asyncio.get_running_loop().call_later(STALL_SECONDS, answer.give_up)
+                try:
+                    yield chunk
+                finally:
+                    stall.cancel()
+        except PassingError:
+            if answer is not None and answer.was_given_up:
+                at_once = SLOW_BYTES
+                continue
+            failures = 1 if position > begun else failures + 1
+            if failures == ATTEMPTS:
+                raise
+            await pause(failures)
+        finally:
+            if answer is not None:
+                answer.close()
