@@ -9,7 +9,7 @@ from tests.scratch import use_scratch_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = bool(os.environ.get("DICOMWEB_ARCHIVE_TEST_STRICT"))
-_LONG_FILES_FIRST = ("browser", "interop", "component")
+_LONG_FILES_FIRST = ("browser", "interop", "unit", "component")
 
 
 def real_data_folder() -> Path | None:
@@ -34,6 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
         use_scratch_folder()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark unit tests as such: there are runs of all others."""
+    if _room_of(item) == "unit":
+        item.add_marker("unit")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave tests of real data out where there are none, and put rooms with long files first.
 
@@ -50,8 +56,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place_of_room(item: pytest.Item) -> int:
-    room = item.path.relative_to(REPOSITORY / "tests").parts[0]
+    room = _room_of(item)
     return _LONG_FILES_FIRST.index(room) if room in _LONG_FILES_FIRST else len(_LONG_FILES_FIRST)
+
+
+def _room_of(item: pytest.Item) -> str:
+    return item.path.relative_to(REPOSITORY / "tests").parts[0]
 
 
 def pytest_report_header() -> str:
