@@ -14,7 +14,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from dicomweb_archive.errors import UndecodableError
-from dicomweb_archive.imaging import openjpeg_decoder
+from dicomweb_archive.imaging import jpeg_decoder, openjpeg_decoder
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
 
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
@@ -24,14 +24,26 @@ _JPEG = "1.2.840.10008.1.2.4"
 DECODABLE_SYNTAXES = frozenset(
     {"1.2.840.10008.1.2.5", DEFLATED_IMAGE_FRAME}
     | {f"{_JPEG}.{process}" for process in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)}
+    | jpeg_decoder.SYNTAXES
 )
-"""Compressed transfer syntaxes for which there is a codec here; of JPEG Extended (.51) those with 8 bits."""
+"""Compressed transfer syntaxes for which there is a codec here."""
+
+JPEG_WITH_LOSS = frozenset(f"{_JPEG}.{process}" for process in (50, 51, 53, 55))
+"""The processes of JPEG whose colours are decoded to RGB by everybody, since nothing of them is exact."""
 
 openjpeg_decoder.register()
 
 
-def decode_frame(frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> tuple[bytes, str]:
+def decode_frame(
+    frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat, *, as_rgb: bool = True
+) -> tuple[bytes, str]:
     """Decode the joined fragments of one frame.
+
+    Args:
+        frame: the codestream.
+        transfer_syntax_uid: its transfer syntax.
+        pixels: its layout.
+        as_rgb: colours that a codec leaves in a YBR colour space become RGB.
 
     Returns:
         The pixels, little endian, colour-by-pixel, in samples of Bits Allocated, and their Photometric
@@ -44,12 +56,12 @@ def decode_frame(frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat) ->
     if transfer_syntax_uid == DEFLATED_IMAGE_FRAME:
         return _inflate(frame, pixels), pixels.photometric_interpretation
     try:
-        decoder = get_decoder(transfer_syntax_uid)
-        array, described = decoder.as_array(
-            encapsulate([frame], has_bot=False),
-            index=0,
-            **_options(pixels),
-        )
+        if jpeg_decoder.is_wanted(transfer_syntax_uid, pixels):
+            array, colour = jpeg_decoder.decode(frame, transfer_syntax_uid, pixels)
+        else:
+            array, colour = _decode_by_pydicom(frame, transfer_syntax_uid, pixels, as_rgb=as_rgb)
+    except UndecodableError:
+        raise
     except MemoryError:
         message = "a frame needs more memory to decode than a decoding process may use"
         raise UndecodableError(message) from None
@@ -57,7 +69,16 @@ def decode_frame(frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat) ->
     except Exception as error:  # noqa: BLE001
         message = f"a frame of the stored pixel data cannot be decoded ({type(error).__name__})"
         raise UndecodableError(message) from None
-    return _native(array, pixels), str(described["photometric_interpretation"])
+    return _native(array, pixels), colour
+
+
+def _decode_by_pydicom(
+    frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat, *, as_rgb: bool
+) -> "tuple[np.ndarray[Any, Any], str]":
+    encapsulated = encapsulate([frame], has_bot=False)
+    options = _options(pixels) | {"as_rgb": as_rgb}
+    array, described = get_decoder(transfer_syntax_uid).as_array(encapsulated, index=0, **options)
+    return array, str(described["photometric_interpretation"])
 
 
 def _inflate(frame: bytes, pixels: PixelFormat) -> bytes:
@@ -75,7 +96,6 @@ def _inflate(frame: bytes, pixels: PixelFormat) -> bytes:
 
 def _options(pixels: PixelFormat) -> dict[str, Any]:
     options: dict[str, Any] = pixels._asdict()
-    options["as_rgb"] = True
     options["number_of_frames"] = 1
     options["pixel_keyword"] = "PixelData"
     if pixels.samples_per_pixel == 1:

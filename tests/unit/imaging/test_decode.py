@@ -16,7 +16,7 @@ from dicomweb_archive.imaging.decode import DECODABLE_SYNTAXES, DEFLATED_IMAGE_F
 from dicomweb_archive.imaging.frames import fragment_bounds
 from dicomweb_archive.imaging.pixel_format import PixelFormat, pixel_format_of
 
-# No free codec for 12-bit JPEG; broken on purpose; pydicom fails to correct the sign of the last one in place.
+# pydicom has no codec for 12-bit JPEG; broken on purpose; pydicom fails to correct the sign of the last one in place.
 UNDECODABLE = {"JPEG-lossy.dcm", "JPGExtended.dcm", "JPEG2000-embedded-sequence-delimiter.dcm"}
 UNDECODABLE |= {"J2K_pixelrep_mismatch.dcm"}
 GREY = PixelFormat(2, 3, 1, 8, 8, 0, "MONOCHROME2", 0, 1)
