@@ -50,6 +50,10 @@ class RangeNotSatisfiableError(ArchiveError):
         self.length = length
 
 
+class PreconditionFailedError(ArchiveError):
+    """The client has set a condition that does not hold, for something else than reading (RFC 9110 13.1.2)."""
+
+
 class UnsupportedMediaTypeError(ArchiveError):
     """The payload's media type is not one that this transaction takes (PS3.18 8.6)."""
 

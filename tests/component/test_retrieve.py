@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -416,6 +417,37 @@ async def test_a_range_is_that_of_the_whole_stored_or_made(bulkdata: BulkdataSer
         assert answer.ranged is not None
         pieces = [bytes(piece) async for piece in answer.ranged(start, stop)]
         assert b"".join(pieces) == whole[start:stop]
+
+
+class CountingPool:
+    """A decoding pool that counts the frames it is asked for."""
+
+    def __init__(self, pool: DecodingPool) -> None:
+        self.pool = pool
+        self.frames = 0
+
+    async def decode_frame(self, *arguments: Any) -> bytes:
+        self.frames += 1
+        return await self.pool.decode_frame(*arguments)
+
+
+async def test_decoded_frames_are_one_value_of_which_a_range_decodes_no_frame_before_it(
+    store: FolderStore, index: Index, pool: DecodingPool
+) -> None:
+    counting = CountingPool(pool)
+    bulkdata = BulkdataService(index, store, counting)  # type: ignore[arg-type]
+    data = bundled("rtdose_rle.dcm")
+    (scope,) = await index.keep("one.zip", data)
+    expected = read(bundled("rtdose.dcm")).PixelData
+    size = len(expected) // 15
+    accepted = parse_accept("application/octet-stream")
+    for start, stop, frames in ((0, 1, 1), (4 * size - 1, 4 * size + 1, 2), (15 * size - 2, 15 * size, 1)):
+        answer = await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, accepted, ROOT)
+        assert answer.content_length == len(expected)
+        assert answer.ranged is not None
+        counting.frames = 0
+        assert b"".join([bytes(piece) async for piece in answer.ranged(start, stop)]) == expected[start:stop]
+        assert counting.frames == frames
 
 
 async def test_values_of_deflated_instances_are_inflated(

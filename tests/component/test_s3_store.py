@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.component.object_store_contract import ObjectStoreContract, is_there, keys, put
@@ -305,6 +306,19 @@ async def test_a_batch_that_is_deleted_in_part_says_so(behind: S3Store, door: Fa
         await behind.delete_many(["a", "b"])
 
 
+async def test_a_batch_that_cannot_be_asked_for_does_not_hinder_the_next(behind: S3Store, door: FaultyDoor) -> None:
+    async def refusing(request: object) -> object:
+        from aiohttp import web
+
+        return web.Response(status=403, text="<Error><Code>AccessDenied</Code></Error>")
+
+    await put(behind, "last", b"1")
+    door.next("POST", refusing)  # type: ignore[arg-type]
+    with pytest.raises(StorageUnavailableError, match="1000 of 1001"):
+        await behind.delete_many([*(f"none/{number}" for number in range(1000)), "last"])
+    assert [item.key async for item in behind.list()] == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -319,6 +333,12 @@ async def test_a_place_that_cannot_be_used_says_what_to_look_at(
     with pytest.raises(SetupError, match=message) as caught:
         await S3Store.open_bucket(replace(s3_place, **change))  # type: ignore[arg-type]
     assert s3_place.access_key_id not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match=r"cannot be started in .*: Not a directory"):
+        SeaweedServer(tmp_path / "file" / "seaweedfs").start()
 
 
 def test_a_second_server_on_one_folder_is_refused_and_harms_nothing(

@@ -320,6 +320,10 @@ async def test_a_list_of_series_is_one_archive(archive: Archive, instances: list
         assert refused.status_code == status, name
         assert refused.headers["content-type"] == "application/problem+json"
     assert (await archive.client.post(address, content=b"[")).status_code == 415
+    # Not a reading method, so a condition that does not hold ends it (RFC 9110 13.1.2).
+    known = await archive.client.post(address, json=both, headers={"if-none-match": answer.headers["etag"]})
+    assert known.status_code == 412
+    assert known.json()["type"].endswith(":precondition-failed")
     assert (await archive.client.post(address, json=both, headers={"accept": "image/png"})).status_code == 406
 
 

@@ -62,11 +62,15 @@ class SeaweedServer:
             SetupError: it is not installed, one runs on this folder, or it does not start; its log says why.
         """
         program = _find_program()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Before anything is written: another one's keys and log lie here.
-        self._lock = _lock_folder(self._folder)
         try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Before anything is written: another one's keys and log lie here.
+            self._lock = _lock_folder(self._folder)
             self._start(program)
+        except OSError as error:
+            self.stop()
+            message = f"the private S3 service cannot be started in {self._folder}: {error.strerror}"
+            raise SetupError(message) from None
         except BaseException:
             self.stop()
             raise

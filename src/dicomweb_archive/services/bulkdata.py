@@ -16,7 +16,9 @@ from dicomweb_archive.services.instance_bytes import can_convert, pixels_of, spa
 from dicomweb_archive.services.representation import Part, Representation
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.wire.media_types import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
     FRAME_MEDIA_TYPES,
+    OCTET_STREAM,
     Acceptable,
     Offer,
     bulkdata_offers,
@@ -177,5 +179,9 @@ def _pixel_offers(location: InstanceLocation, *, single: bool) -> tuple[Offer, .
         return bulkdata_offers(single=single)
     _, pixels = pixels_of(location)
     is_one = _is_video(location) or pixels.number_of_frames == 1
-    syntax = location.transfer_syntax_uid
-    return frame_offers(syntax, can_decode=can_convert(location), single=single and is_one)
+    syntax, can_decode = location.transfer_syntax_uid, can_convert(location)
+    offers = frame_offers(syntax, can_decode=can_decode, single=single and is_one)
+    if single and can_decode and not is_one:
+        # Decoded frames are one value, of which a range may be wanted; codestreams are a part each.
+        offers += (Offer(OCTET_STREAM, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN),)
+    return offers

@@ -118,7 +118,10 @@ class InstanceBytes:
             message = "frames of single bits that do not fill their last byte are had one by one, from /frames"
             raise UndecodableError(message)
         size = pixels.decoded_frame_bytes * pixels.number_of_frames
-        return Part(content_type, url, make=partial(self._decoded_pixels, location, size), made_length=size)
+        make = partial(self._decoded_pixels, location, size)
+        return Part(
+            content_type, url, make=make, made_length=size, make_from=partial(self._decoded_pixels_from, location)
+        )
 
     async def transcode(self, location: InstanceLocation) -> Made:
         """Convert a whole instance to Explicit VR Little Endian.
@@ -189,7 +192,12 @@ class InstanceBytes:
         return Made(_octets(), len(data), slices(data))
 
     async def _decoded_pixels(self, location: InstanceLocation, size: int) -> Made:
-        return Made(_octets(), size, self._frame_after_frame(location))
+        return Made(_octets(), size, self._frame_after_frame(location, 1))
+
+    def _decoded_pixels_from(self, location: InstanceLocation, start: int) -> tuple[int, AsyncGenerator[Buffer, None]]:
+        _, pixels = pixels_of(location)
+        before = start // pixels.decoded_frame_bytes
+        return before * pixels.decoded_frame_bytes, self._frame_after_frame(location, before + 1)
 
     async def _value(self, location: InstanceLocation, value: BulkValue) -> Made:
         await check_spans(self.store, [span_of(location)])
@@ -208,9 +216,9 @@ class InstanceBytes:
                 # Chunks are whole MiB from the value's first byte on, so no word lies across two of them.
                 yield chunk if width == 1 else swap_words(chunk, width)
 
-    async def _frame_after_frame(self, location: InstanceLocation) -> AsyncGenerator[Buffer, None]:
+    async def _frame_after_frame(self, location: InstanceLocation, first: int) -> AsyncGenerator[Buffer, None]:
         _, pixels = pixels_of(location)
-        for number in range(1, pixels.number_of_frames + 1):
+        for number in range(first, pixels.number_of_frames + 1):
             yield await self._frame_bytes(location, number)
 
     async def _frame_bytes(self, location: InstanceLocation, number: int) -> bytes:

@@ -49,7 +49,8 @@ class Made:
 class Part:
     """One payload of an answer: ranges of stored objects as they are, or something to be made when its turn comes.
 
-    `made_length` is how long the latter will be, in bytes, when that is known before it is made.
+    `made_length` is how long the latter will be, in bytes, when that is known before it is made. `make_from` begins
+    the latter at or before a position, wherever that spares work, and says where.
     """
 
     content_type: str
@@ -57,6 +58,7 @@ class Part:
     spans: tuple[Span, ...] = ()
     make: Callable[[], Awaitable[Made]] | None = None
     made_length: int | None = None
+    make_from: Callable[[int], tuple[int, AsyncGenerator[Buffer, None]]] | None = None
 
     @property
     def length(self) -> int | None:
@@ -189,9 +191,9 @@ async def _made_chunks(part: Part) -> AsyncGenerator[Buffer, None]:
 
 
 async def _made_range(part: Part, start: int, stop: int) -> AsyncGenerator[Buffer, None]:
-    """Yield a range of what has to be made: all before it is made and dropped."""
-    position = 0
-    async with aclosing(_made_chunks(part)) as chunks:
+    """Yield a range of what has to be made; of what is before it as little as can be is made and dropped."""
+    position, chunks = (0, _made_chunks(part)) if part.make_from is None else part.make_from(start)
+    async with aclosing(chunks):
         async for piece in chunks:
             wanted = memoryview(piece)[max(start - position, 0) : max(stop - position, 0)]
             position += len(piece)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicomweb_archive.errors import PreconditionFailedError
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.web.conditional import CACHE_CONTROL, is_unchanged, unchanged
 from dicomweb_archive.web.streams import ByteStreamResponse
@@ -18,12 +19,16 @@ async def payload_response(request: Request, answer: Representation, described: 
         described: header fields beside those of the answer, names in lower case.
 
     Raises:
+        PreconditionFailedError: the client has it already, and has not only asked to read it.
         RangeNotSatisfiableError: the range holds none of the bytes.
     """
     headers = {name.lower(): value for name, value in answer.headers.items()}
     headers |= {"cache-control": CACHE_CONTROL, "vary": "Accept", **described}
     if "etag" in headers and is_unchanged(request, headers["etag"]):
         await answer.chunks.aclose()
+        if request.method not in ("GET", "HEAD"):
+            message = "the client has this representation already, by its If-None-Match"
+            raise PreconditionFailedError(message)
         return unchanged(headers)
     if answer.ranged is None or answer.content_length is None:
         return _whole(answer, headers)

@@ -10,7 +10,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dicomweb_archive.errors import ObjectNotFoundError, StorageUnavailableError
+from dicomweb_archive.errors import ArchiveError, ObjectNotFoundError, StorageUnavailableError
 from dicomweb_archive.storage.base import ObjectStat
 from dicomweb_archive.storage.s3.failures import PassingError, error_of, retried
 from dicomweb_archive.storage.s3.place import S3Place
@@ -122,8 +122,13 @@ class BucketControl:
         failed = 0
         for start in range(0, len(keys), _BATCH):
             named = [{"Key": self._place.prefix + key} for key in keys[start : start + _BATCH]]
-            answer = await self._call("delete_objects", Delete={"Objects": named, "Quiet": True})
-            failed += sum(error.get("Code") != "NoSuchKey" for error in answer.get("Errors", ()))
+            try:
+                answer = await self._call("delete_objects", Delete={"Objects": named, "Quiet": True})
+            except ArchiveError:
+                # The service may have come back when the next batch's turn comes.
+                failed += len(named)
+            else:
+                failed += sum(error.get("Code") != "NoSuchKey" for error in answer.get("Errors", ()))
         if failed:
             message = f"the S3 service could not delete {failed} of {len(keys)} objects"
             raise StorageUnavailableError(message)
