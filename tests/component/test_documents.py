@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import AsyncIterator
 
@@ -17,10 +18,17 @@ from dicomweb_archive.errors import GoneError, InvalidInstanceError, NotFoundErr
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.reading import documents as statements
-from dicomweb_archive.index.reading.documents import MetadataAnswer, MetadataIndex
+from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.reading.metadata_answers import Coding, Finished, MetadataAnswer, RecentlyUsed
+from dicomweb_archive.index.segments.gzip_members import Fragment
 from dicomweb_archive.index.writing.register import Register, Registration
 from dicomweb_archive.index.writing.removal import Removal
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import decompress
+else:
+    from backports.zstd import decompress
 
 EVERYTHING = Visibility()
 STUDY, SERIES = f"{ROOT}.1", f"{ROOT}.1.1"
@@ -76,6 +84,37 @@ async def test_metadata_of_a_study_are_those_of_its_series_in_order(index: Metad
     assert gzip.decompress(await joined(answer.gzip())) == b"[" + b",".join(expected) + b"]"
     answer = await index.study_metadata(STUDY, EVERYTHING, service_root=URL)
     assert await joined(answer.json()) == b"[" + b",".join(expected) + b"]"
+
+
+async def test_each_coding_of_a_study_is_as_long_as_was_said(index: MetadataIndex, register: Register):
+    for number in (1, 2, 3):
+        await register.register([pack_of(segment_of(ct_series(2, series=number)))], actor="tester")
+    for coding in Coding:
+        answer = await index.study_metadata(STUDY, EVERYTHING, service_root=URL)
+        assert await answer.length(coding) == len(await joined(answer.encoded(coding)))
+
+
+def undeflated(text: bytes) -> Fragment:
+    """Write a fragment that is as long as its text."""
+    writer = zlib.compressobj(0, zlib.DEFLATED, -15)
+    return Fragment(writer.compress(text) + writer.flush(zlib.Z_FULL_FLUSH), zlib.crc32(text), len(text))
+
+
+@pytest.mark.parametrize("series", [0, 1, 5])
+async def test_what_would_hold_too_much_is_streamed_without_a_length(series: int):
+    texts = [b'"%07d"' % number * 100_000 for number in range(series)]
+    expected = b"[" + b",".join(texts) + b"]"
+
+    async def finished() -> AsyncIterator[Finished]:
+        for number, text in enumerate(texts):
+            yield Finished(number, undeflated(text))
+
+    for coding, decompressed in ((Coding.GZIP, gzip.decompress), (Coding.ZSTD, decompress), (Coding.IDENTITY, bytes)):
+        answer = MetadataAnswer("", finished(), RecentlyUsed(1024))
+        length = await answer.length(coding)
+        data = await joined(answer.encoded(coding))
+        assert length == (None if series > 1 else len(data))
+        assert decompressed(data) == expected
 
 
 async def test_metadata_of_one_instance(index: MetadataIndex, register: Register):
@@ -158,11 +197,14 @@ async def test_a_value_that_looks_like_a_url_of_ours_stays_as_it_was_stored(inde
 async def test_made_up_roots_push_out_nothing_but_each_other(index: MetadataIndex, register: Register):
     await register.register([pack_of(segment_of(ct_series(2)))], actor="tester")
     await joined((await series_answer(index)).gzip())
+    await joined((await series_answer(index)).zstd())
     index._other_roots.capacity_bytes = 3000
     for number in range(20):
         await joined((await series_answer(index, f"http://forged-{number}.example")).gzip())
+        await joined((await series_answer(index, f"http://forged-{number}.example")).zstd())
     assert 0 < index._other_roots._size <= 3000
     assert [root for _, _, root in index._cache._kept] == [URL]
+    assert [root for ((_, _, root),) in index._frames._kept] == [URL]
 
 
 async def test_what_is_missing_or_hidden_is_not_found(index: MetadataIndex, register: Register):

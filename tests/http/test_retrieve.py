@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import sys
 import xml.etree.ElementTree as ET
 import zipfile
 
@@ -14,6 +15,11 @@ from tests.factories import ct_series, image, part10, pixels
 from tests.http.archive import ROOT, Archive, parts_of
 
 from dicomweb_archive.web.conditional import accepts_gzip
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor
+else:
+    from backports.zstd import ZstdDecompressor
 
 STUDY = f"/studies/{UID}.1"
 SERIES = f"{STUDY}/series/{UID}.1.1"
@@ -129,6 +135,43 @@ async def test_a_client_that_has_it_is_told_so(archive: Archive, instances: list
     before = (await archive.get(f"{SERIES}/metadata")).headers["etag"]
     await archive.store(*ct_series(5))
     assert (await archive.get(f"{SERIES}/metadata", headers={"if-none-match": before})).status_code == 200
+
+
+async def test_metadata_come_in_the_coding_that_is_liked_best_with_their_length(
+    archive: Archive, instances: list[bytes]
+) -> None:
+    for path in (STUDY, SERIES, INSTANCE):
+        plain = await archive.get(f"{path}/metadata", headers={"accept-encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        for accepted, expected in LIKED.items():
+            async with archive.client.stream(
+                "GET", f"{ROOT}{path}/metadata", headers={"accept-encoding": accepted}
+            ) as answer:
+                raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+            assert answer.headers.get("content-encoding") == expected
+            assert int(answer.headers["content-length"]) == len(raw)
+            assert answer.headers["etag"] == plain.headers["etag"]
+            assert {"zstd": one_frame, "gzip": gzip.decompress, None: bytes}[expected](raw) == plain.content
+
+
+LIKED = {
+    "gzip, deflate, br, zstd": "zstd",
+    "gzip, zstd;q=0.5": "gzip",
+    "zstd;q=0.5, gzip;q=0.4": "zstd",
+    "zstd;q=0, gzip": "gzip",
+    "*": "gzip",
+    "zstd;q=0.5, identity": None,
+    "br": None,
+}
+
+
+def one_frame(data: bytes) -> bytes:
+    """Decompress as plain readers do, who stop after the first of several frames."""
+    decompressor = ZstdDecompressor()
+    text = decompressor.decompress(data)
+    assert decompressor.eof
+    assert decompressor.unused_data == b""
+    return text
 
 
 CODINGS = {

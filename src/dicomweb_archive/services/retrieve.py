@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from dicomweb_archive.errors import NotFoundError, RequestTooLargeError
-from dicomweb_archive.index.reading.documents import MetadataAnswer, MetadataIndex
+from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, SegmentLocations
+from dicomweb_archive.index.reading.metadata_answers import MetadataAnswer
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.decoding import DecodingPool

@@ -1,9 +1,12 @@
 """Conditional requests and content codings (RFC 9110 12.5.3, 13.1.2)."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+_QUALITY = re.compile(r"1(?:\.0{0,3})?|0(?:\.[0-9]{0,10})?|\.[0-9]{1,10}")
 
 CACHE_CONTROL = "private, no-cache"
 """Answers may be kept, but only for the one who asked, and used only after asking whether they still hold."""
@@ -23,15 +26,28 @@ def unchanged(headers: Mapping[str, str]) -> Response:
 
 def accepts_gzip(request: Request) -> bool:
     """Tell whether the client takes gzip; a client that says nothing gets the plain bytes."""
-    accepted: dict[str, bool] = {}
+    return preferred_coding(request, ("gzip",)) is not None
+
+
+def preferred_coding(request: Request, codings: Sequence[str]) -> str | None:
+    """Choose the coding that the client likes best, `None` for the plain bytes; of equal ones the first.
+
+    What is named counts, whatever is said of the rest; of the rest gzip is chosen, which every program knows.
+    """
+    weights: dict[str, float] = {}
     for member in ",".join(request.headers.getlist("accept-encoding")).lower().split(","):
         coding, _, parameters = member.partition(";")
-        accepted[coding.strip()] = not _is_zero(parameters)
-    # What is named counts, whatever is said of the rest.
-    named = next((name for name in ("gzip", "x-gzip", "*") if name in accepted), None)
-    return named is not None and accepted[named]
+        weights[coding.strip().removeprefix("x-")] = _weight(parameters)
+    rest = weights.get("*", 0.0)
+    liked = {coding: weights.get(coding, rest if coding == "gzip" else 0.0) for coding in codings}
+    best = max(codings, key=lambda coding: liked[coding])
+    return best if liked[best] > 0 and liked[best] >= weights.get("identity", 0.0) else None
 
 
-def _is_zero(parameters: str) -> bool:
+def _weight(parameters: str) -> float:
+    """Read `q=`; what has another grammar is left out of account, as if it were not there."""
     name, _, value = parameters.partition("=")
-    return name.strip() == "q" and value.strip().rstrip("0") in ("", ".", "0.")
+    if name.strip() != "q":
+        return 1.0
+    found = _QUALITY.fullmatch(value.strip())
+    return float(found[0]) if found else 1.0

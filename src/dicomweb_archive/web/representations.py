@@ -50,15 +50,19 @@ def negotiate(request: Request, offers: Sequence[Offer], *, parameter: str | Non
 
 
 async def collected_or_streamed(
-    pieces: AsyncIterator[bytes], *, media_type: str, headers: Mapping[str, str] | None = None
+    pieces: AsyncIterator[bytes],
+    *,
+    media_type: str,
+    headers: Mapping[str, str] | None = None,
+    content_length: int | None = None,
 ) -> Response:
-    """Answer with the pieces: in one go and with its length when they are few bytes, else as a stream."""
+    """Answer with the pieces: in one go when they are few bytes, else as a stream; its length where it is known."""
     first = bytearray()
     async for piece in pieces:
         first += piece
         if len(first) >= PIECE_BYTES:
             rest = _behind(bytes(first), pieces)
-            return ByteStreamResponse(rest, content_length=None, media_type=media_type, headers=headers)
+            return ByteStreamResponse(rest, content_length=content_length, media_type=media_type, headers=headers)
     return Response(bytes(first), media_type=media_type, headers=dict(headers or {}))
 
 

@@ -2,7 +2,8 @@
 
 A series is written once per revision: its segments' documents are joined by template, deflated to one
 fragment, kept in the table `series_metadata` and in a bounded cache of this process. What goes out is one
-gzip member around the fragments, or, for the rare client without gzip, the inflated text.
+gzip member around the fragments, the same as frames of zstd, or, for the rare client without either, the inflated
+text (see `metadata_answers`).
 
 The URLs in it begin with the service root of the settings. For a client that has used another address they are
 exchanged, which is cheaper than writing the series again, and the result is kept in a cache of its own: so
@@ -11,9 +12,8 @@ addresses that somebody makes up push out nothing but each other, and never reac
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain
 from weakref import WeakValueDictionary
@@ -22,19 +22,14 @@ from asyncpg import exceptions
 
 from dicomweb_archive.index.access import Visibility, visible
 from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.reading.metadata_answers import Finished, MetadataAnswer, RecentlyUsed
 from dicomweb_archive.index.scope import Scope, missing
 from dicomweb_archive.index.segments.document import decode_document
-from dicomweb_archive.index.segments.gzip_members import (
-    Fragment,
-    FragmentWriter,
-    MemberJoiner,
-    fragment_of,
-    inflate,
-    replaced,
-)
+from dicomweb_archive.index.segments.gzip_members import Fragment, FragmentWriter, fragment_of, replaced
 
 CACHE_BYTES = 64 * 1024 * 1024
 _OTHER_ROOTS_CACHE_BYTES = CACHE_BYTES // 4
+_FRAMES_CACHE_BYTES = CACHE_BYTES // 4
 _KEPT_BYTES = 8 * 1024 * 1024
 _BATCH = 16
 
@@ -77,8 +72,6 @@ where {visible("st")} and i.space_id = any($1::int4[]) and i.sop_instance_uid = 
 limit 1
 """  # noqa: S608 - composed of constants
 
-_OPEN, _COMMA, _CLOSE = fragment_of(b"["), fragment_of(b","), fragment_of(b"]")
-
 
 @dataclass(frozen=True, slots=True)
 class _Series:
@@ -100,59 +93,6 @@ class _Series:
         return b"%b/instances/%b/bulkdata/" % (series.encode(), sop_instance_uid)
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataAnswer:
-    """Metadata of a study, series or instance: one JSON array (PS3.18 F.2), to be had gzip'd or as it is.
-
-    Attributes:
-        etag: changes whenever the metadata do; weak, since both codings share it.
-    """
-
-    etag: str
-    _fragments: AsyncIterator[Fragment]
-
-    async def gzip(self) -> AsyncIterator[bytes]:
-        """Yield one gzip member; about a series at a time, nothing is deflated that was before."""
-        joiner = MemberJoiner()
-        yield joiner.begin() + joiner.add(_OPEN)
-        async for fragment in self._fragments:
-            yield joiner.add(fragment)
-        yield joiner.add(_CLOSE) + joiner.end()
-
-    async def json(self) -> AsyncIterator[bytes]:
-        """Yield the plain text in chunks of at most 256 KiB."""
-        yield b"["
-        async for fragment in self._fragments:
-            for chunk in inflate(fragment):
-                yield chunk
-                # A long inflation on the loop would hold everybody else up.
-                await asyncio.sleep(0)
-        yield b"]"
-
-
-@dataclass(slots=True)
-class _Fragments:
-    """Finished series of this process, least recently used out first."""
-
-    capacity_bytes: int
-    _size: int = 0
-    _kept: OrderedDict[tuple[int, int, str], Fragment] = field(default_factory=OrderedDict)
-
-    def find(self, key: tuple[int, int, str]) -> Fragment | None:
-        fragment = self._kept.get(key)
-        if fragment is not None:
-            self._kept.move_to_end(key)
-        return fragment
-
-    def put(self, key: tuple[int, int, str], fragment: Fragment) -> None:
-        if key not in self._kept:
-            self._kept[key] = fragment
-            self._size += len(fragment.deflated)
-        while self._size > self.capacity_bytes and self._kept:
-            _, dropped = self._kept.popitem(last=False)
-            self._size -= len(dropped.deflated)
-
-
 class MetadataIndex:
     """Answers with metadata. Existence and visibility are asked of the database every time.
 
@@ -163,8 +103,10 @@ class MetadataIndex:
     def __init__(self, database: Database, *, kept_root: str, cache_bytes: int = CACHE_BYTES) -> None:
         self._database = database
         self._kept_root = kept_root
-        self._cache = _Fragments(cache_bytes)
-        self._other_roots = _Fragments(_OTHER_ROOTS_CACHE_BYTES)
+        self._cache: RecentlyUsed[Fragment] = RecentlyUsed(cache_bytes)
+        self._other_roots: RecentlyUsed[Fragment] = RecentlyUsed(_OTHER_ROOTS_CACHE_BYTES)
+        self._frames: RecentlyUsed[bytes] = RecentlyUsed(_FRAMES_CACHE_BYTES)
+        self._other_frames: RecentlyUsed[bytes] = RecentlyUsed(_FRAMES_CACHE_BYTES // 4)
         # Several clients opening one series at once: the first builds, the others wait for it.
         self._locks: WeakValueDictionary[tuple[int, int, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -207,7 +149,8 @@ class MetadataIndex:
         series = _Series(0, 0, study_instance_uid, series_instance_uid, service_root)
         text = await asyncio.to_thread(_instance_text, series, document, instance_count, position)
         # The digest names the bytes that the metadata follow from, wherever the index keeps them.
-        return MetadataAnswer(_etag(service_root, [int.from_bytes(digest)]), _one(fragment_of(text)))
+        etag = _etag(service_root, [int.from_bytes(digest)])
+        return MetadataAnswer(etag, _one(Finished(None, fragment_of(text))), self._frames)
 
     async def _answer(self, scope: Scope, visibility: Visibility, service_root: str) -> MetadataAnswer:
         async with self._database.connection() as connection:
@@ -216,19 +159,16 @@ class MetadataIndex:
                 raise await missing(connection, scope, visibility)
         series = [_Series(id_, revision, scope.study_instance_uid, uid, service_root) for id_, revision, uid in rows]
         etag = _etag(service_root, chain.from_iterable((each.id, each.revision) for each in series))
-        return MetadataAnswer(etag, self._fragments(series))
+        frames = self._frames if service_root == self._kept_root else self._other_frames
+        return MetadataAnswer(etag, self._finished(series), frames)
 
-    async def _fragments(self, series: Sequence[_Series]) -> AsyncIterator[Fragment]:
-        is_first = True
+    async def _finished(self, series: Sequence[_Series]) -> AsyncIterator[Finished]:
         for each in series:
             fragment = await self._fragment(each)
             if fragment.length == 0:
                 # Deleted since the list was read.
                 continue
-            if not is_first:
-                yield _COMMA
-            is_first = False
-            yield fragment
+            yield Finished(each.key, fragment)
 
     async def _fragment(self, series: _Series) -> Fragment:
         is_kept = series.service_root == self._kept_root
@@ -249,7 +189,7 @@ class MetadataIndex:
         fragment = await self._fragment(kept)
         # A quote within a text is escaped, so this is found where a URL begins and nowhere else.
         fragment = await asyncio.to_thread(replaced, fragment, _url_head(kept), _url_head(series))
-        self._other_roots.put(series.key, fragment)
+        self._other_roots.put(series.key, fragment, len(fragment.deflated))
         return fragment
 
     async def _find(self, series: _Series) -> Fragment | None:
@@ -258,7 +198,7 @@ class MetadataIndex:
         if member is None:
             return None
         fragment = Fragment.from_member(member)
-        self._cache.put(series.key, fragment)
+        self._cache.put(series.key, fragment, len(fragment.deflated))
         return fragment
 
     async def _build(self, series: _Series) -> Fragment:
@@ -279,7 +219,7 @@ class MetadataIndex:
         return fragment
 
     async def _keep(self, key: tuple[int, int, str], fragment: Fragment) -> None:
-        self._cache.put(key, fragment)
+        self._cache.put(key, fragment, len(fragment.deflated))
         if len(fragment.deflated) > _KEPT_BYTES:
             return
         # The series may have been deleted meanwhile; then there is nothing to keep.
@@ -326,5 +266,5 @@ def _etag(service_root: str, parts: Iterable[int]) -> str:
     return f'W/"{digest.hexdigest()}"'
 
 
-async def _one(fragment: Fragment) -> AsyncIterator[Fragment]:
-    yield fragment
+async def _one(finished: Finished) -> AsyncIterator[Finished]:
+    yield finished

@@ -8,6 +8,7 @@ from functools import cache
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 # An empty last block with fixed codes (RFC 1951 3.2.6).
 _LAST_BLOCK = b"\x03\x00"
+_TRAILER_BYTES = 8
 _POLYNOMIAL = 0xEDB88320
 _CHUNK_BYTES = 256 * 1024
 _LEVEL = 6
@@ -85,6 +86,11 @@ class MemberJoiner:
     def end(self) -> bytes:
         """Return the tail of the member."""
         return _LAST_BLOCK + _trailer(self._crc, self._length)
+
+
+def member_bytes(fragments: Iterable[Fragment]) -> int:
+    """Return how long the member around these fragments is."""
+    return len(_HEADER) + sum(len(each.deflated) for each in fragments) + len(_LAST_BLOCK) + _TRAILER_BYTES
 
 
 def inflate(fragment: Fragment, *, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[bytes]:

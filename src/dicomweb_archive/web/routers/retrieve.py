@@ -4,12 +4,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.errors import NotAcceptableError
-from dicomweb_archive.index.reading.documents import MetadataAnswer
+from dicomweb_archive.index.reading.metadata_answers import Coding, MetadataAnswer
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.web.bodies import json_body
-from dicomweb_archive.web.conditional import CACHE_CONTROL, accepts_gzip, is_unchanged, unchanged
+from dicomweb_archive.web.conditional import CACHE_CONTROL, is_unchanged, preferred_coding, unchanged
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of, scope_of
 from dicomweb_archive.web.payloads import payload_response
 from dicomweb_archive.web.representations import (
@@ -115,10 +115,12 @@ async def retrieve_metadata(request: Request) -> Response:
 
 
 async def _json(request: Request, answer: MetadataAnswer, media_type: str, headers: dict[str, str]) -> Response:
-    if accepts_gzip(request):
-        headers["content-encoding"] = "gzip"
-        return await collected_or_streamed(answer.gzip(), media_type=media_type, headers=headers)
-    return await collected_or_streamed(answer.json(), media_type=media_type, headers=headers)
+    coding = Coding(preferred_coding(request, (Coding.ZSTD, Coding.GZIP)) or Coding.IDENTITY)
+    if coding is not Coding.IDENTITY:
+        headers["content-encoding"] = str(coding)
+    length = await answer.length(coding)
+    pieces = answer.encoded(coding)
+    return await collected_or_streamed(pieces, media_type=media_type, headers=headers, content_length=length)
 
 
 def _accepted(request: Request) -> Acceptable:
