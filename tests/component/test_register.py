@@ -4,6 +4,7 @@ import asyncio
 import threading
 from dataclasses import replace
 
+import orjson
 import pytest
 from tests.factories import ROOT, ct_series, identified, image, part10
 from tests.stored import digest_of, in_pack, pack_of, segment_of, sharing_base
@@ -12,7 +13,7 @@ from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.segments.terms import term_hash
-from dicomweb_archive.index.writing import counts, study_rows
+from dicomweb_archive.index.writing import counts, lone_segment, study_rows
 from dicomweb_archive.index.writing import register as statements
 from dicomweb_archive.index.writing.register import PackRecord, Register, Registration
 
@@ -319,11 +320,60 @@ async def test_retries_end_with_an_error_that_says_try_again(database: Database)
         await register.register([clash], actor="tester")
 
 
+async def test_a_vote_of_another_store_in_between_counts_both(database: Database, register: Register):
+    """The facts that the one statement of a store began with are no longer those of the row when it adds to it."""
+    await register.register([pack_of(segment_of([named(1, "A")]))], actor="tester")
+    async with database.transaction() as other:
+        await other.execute("update study set facts = facts + 1, patient_name = 'nobody'")
+        storing = asyncio.create_task(register.register([pack_of(segment_of([named(2, "A")]))], actor="tester"))
+        async with database.connection() as connection, asyncio.timeout(20):
+            waits = "select exists(select 1 from pg_locks where not granted), pg_sleep(0.01)"
+            while not await connection.fetchval(waits):
+                pass
+    assert set((await storing).values()) == {Registration.STORED}
+    assert await study_name(database) == "a"
+    async with database.connection() as connection:
+        assert await counted(connection) == {
+            "study": 1, "series": 1, "pack": 2, "segment": 2, "segment_data": 2, "zone": 0, "instance": 2, "event": 2
+        }  # fmt: skip
+        row = await connection.fetchrow(STUDY_COUNTS)
+    assert (row["series_count"], row["instance_count"], row["revision"]) == (1, 2, 2)
+
+
+async def test_a_store_of_one_segment_leaves_what_a_store_of_several_does(database: Database, register: Register):
+    def packs(study: int) -> list[PackRecord]:
+        series = [ct_series(4, study=study), ct_series(2, study=study, series=2, Modality="SR")]
+        return [pack_of(segment_of(files)) for files in [*series, ct_series(6, study=study)[4:]]]
+
+    for pack in packs(1):
+        await register.register([pack], actor="tester")
+    await register.register(packs(2), actor="tester")
+    async with database.connection() as connection:
+        studies = await connection.fetch(
+            "select series_count, instance_count, size_bytes, modalities, sop_classes, patient_name_words from study"
+        )
+        series = await connection.fetch(
+            "select study_id, modality, series_number, instance_count, size_bytes from series order by id"
+        )
+        details = await connection.fetch("select detail from event order by id")
+    assert tuple(studies[0]) == tuple(studies[1])
+    assert [tuple(row)[1:] for row in series[:2]] == [tuple(row)[1:] for row in series[2:]]
+    *alone, together = [orjson.loads(row["detail"]) for row in details]
+    assert all(detail.keys() == together.keys() for detail in alone)
+    assert sum(detail["size_bytes"] for detail in alone) == together["size_bytes"]
+
+
 async def explain(connection: Connection, statement: str, *arguments: object) -> str:
     """Return the plan that is used once the tables are large: sequential scans only where nothing else is."""
     await connection.execute("set local enable_seqscan = off")
     rows = await connection.fetch(f"explain (costs off) {statement}", *arguments)
     return "\n".join(row[0] for row in rows)
+
+
+LONE_SEGMENT = (
+    "1", "2", 1, 1, 1, [1], "{}", "{}", b"", b"", [1], [1.0], [1.0], [""], [""], 1, "0", "1.2", "key", "0", "9", b"1",
+    None, [1], [1.0], 1, b"", "", "", -1.0, -1.0, "", "", "", "", "", b"", "CT", 1, ["1.2"], 9, 9, "kind", "actor",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -335,6 +385,18 @@ async def explain(connection: Connection, statement: str, *arguments: object) ->
             (1, 1, "1", ["2"], ["3"], "k", "a", "{}", 1, 1, 1, ["CT"], ["1.2"], [1], [1], [1]),
             ["study_pkey", "series_pkey", "tombstone_pkey"],
             id="counts",
+        ),
+        pytest.param(
+            lone_segment.STORE_SEGMENT,
+            LONE_SEGMENT,
+            [
+                "study_space_id_study_instance_uid_key",
+                "series_study_id_series_instance_uid_key",
+                "study_pkey",
+                "series_pkey",
+                "tombstone_pkey",
+            ],
+            id="one segment",
         ),
         pytest.param(counts.VOTE_STUDY, (1,), ["segment_study_id_idx"], id="study vote"),
         pytest.param(counts.VOTE_SERIES, (1,), ["segment_series_id_idx"], id="series vote"),

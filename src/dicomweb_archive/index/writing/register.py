@@ -17,6 +17,7 @@ from dicomweb_archive.index.segments.level_rows import series_columns
 from dicomweb_archive.index.segments.rows import insert_packs, insert_segment
 from dicomweb_archive.index.writing.counts import AddedSeries, AddedStudy, add_to_study
 from dicomweb_archive.index.writing.dictionary import Dictionary
+from dicomweb_archive.index.writing.lone_segment import store_lone_segment
 from dicomweb_archive.index.writing.study_rows import SeriesKey, SeriesRow, find_or_insert_series, series_key
 
 __all__ = ["KnownInstance", "PackRecord", "Register", "Registration", "StoredInstance"]
@@ -132,8 +133,7 @@ class Register:
                 return outcome
             vocabulary = await self._dictionary.add([c.terms for pack in prepared for c in pack.contents])
             try:
-                async with self._database.transaction() as connection:
-                    await _write(connection, prepared, vocabulary.path_ids, actor, space_id, collection_id)
+                await self._write(prepared, vocabulary.path_ids, actor, space_id, collection_id)
             except _TRY_AGAIN:
                 continue
             self._dictionary.remember(vocabulary)
@@ -141,6 +141,30 @@ class Register:
             return outcome
         message = "Too many stores and deletes of the same instances at once; try again later"
         raise DatabaseUnavailableError(message)
+
+    async def _write(
+        self,
+        packs: Sequence[_PreparedPack],
+        path_ids: Mapping[str, int],
+        actor: str,
+        space_id: int,
+        collection_id: int,
+    ) -> None:
+        if len(packs) == len(packs[0].contents) == 1:
+            (content,), record = packs[0].contents, packs[0].record
+            async with self._database.connection() as connection:
+                if await store_lone_segment(
+                    connection,
+                    content,
+                    (record.object_key, record.size_bytes),
+                    path_ids,
+                    space_id=space_id,
+                    collection_id=collection_id,
+                    actor=actor,
+                ):
+                    return
+        async with self._database.transaction() as connection:
+            await _write(connection, packs, path_ids, actor, space_id, collection_id)
 
     async def _leave_out_known(
         self, packs: Sequence[PackRecord], space_id: int, outcome: dict[str, Registration]
