@@ -41,7 +41,7 @@ class Client:
         Raises:
             RuntimeError: the answer is no success.
         """
-        fields = {"Host": "benchmark", "Content-Length": str(len(body)), **headers}
+        fields = {"Host": "localhost", "Content-Length": str(len(body)), **headers}
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
         with socket.create_connection(self._address) as connection:
             connection.sendall(f"{method} {self.prefix}{path} HTTP/1.1\r\n{lines}\r\n".encode() + body)

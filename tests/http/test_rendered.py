@@ -58,7 +58,6 @@ async def test_a_frame_of_many_is_chosen_by_its_number(archive):
     ]
     assert not np.array_equal(first, last)
     assert (await archive.get(f"{path}/frames/16/rendered")).status_code == 404
-    assert (await archive.get(f"{path}/frames/1,2/rendered")).status_code == 400
 
 
 async def test_viewport_and_media_type_are_obeyed(archive):
@@ -86,13 +85,27 @@ async def test_a_media_type_that_is_no_picture_is_not_acceptable(archive):
     assert (await archive.get(path + "/rendered", headers={"accept": "text/html"})).status_code == 406
 
 
+async def test_text_and_a_colour_profile_are_added_when_asked_for(archive, caplog):
+    path = await store_file(archive, "CT_small.dcm")
+    picture = shown(
+        await archive.get(path + "/rendered?annotation=patient,technique&iccprofile=adobergb&viewport=512,512")
+    )
+    assert b"Adobe RGB" in picture.info["icc_profile"]
+    plain = shown(await archive.get(path + "/rendered?viewport=512,512")).convert("RGB")
+    differs = np.abs(np.asarray(picture.convert("RGB")).astype(int) - np.asarray(plain)).max(axis=2) > 100
+    assert differs[:150, :200].any()
+    assert differs[-150:, -200:].any()
+    assert not differs[200:300].any()
+    assert "CompressedSamples" not in caplog.text
+
+
 async def test_what_is_asked_for_and_not_done_is_said(archive):
     path = await store_file(archive, "CT_small.dcm")
-    answer = await archive.get(path + "/rendered?annotation=patient,technique&iccprofile=srgb")
+    answer = await archive.get(path + "/rendered?presentationUID=1.2")
     assert answer.status_code == 200
-    annotation, profile = answer.headers.get_list("warning")
-    assert "The following annotation values are not supported: patient,technique" in annotation
-    assert "The parameter iccprofile is not supported and has been ignored." in profile
-    assert "warning" not in (await archive.get(path + "/rendered?quality=50")).headers
-    for query in ("annotation=doctor", "quality=50&quality=60"):
+    assert "The parameter presentationUID is not supported and has been ignored." in answer.headers["warning"]
+    assert "warning" not in (await archive.get(path + "/rendered?quality=50&annotation=patient&charset=utf-8")).headers
+    for query in ("annotation=doctor", "quality=50&quality=60", "iccprofile=cmyk", "annotation=", "charset=latin-1"):
         assert (await archive.get(f"{path}/rendered?{query}")).status_code == 400
+    answer = await archive.get(f"{path}/rendered?iccprofile=yes", headers={"accept": "image/gif"})
+    assert answer.status_code == 400

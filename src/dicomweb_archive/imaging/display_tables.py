@@ -10,7 +10,8 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from dicomweb_archive.imaging.display_elements import display_elements, parse_header
-from dicomweb_archive.imaging.grey_scale import GreyTable, Window, view_key, view_of_frame
+from dicomweb_archive.imaging.grey_scale import GreyTable, view_key, view_of_frame
+from dicomweb_archive.imaging.picture import Window
 from dicomweb_archive.imaging.pixel_arrays import Shown, eight_bits, native_array
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 

@@ -12,11 +12,10 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 
+from dicomweb_archive.imaging.picture import Window
+
 Pixels = npt.NDArray[np.integer | np.floating]
 Grey = npt.NDArray[np.uint8]
-Window = tuple[float, float, str]
-"""Center, width and `linear`, `linear-exact` or `sigmoid`."""
-
 _FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 _VIEW_KEYWORDS = (
     "PhotometricInterpretation",

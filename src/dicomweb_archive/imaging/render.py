@@ -5,29 +5,31 @@ left out: transforms are tables (`display_tables`), of the header a dozen elemen
 what is shown small is decoded small where the codec can (`scaled_decode`).
 """
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from pydicom import Dataset
 
 from dicomweb_archive.errors import InvalidParameterError, UndecodableError
 from dicomweb_archive.imaging.decode import decode_frame
 from dicomweb_archive.imaging.display_elements import parse_header
 from dicomweb_archive.imaging.display_tables import BITS, DisplayTables, eight_bits_of_palette, is_palette
-from dicomweb_archive.imaging.grey_scale import Pixels, Window, grey_of, view_of_frame
+from dicomweb_archive.imaging.finishing import Box, PictureSource, finished
+from dicomweb_archive.imaging.grey_scale import Pixels, grey_of, view_of_frame
+from dicomweb_archive.imaging.picture import Picture
 from dicomweb_archive.imaging.pixel_arrays import Shown, eight_bits, native_array
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
 from dicomweb_archive.imaging.scaled_decode import decode_scaled
 
-_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
+__all__ = ["Picture", "StoredFrame", "render", "render_stored"]
+
+_JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _FLOATS: dict[int, np.dtype[Any]] = {0x7FE00008: np.dtype("<f4"), 0x7FE00009: np.dtype("<f8")}
-_Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +50,6 @@ class StoredFrame:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What to make of a frame; plain numbers, so that it travels to a worker process.
-
-    Attributes:
-        media_type: image/jpeg, image/png or image/gif.
-        window: center, width and `linear`, `linear-exact` or `sigmoid`; `None` for the image's own window.
-        size: width and height to fit into; `None` for the source's size.
-        region: x, y, width, height in source pixels; `None` for "to the edge"; negative ones flip.
-        quality: 1 to 100, of lossy formats.
-        enlarge: whether what is smaller than `size` is scaled up to it.
-    """
-
-    media_type: str = "image/jpeg"
-    window: Window | None = None
-    size: tuple[int, int] | None = None
-    region: tuple[float, float, float | None, float | None] = (0, 0, None, None)
-    quality: int | None = None
-    enlarge: bool = True
-
-
 def render_stored(head: bytes, frame: StoredFrame, picture: Picture, tables: DisplayTables) -> bytes:
     """Render a stored frame; `head` is its Part 10 file up to the pixel data (PS3.18 10.4.1.1.3).
 
@@ -80,14 +61,14 @@ def render_stored(head: bytes, frame: StoredFrame, picture: Picture, tables: Dis
     box = _box(picture, pixels.columns, pixels.rows)
     size = _size(picture, box)
     is_whole = box == (0, 0, pixels.columns, pixels.rows)
+    source = PictureSource(partial(parse_header, head), frame.number, _codestream(frame))
     if is_whole and frame.transfer_syntax_uid is not None:
         scaled = decode_scaled(bytes(frame.data), frame.transfer_syntax_uid, pixels, size)
         if scaled is not None:
             with _attributes_may_make_no_picture():
                 shown = scaled if scaled.ndim == 3 else _seen(scaled, head, frame, picture, tables)
-            return _finished(shown.astype(np.uint8, copy=False), None, size, picture)
-    shown = _shown(head, frame, picture, tables)
-    return _finished(shown, None if is_whole else box, size, picture)
+            return finished(shown.astype(np.uint8, copy=False), None, size, picture, source)
+    return finished(_shown(head, frame, picture, tables), None if is_whole else box, size, picture, source)
 
 
 def render(pixels: Pixels, image: Dataset, picture: Picture, *, frame: int = 1) -> bytes:
@@ -104,7 +85,13 @@ def render(pixels: Pixels, image: Dataset, picture: Picture, *, frame: int = 1) 
     box = _box(picture, columns, rows)
     with _attributes_may_make_no_picture():
         shown = _plainly_seen(pixels, image, picture, frame)
-    return _finished(shown, None if box == (0, 0, columns, rows) else box, _size(picture, box), picture)
+    whole = box == (0, 0, columns, rows)
+    return finished(shown, None if whole else box, _size(picture, box), picture, PictureSource(lambda: image, frame))
+
+
+def _codestream(frame: StoredFrame) -> bytes:
+    """Return a frame that may describe its own colours."""
+    return bytes(frame.data) if frame.transfer_syntax_uid == _JPEG_BASELINE else b""
 
 
 def _shown(head: bytes, frame: StoredFrame, picture: Picture, tables: DisplayTables) -> Shown:
@@ -146,7 +133,7 @@ def _attributes_may_make_no_picture() -> Iterator[None]:
         raise UndecodableError(message) from error
 
 
-def _box(picture: Picture, columns: int, rows: int) -> _Box:
+def _box(picture: Picture, columns: int, rows: int) -> Box:
     """Return the region as left, top, right and bottom in whole pixels."""
     x, y, width, height = picture.region
     if x >= columns or y >= rows:
@@ -156,7 +143,7 @@ def _box(picture: Picture, columns: int, rows: int) -> _Box:
     return int(x), int(y), max(int(x) + 1, round(right)), max(int(y) + 1, round(bottom))
 
 
-def _size(picture: Picture, box: _Box) -> tuple[int, int]:
+def _size(picture: Picture, box: Box) -> tuple[int, int]:
     """Return the size in which the region fits into the viewport without changing its aspect ratio."""
     width, height = box[2] - box[0], box[3] - box[1]
     if picture.size is None:
@@ -165,32 +152,3 @@ def _size(picture: Picture, box: _Box) -> tuple[int, int]:
     if not picture.enlarge:
         factor = min(factor, 1)
     return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _finished(shown: Shown, box: _Box | None, size: tuple[int, int], picture: Picture) -> bytes:
-    """Crop, flip, scale and encode, in this order (PS3.18 8.3.5.1.3)."""
-    image = Image.fromarray(shown)
-    if box is not None:
-        image = image.crop(box)
-    _, _, width, height = picture.region
-    if width is not None and width < 0:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if height is not None and height < 0:
-        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    if image.size != size:
-        # What is much larger is first averaged in blocks, which costs a fraction.
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
-    return _encoded(image, picture)
-
-
-def _encoded(image: Image.Image, picture: Picture) -> bytes:
-    target = io.BytesIO()
-    kind = _FORMATS[picture.media_type]
-    if kind == "JPEG":
-        # PS3.18 8.7.4: baseline, 8 bits, Huffman; no optimisation pass, which would double the time.
-        image.save(target, kind, quality=picture.quality or 90)
-    elif kind == "PNG":
-        image.save(target, kind, compress_level=3)
-    else:
-        image.save(target, kind)
-    return target.getvalue()

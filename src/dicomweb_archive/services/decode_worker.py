@@ -18,9 +18,12 @@ import orjson
 
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.imaging.decode import decode_frame
+from dicomweb_archive.imaging.display_elements import parse_header
 from dicomweb_archive.imaging.display_tables import DisplayTables
+from dicomweb_archive.imaging.gif_animation import frame_milliseconds
+from dicomweb_archive.imaging.picture import Picture
 from dicomweb_archive.imaging.pixel_format import PixelFormat
-from dicomweb_archive.imaging.render import Picture, StoredFrame, render_stored
+from dicomweb_archive.imaging.render import StoredFrame, render_stored
 from dicomweb_archive.imaging.transcode import to_explicit_little_endian
 
 HEAD = struct.Struct(">IQ")
@@ -58,7 +61,9 @@ def _render(arguments: dict[str, Any], payload: bytes) -> _Answer:
     # JSON has no tuples.
     described: dict[str, Any] = arguments["picture"]
     wanted: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in described.items()}
-    return {}, render_stored(head, frame, Picture(**wanted), _TABLES)
+    picture = Picture(**wanted)
+    results = {"milliseconds": frame_milliseconds(parse_header(head))} if picture.timed else {}
+    return results, render_stored(head, frame, picture, _TABLES)
 
 
 JOBS: dict[str, Callable[[dict[str, Any], bytes], _Answer]] = {

@@ -37,6 +37,11 @@ class PictureCache:
                 self._put(tag, picture)
         return picture
 
+    def length(self, tag: str) -> int | None:
+        """Return how long the picture of a tag is, in bytes, when it is kept."""
+        picture = self._kept.get(tag)
+        return None if picture is None else len(picture)
+
     def _find(self, tag: str) -> bytes | None:
         picture = self._kept.get(tag)
         if picture is not None:

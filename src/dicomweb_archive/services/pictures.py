@@ -1,24 +1,20 @@
 """Pictures: a frame of a located instance, drawn in the decoding processes."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from typing import Final
 
 from dicomweb_archive import __version__
 from dicomweb_archive.errors import NotFoundError
-from dicomweb_archive.imaging.render import Picture
+from dicomweb_archive.imaging.gif_animation import TRAILER, animation_frame, animation_head
+from dicomweb_archive.imaging.picture import Picture
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of
 from dicomweb_archive.services.recheck import gone_if_deleted
-from dicomweb_archive.storage.base import ObjectStore
-from dicomweb_archive.wire.media_types import Offer
-
-PICTURE_OFFERS: Final = (Offer("image/jpeg"), Offer("image/png"), Offer("image/gif"))
-"""Representations of a rendered single frame (PS3.18 Table 8.7.4-1)."""
+from dicomweb_archive.storage.base import Buffer, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +24,13 @@ class Drawing:
     Attributes:
         etag: changes with the instance, with what was asked for, and with the program that draws.
         draw: returns the picture, whole: its size is bounded by the largest viewport and by the decoding process.
+        length: in bytes, when it is known without drawing.
     """
 
     media_type: str
     etag: str
     draw: Callable[[], Awaitable[bytes]]
+    length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,30 @@ class Pictures:
             UndecodableError: the frame cannot be decoded, or makes no picture.
             OverloadedError: no decoding process was free for too long.
         """
+        _, drawn = await self._drawn(location, frame, picture, visibility)
+        return drawn
+
+    async def animate(
+        self, location: InstanceLocation, picture: Picture, visibility: Visibility
+    ) -> AsyncGenerator[Buffer, None]:
+        """Draw all frames, one after the other as they are taken, as one animated GIF.
+
+        Raises:
+            GoneError, UndecodableError, OverloadedError: see `draw`.
+        """
+        _, pixels = pixels_of(location)
+        milliseconds = 0.0
+        for frame in range(1, pixels.number_of_frames + 1):
+            results, drawn = await self._drawn(location, frame, replace(picture, timed=frame == 1), visibility)
+            if frame == 1:
+                milliseconds = results["milliseconds"]
+                yield animation_head(drawn)
+            yield animation_frame(drawn, milliseconds)
+        yield TRAILER
+
+    async def _drawn(
+        self, location: InstanceLocation, frame: int, picture: Picture, visibility: Visibility
+    ) -> tuple[dict[str, float], bytes]:
         stored, pixels = pixels_of(location)
         arguments = {
             "transfer_syntax": location.transfer_syntax_uid if stored.encapsulated else None,
@@ -74,8 +96,7 @@ class Pictures:
         }
         content = InstanceBytes(self.objects, self.decoding)
         async with gone_if_deleted(self.instances, location, visibility):
-            _, drawn = await self.decoding.run("render", arguments, content.picture_payload(location, frame))
-        return drawn
+            return await self.decoding.run("render", arguments, content.picture_payload(location, frame))
 
 
 def picture_tag(digest: bytes, frame: int, picture: Picture) -> str:

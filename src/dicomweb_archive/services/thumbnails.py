@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from dicomweb_archive.dicom.representative import middle_frame, rank_instances, rank_series
 from dicomweb_archive.errors import NotFoundError
-from dicomweb_archive.imaging.render import Picture
+from dicomweb_archive.imaging.picture import Picture
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
 from dicomweb_archive.index.reading.representatives import RepresentativeIndex, Revision
@@ -18,8 +18,9 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.instance_bytes import can_convert, pixels_of
 from dicomweb_archive.services.picture_cache import PictureCache
-from dicomweb_archive.services.pictures import PICTURE_OFFERS, Drawing, Pictures, picture_tag
+from dicomweb_archive.services.pictures import Drawing, Pictures, picture_tag
 from dicomweb_archive.wire.media_types import Acceptable
+from dicomweb_archive.wire.rendered_media_types import PICTURES
 
 THUMBNAIL_SIZE = (256, 256)
 """What a thumbnail fits into when no viewport is asked for; smaller images stay as small as they are."""
@@ -96,14 +97,18 @@ class ThumbnailService:
             location = await self._locate(scope, visibility)
             _, pixels = pixels_of(location)
             chosen = frame or middle_frame(pixels.number_of_frames)
-            picture = replace(picture, media_type=accepted.select(PICTURE_OFFERS).type)
+            picture = replace(picture, media_type=accepted.select(PICTURES).type)
             drawing = self.pictures.drawing(location, chosen, picture, visibility)
         else:
             choice = await self._choice(scope, visibility)
-            picture = replace(picture, media_type=accepted.select(PICTURE_OFFERS).type)
+            picture = replace(picture, media_type=accepted.select(PICTURES).type)
             draw = partial(self._draw, choice, picture, visibility)
             drawing = Drawing(picture.media_type, picture_tag(choice.digest, choice.frame, picture), draw)
-        return replace(drawing, draw=partial(self.cache.get, drawing.etag, drawing.draw))
+        return replace(
+            drawing,
+            draw=partial(self.cache.get, drawing.etag, drawing.draw),
+            length=self.cache.length(drawing.etag),
+        )
 
     async def _locate(self, scope: Scope, visibility: Visibility) -> InstanceLocation:
         study, series, instance = scope.parameters()

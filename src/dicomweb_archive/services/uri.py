@@ -8,8 +8,8 @@ from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLoca
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.instance_bytes import pixels_of
-from dicomweb_archive.services.pictures import PICTURE_OFFERS
 from dicomweb_archive.wire.media_types import DICOM, Offer, document_offers
+from dicomweb_archive.wire.rendered_media_types import PICTURES
 from dicomweb_archive.wire.rendering import RenderingParameters, Viewport
 from dicomweb_archive.wire.uri_parameters import UriRequest, whole_pixels
 
@@ -58,7 +58,7 @@ class UriService:
 
 
 def _rendered_offers(location: InstanceLocation) -> tuple[Offer, ...]:
-    return document_offers(location.sop_class_uid) if location.pixel_data is None else PICTURE_OFFERS
+    return document_offers(location.sop_class_uid) if location.pixel_data is None else PICTURES
 
 
 def _check_file(asked: UriRequest) -> None:
@@ -76,7 +76,7 @@ def _check_rendered(asked: UriRequest) -> None:
     if asked.presentation:
         # A picture without its presentation looks like any other, so none is sent.
         message = "presentation states are not applied; ask without presentationUID and presentationSeriesUID"
-        raise NotAcceptableError(message, available=tuple(map(str, PICTURE_OFFERS)))
+        raise NotAcceptableError(message, available=tuple(map(str, PICTURES)))
 
 
 def _frame(asked: UriRequest, pixels: PixelFormat) -> int:

@@ -89,6 +89,12 @@ def root_of(request: Request) -> ServiceRoot:
     return ServiceRoot(base_url_of(request) + DICOMWEB)
 
 
+def location_of(request: Request) -> str:
+    """Return the URL of the resource that was asked for; its path is one that we have read and found sound."""
+    path: str = request.scope["path"]
+    return root_of(request).url + path.removeprefix(request.scope.get("root_path", "")).removeprefix(DICOMWEB)
+
+
 def get_principal(request: Request) -> Principal:
     """Return who is calling; see `authentication.principal_of`."""
     services = get_services(request)

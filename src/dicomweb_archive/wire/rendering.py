@@ -1,21 +1,25 @@
-"""Query parameters of rendered resources and thumbnails: window, viewport and quality (PS3.18 8.3.5)."""
+"""Query parameters of rendered resources and thumbnails (PS3.18 8.3.5)."""
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from dicomweb_archive.errors import InvalidParameterError
-from dicomweb_archive.wire.attribute_paths import harmless
+from dicomweb_archive.wire.query_strings import single_parameters, warnings_of_unknown
 
 MAXIMUM_VIEWPORT = 4096
 """Widest and highest picture that is rendered, in pixels: nobody may make us build a larger one."""
 
-_KNOWN = frozenset({"accept", "annotation", "quality", "viewport", "window"})
+_KNOWN = frozenset({"accept", "annotation", "charset", "iccprofile", "quality", "viewport", "window"})
 _KNOWN_OF_THUMBNAILS = frozenset({"accept", "viewport"})
-_ANNOTATIONS = frozenset({"patient", "technique"})
-_MOST_WARNINGS = 10
+ANNOTATIONS = ("patient", "technique")
+"""What can be written into the corners of a picture (PS3.18 8.3.5.1.1)."""
+
+COLOUR_SPACES = ("srgb", "adobergb", "rommrgb", "displayp3")
+"""Spaces that the colours of a picture can be converted to (PS3.18 8.3.5.1.5)."""
+
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,3})?|[+-]?\.\d+([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -53,23 +57,28 @@ class Viewport:
 
 @dataclass(frozen=True, slots=True)
 class RenderingParameters:
-    """How a picture is wanted."""
+    """How a picture is wanted.
+
+    Attributes:
+        annotation: what of `ANNOTATIONS` is burned in.
+        profile: `yes` for a description of the colours as they are, or one of `COLOUR_SPACES`; `None` for neither.
+    """
 
     window: Window | None = None
     viewport: Viewport | None = None
     quality: int | None = None
+    annotation: tuple[str, ...] = ()
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RenderingRequest:
     """What the query string of a rendered resource asks for.
 
-    `warnings` are texts for Warning headers: what is asked for and not done is never left unsaid, because a picture
-    without its annotation looks like any other.
+    `warnings` are texts for Warning headers: what is asked for and not done is never left unsaid.
     """
 
     parameters: RenderingParameters
-    accept: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -88,16 +97,18 @@ def parse_rendering(pairs: Sequence[tuple[str, str]]) -> RenderingRequest:
     Raises:
         InvalidParameterError: a value breaks its grammar or bounds, or a parameter stands twice.
     """
-    parameters = _once_each(pairs)
+    parameters = single_parameters(pairs)
     window, viewport, quality = (parameters.get(name) for name in ("window", "viewport", "quality"))
+    annotation, profile = (parameters.get(name) for name in ("annotation", "iccprofile"))
     return RenderingRequest(
         RenderingParameters(
             window=None if window is None else parse_window(window),
             viewport=None if viewport is None else parse_viewport(viewport),
             quality=None if quality is None else parse_quality(quality),
+            annotation=() if annotation is None else parse_annotation(annotation),
+            profile=None if profile is None else parse_profile(profile),
         ),
-        parameters.get("accept"),
-        tuple(_warnings(parameters)),
+        warnings_of_unknown(sorted(parameters.keys() - _KNOWN)),
     )
 
 
@@ -107,19 +118,10 @@ def parse_thumbnail(pairs: Sequence[tuple[str, str]]) -> ThumbnailRequest:
     Raises:
         InvalidParameterError: the viewport breaks its grammar or bounds, or a parameter stands twice.
     """
-    parameters = _once_each(pairs)
+    parameters = single_parameters(pairs)
     viewport = parameters.get("viewport")
-    unknown = tuple(_unsupported(parameters, _KNOWN_OF_THUMBNAILS))
+    unknown = warnings_of_unknown(sorted(parameters.keys() - _KNOWN_OF_THUMBNAILS))
     return ThumbnailRequest(None if viewport is None else _whole(viewport), parameters.get("accept"), unknown)
-
-
-def _once_each(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    parameters: dict[str, str] = {}
-    for name, value in pairs:
-        if name in parameters:
-            raise InvalidParameterError(harmless(name) or "a parameter", accepted="each parameter once")
-        parameters[name] = value
-    return parameters
 
 
 def _whole(text: str) -> tuple[int, int]:
@@ -130,24 +132,19 @@ def _whole(text: str) -> tuple[int, int]:
     return width, height
 
 
-def _warnings(parameters: Mapping[str, str]) -> Iterator[str]:
-    if "annotation" in parameters:
-        # PS3.18 8.3.5.1.1 words it so; only the standard's own keywords get here.
-        values = _parse_annotation(parameters["annotation"])
-        yield f"The following annotation values are not supported: {','.join(values)}"
-    yield from _unsupported(parameters, _KNOWN)
-
-
-def _unsupported(parameters: Mapping[str, str], known: frozenset[str]) -> Iterator[str]:
-    for name in sorted(parameters.keys() - known)[:_MOST_WARNINGS]:
-        yield f"{f'The parameter {name}' if harmless(name) else 'A parameter'} is not supported and has been ignored."
-
-
-def _parse_annotation(text: str) -> list[str]:
+def parse_annotation(text: str) -> tuple[str, ...]:
+    """Read a list of `patient` and `technique` (PS3.18 8.3.5.1.1); the order means nothing."""
     values = text.split(",")
-    if not set(values) <= _ANNOTATIONS:
+    if not set(values) <= set(ANNOTATIONS):
         raise InvalidParameterError("annotation", accepted="patient, technique or both, separated by a comma")
-    return values
+    return tuple(sorted(set(values)))
+
+
+def parse_profile(text: str) -> str | None:
+    """Read `no`, which is `None` here, `yes` or the name of a colour space (PS3.18 8.3.5.1.5)."""
+    if text not in ("no", "yes", *COLOUR_SPACES):
+        raise InvalidParameterError("iccprofile", accepted=", ".join(("no", "yes", *COLOUR_SPACES)))
+    return None if text == "no" else text
 
 
 def parse_window(text: str) -> Window:

@@ -101,3 +101,14 @@ def test_attributes_that_make_no_picture_are_an_error_of_their_own():
 @pytest.mark.parametrize(("media_type", "kind"), [("image/jpeg", "JPEG"), ("image/png", "PNG"), ("image/gif", "GIF")])
 def test_each_media_type_is_what_it_says(media_type, kind):
     assert Image.open(io.BytesIO(render(RAMP, monochrome(), Picture(media_type)))).format == kind
+
+
+def test_a_region_is_cut_out_mirrored_and_then_fitted():
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    picture = Picture("image/png", window=(32, 64, "linear-exact"), size=(8, 4), region=(2, 4, -4, 2))
+    seen = shown(render(values, monochrome(), picture))
+    whole = shown(render(values, monochrome(), Picture("image/png", window=(32, 64, "linear-exact"))))
+    assert seen.shape == (4, 8)
+    # Twice as large, from right to left, from top to bottom.
+    assert list(seen[0, [0, 7]]) == [whole[4, 5], whole[4, 2]]
+    assert list(seen[3, [0, 7]]) == [whole[5, 5], whole[5, 2]]

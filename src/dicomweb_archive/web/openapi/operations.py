@@ -120,21 +120,38 @@ def ranged(operation: dict[str, Any]) -> dict[str, Any]:
     return operation
 
 
-def rendered(name: str, summary: str, **documents: Any) -> dict[str, Any]:
-    pictures = {"image/jpeg": BYTES, "image/png": BYTES, "image/gif": BYTES}
-    operation = retrieve(name, summary, pictures | documents)
+_PICTURES = {"image/jpeg": BYTES, "image/png": BYTES, "image/gif": BYTES}
+_SEVERAL_PICTURES = {f'multipart/related; type="{name}"': BYTES for name in _PICTURES}
+_RENDERED_WHOLE = ("application/pdf", "video/mp4", "video/mpeg", "video/H265")
+
+
+def _rendered(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    operation = retrieve(name, summary, content)
     operation["parameters"] = [{"in": "query", **parameter} for parameter in RENDERING_PARAMETERS] + [ACCEPT]
     return operation
 
 
+def rendered(name: str, summary: str) -> dict[str, Any]:
+    return _rendered(name, summary, _PICTURES | _SEVERAL_PICTURES)
+
+
+def rendered_instance(name: str, summary: str) -> dict[str, Any]:
+    """Describe what is one picture, several, or a document or video that goes as it is."""
+    return _rendered(name, summary, _PICTURES | _SEVERAL_PICTURES | dict.fromkeys(_RENDERED_WHOLE, BYTES))
+
+
+def rendered_set(name: str, summary: str) -> dict[str, Any]:
+    return _rendered(name, summary, _SEVERAL_PICTURES | {"multipart/related": BYTES})
+
+
 def uri(name: str, summary: str) -> dict[str, Any]:
-    operation = rendered(name, summary, **{"application/pdf": BYTES, "application/dicom": BYTES})
+    operation = retrieve(name, summary, {**_PICTURES, "application/pdf": BYTES, "application/dicom": BYTES})
     operation["parameters"] = [{"in": "query", **parameter} for parameter in URI_PARAMETERS]
     return ranged(operation)
 
 
 def thumbnail(name: str, summary: str) -> dict[str, Any]:
-    operation = rendered(name, summary)
+    operation = retrieve(name, summary, _PICTURES)
     operation["parameters"] = [THUMBNAIL_VIEWPORT, ACCEPT]
     return operation
 

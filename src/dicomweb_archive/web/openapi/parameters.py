@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dicomweb_archive.wire.rendering import COLOUR_SPACES
+
 PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "study": {"description": "Study Instance UID.", "schema": {"$ref": "#/components/schemas/UID"}},
     "series": {"description": "Series Instance UID.", "schema": {"$ref": "#/components/schemas/UID"}},
@@ -129,6 +131,16 @@ RENDERING_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "name": "quality",
         "description": "Of JPEG.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 100},
+    },
+    {
+        "name": "annotation",
+        "description": "What is written into the corners: `patient`, `technique` or both, separated by a comma.",
+        "schema": {"type": "string", "pattern": "^(patient|technique)(,(patient|technique))?$"},
+    },
+    {
+        "name": "iccprofile",
+        "description": "The colours described as they are, or converted to a space and described; not of GIF.",
+        "schema": {"type": "string", "enum": ["no", "yes", *COLOUR_SPACES], "default": "no"},
     },
 )
 URI_PARAMETERS: Sequence[Mapping[str, Any]] = (

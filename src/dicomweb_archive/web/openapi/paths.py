@@ -10,6 +10,8 @@ from dicomweb_archive.web.openapi.operations import (
     post_search,
     ranged,
     rendered,
+    rendered_instance,
+    rendered_set,
     retrieve,
     search,
     series_list,
@@ -109,15 +111,19 @@ def dicomweb_paths() -> dict[str, dict[str, Any]]:
         f"{_INSTANCE}/frames/{{frames}}": {
             "get": ranged(retrieve("retrieve_frames", "Retrieve frames of an instance.", octets))
         },
+        f"{_STUDY}/rendered": {
+            "get": rendered_set("retrieve_rendered_study", "Retrieve what can be shown of a study (PS3.18 10.4.1.1.3).")
+        },
+        f"{_SERIES}/rendered": {
+            "get": rendered_set("retrieve_rendered_series", "Retrieve what can be shown of a series.")
+        },
         f"{_INSTANCE}/rendered": {
-            "get": rendered(
-                "retrieve_rendered_instance",
-                "Retrieve the first frame of an instance as a picture, or its PDF document.",
-                **{"application/pdf": BYTES},
+            "get": rendered_instance(
+                "retrieve_rendered_instance", "Retrieve an instance as pictures, document or video."
             )
         },
-        f"{_INSTANCE}/frames/{{frame}}/rendered": {
-            "get": rendered("retrieve_rendered_frame", "Retrieve a frame as a picture (PS3.18 10.4.1.1.3).")
+        f"{_INSTANCE}/frames/{{frames}}/rendered": {
+            "get": rendered("retrieve_rendered_frames", "Retrieve frames of an instance as pictures.")
         },
         f"{_STUDY}/thumbnail": {
             "get": thumbnail("retrieve_study_thumbnail", "Retrieve a small picture of a study (PS3.18 10.4.1.1.4).")

@@ -10,7 +10,7 @@ from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.web.bodies import json_body
 from dicomweb_archive.web.conditional import CACHE_CONTROL, is_unchanged, preferred_coding, unchanged
-from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of, scope_of
+from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, location_of, root_of, scope_of
 from dicomweb_archive.web.payloads import payload_response
 from dicomweb_archive.web.representations import (
     accept_header,
@@ -104,7 +104,7 @@ async def retrieve_metadata(request: Request) -> Response:
     # Documents in XML are another representation, so they have another tag.
     etag = f'{answer.etag[:-1]}/xml"' if offer.multipart else answer.etag
     headers = {"etag": etag, "cache-control": CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
-    headers["content-location"] = _location(request)
+    headers["content-location"] = location_of(request)
     if is_unchanged(request, etag):
         return unchanged(headers)
     if offer.multipart:
@@ -127,14 +127,8 @@ def _accepted(request: Request) -> Acceptable:
     return parse_accept(accept_header(request), accept_parameter(request))
 
 
-def _location(request: Request) -> str:
-    """Return the URL of the resource; its path is one that we have read and found sound."""
-    path: str = request.scope["path"]
-    return root_of(request).url + path.removeprefix(request.scope.get("root_path", "")).removeprefix(DICOMWEB)
-
-
 async def _respond(request: Request, answer: Representation) -> Response:
-    return await payload_response(request, answer, {"content-location": _location(request)})
+    return await payload_response(request, answer, {"content-location": location_of(request)})
 
 
 _STUDY = f"{DICOMWEB}/studies/{{study}}"
