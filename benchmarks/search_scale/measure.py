@@ -79,8 +79,9 @@ class Searcher:
             return False
 
     async def search(self, url: str) -> tuple[int, int]:
-        """Run one search; returns its rows and how many are behind them."""
+        """Run one search, counting anew what was counted before; returns its rows and how many are behind them."""
         query, _ = _parse(url)
+        self._index.figures.clear()
         page = await self._index.search(query, Visibility(), service_root=SERVICE_ROOT)
         return len([row async for row in page.rows]), page.remaining
 

@@ -14,10 +14,13 @@ from tests.stored import pack_of, segment_of
 
 from dicomweb_archive.dicom.query import Counting, Key, Level, OrderKey, SearchQuery
 from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
+from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.search import execution as search
 from dicomweb_archive.index.search.execution import Chooser, SearchIndex
+from dicomweb_archive.index.search.kept_figures import REVISION, KeptFigures
+from dicomweb_archive.index.search.paging import PageSearch
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice, Finding, Statistics, choose_shape
 from dicomweb_archive.index.writing.register import Register
@@ -277,7 +280,7 @@ async def test_what_would_cost_too_much_to_count_is_said_to_be_there_only_where_
     # A page of no rows is asked for because of its count.
     counted = await index.search(replace(query, limit=0), EVERYTHING, service_root=ROOT_URL)
     assert (counted.remaining > 1, counted.capped, counted.uncounted) == (True, False, False)
-    monkeypatch.setattr(search._Search, "_count_within", _out_of_time)
+    monkeypatch.setattr(PageSearch, "_within", _out_of_time)
     page = await index.search(replace(query, limit=0), EVERYTHING, service_root=ROOT_URL)
     assert page.uncounted
     # Both are there, but never in one instance.
@@ -287,7 +290,7 @@ async def test_what_would_cost_too_much_to_count_is_said_to_be_there_only_where_
 
 
 async def test_an_exact_count_that_takes_too_long_is_an_error(database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(search._Search, "_count_within", _out_of_time)
+    monkeypatch.setattr(PageSearch, "_within", _out_of_time)
     query = SearchQuery(Level.STUDY, (MAKER,), limit=1, counting=Counting.EXACT)
     with pytest.raises(QueryTooExpensiveError):
         await SearchIndex(database).search(query, EVERYTHING, service_root=ROOT_URL)
@@ -295,6 +298,50 @@ async def test_an_exact_count_that_takes_too_long_is_an_error(database: Database
 
 async def _out_of_time(*_: object) -> int:
     raise QueryCanceledError
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_page_whose_count_takes_too_long_is_found_all_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch, shape: str
+):
+    monkeypatch.setattr(PageSearch, "_within", _out_of_time)
+    query = SearchQuery(Level.STUDY, (MAKER,), limit=2)
+    page = await SearchIndex(database, choose=SHAPES[shape]).search(query, EVERYTHING, service_root=ROOT_URL)
+    assert (len(await objects(page)), page.remaining, page.uncounted) == (2, 1, True)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_count_is_kept_for_further_pages_until_anything_is_stored(copy: Database, shape: str):
+    index, register = SearchIndex(copy, choose=SHAPES[shape]), Register(copy)
+
+    async def remaining(offset: int, visibility: Visibility = EVERYTHING) -> int:
+        query = SearchQuery(Level.STUDY, (MAKER,), limit=1, offset=offset)
+        return (await index.search(query, visibility, service_root=ROOT_URL)).remaining
+
+    assert [await remaining(offset) for offset in (0, 0, 2, 4, 5)] == [5, 5, 3, 1, 0]
+    assert await remaining(0, Visibility(spaces=(9,))) == 0
+    await store(register, ct_series(1, study=11, **attributes(2)))
+    assert [await remaining(offset) for offset in (0, 2)] == [6, 4]
+    await Removal(copy, InstanceIndex(copy)).delete_study(f"{ROOT}.11", EVERYTHING, actor="tester")
+    assert await remaining(1) == 4
+
+
+async def test_a_kept_figure_holds_for_the_rows_that_it_was_made_of(copy: Database):
+    figures, register = KeptFigures(), Register(copy)
+    ours, others = figures.name("text", [1]), figures.name("text", [2])
+    async with copy.search_connection() as connection:
+        figures.keep(ours, await connection.fetchval(f"select {REVISION}"), 7)
+        assert (await figures.find(connection, ours), await figures.find(connection, others)) == (7, None)
+        await store(register, ct_series(1, study=12, **attributes(3)))
+        assert await figures.find(connection, ours) is None
+        # Counted before somebody else's figure, and said after it.
+        now = await connection.fetchval(f"select {REVISION}")
+        figures.keep(others, now, 8)
+        assert await figures.find(connection, others) == 8
+        figures.keep(ours, None, 7)
+        assert await figures.find(connection, ours) is None
+        figures.clear()
+        assert await figures.find(connection, others) is None
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------

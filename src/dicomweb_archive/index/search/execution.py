@@ -1,21 +1,20 @@
 """Search: runs a plan and hands out finished DICOM JSON objects (PS3.18 10.6)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
-from typing import Any, TypeAlias
+from itertools import islice
+from typing import TypeAlias
 
-from asyncpg.exceptions import QueryCanceledError
-
-from dicomweb_archive.dicom.query import Counting, Level, SearchQuery
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.query_filter import conditions, with_vrs
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.search.answers import AnswerWriter
-from dicomweb_archive.index.search.collect import Collected, collect
 from dicomweb_archive.index.search.documents import KeptDocuments
+from dicomweb_archive.index.search.kept_figures import KeptFigures
 from dicomweb_archive.index.search.kept_statements import KeptStatements
+from dicomweb_archive.index.search.paging import Hits, PageSearch, PreparedSearch, Row, SortValues
 from dicomweb_archive.index.search.phrases import find_phrases
 from dicomweb_archive.index.search.planning.filter_plan import FilterPlan
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
@@ -25,24 +24,15 @@ from dicomweb_archive.index.search.planning.planner import with_known_vrs
 from dicomweb_archive.index.search.planning.shape import (
     Choice,
     Finding,
-    Shape,
     Statistics,
     choose_shape,
     count_is_cheap,
-    driven_by_terms,
 )
-from dicomweb_archive.index.search.sql.keyset import label_of
-from dicomweb_archive.index.search.sql.statements import Part, details_statement
+from dicomweb_archive.index.search.sql.statements import details_statement
 from dicomweb_archive.index.search.terms import TermFinder
 from dicomweb_archive.index.segments.moved import find_moved
 
 CACHE_BYTES = 32 * 1024 * 1024
-
-HELD_ROWS = 1000
-"""Pages of studies and series up to this size are read whole; of larger ones only the ids are."""
-
-COUNT_SECONDS = 2.0
-"""Longest that counting what stands behind a page may take; then the number is said to be larger."""
 
 _BATCH_ROWS = 500
 _BATCH_SEGMENTS = 32
@@ -59,8 +49,6 @@ join segment_data d on d.segment_id = p.id
 where p.id = any($1::int8[])
 """
 
-SortValues: TypeAlias = tuple[str | int | float, ...]
-Row: TypeAlias = Mapping[str, Any]
 Chooser: TypeAlias = Callable[[SearchPlan, Sequence[Finding], Statistics], Choice]
 
 
@@ -83,35 +71,6 @@ class SearchPage:
     last: SortValues | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedSearch:
-    """A search whose keys have been looked up, and the shape that its statements take."""
-
-    plan: SearchPlan
-    findings: Sequence[Finding]
-    choice: Choice
-    count_is_cheap: bool = True
-
-    def of_all(self) -> Choice:
-        """Choose the shape for statements about everything that matches, not one page of it."""
-        if self.choice.shape is Shape.ORDERED and not self.plan.selective:
-            return driven_by_terms(self.plan, self.findings)
-        return self.choice
-
-
-@dataclass(frozen=True, slots=True)
-class _Hits:
-    """What was found: rows with details, ids, or runs of positions by segment."""
-
-    rows: Sequence[Row] = ()
-    ids: Sequence[int] = ()
-    segments: Sequence[tuple[int, Sequence[int]]] = ()
-    last: SortValues | None = None
-    remaining: int = 0
-    capped: bool = False
-    uncounted: bool = False
-
-
 class SearchIndex:
     """Searches the index. Documents of segments never change and are kept decoded, within bounds."""
 
@@ -129,6 +88,7 @@ class SearchIndex:
         self._terms = TermFinder(database)
         self._documents = KeptDocuments(cache_bytes)
         self.statements = KeptStatements()
+        self.figures = KeptFigures()
 
     async def search(self, query: SearchQuery, visibility: Visibility, *, service_root: str) -> SearchPage:
         """Find one page of what matches and is visible, in a total order that stays the same between requests.
@@ -154,11 +114,11 @@ class SearchIndex:
 
     # --- finding ---------------------------------------------------------------------------------------------
 
-    async def _find(self, connection: Connection, query: SearchQuery, visibility: Visibility) -> _Hits:
+    async def _find(self, connection: Connection, query: SearchQuery, visibility: Visibility) -> Hits:
         prepared = await self.prepare(connection, query)
         if prepared is None:
-            return _Hits()
-        return await _Search(connection, prepared, visibility, self.statements).page()
+            return Hits()
+        return await PageSearch(connection, prepared, visibility, self.statements, self.figures).page()
 
     async def prepare(self, connection: Connection, query: SearchQuery) -> PreparedSearch | None:
         """Plan a search and look its keys up; `None` when nothing can match.
@@ -206,7 +166,7 @@ class SearchIndex:
 
     # --- writing ---------------------------------------------------------------------------------------------
 
-    async def _write(self, level: Level, writer: AnswerWriter, hits: _Hits) -> AsyncIterator[bytes]:
+    async def _write(self, level: Level, writer: AnswerWriter, hits: Hits) -> AsyncIterator[bytes]:
         if level is Level.INSTANCE:
             async for text in self._instances(writer, hits.segments):
                 yield text
@@ -219,7 +179,7 @@ class SearchIndex:
                     # A page of thousands must not hold everybody else up.
                     await asyncio.sleep(0)
 
-    async def _batches(self, level: Level, hits: _Hits) -> AsyncIterator[Sequence[Row]]:
+    async def _batches(self, level: Level, hits: Hits) -> AsyncIterator[Sequence[Row]]:
         if hits.rows:
             yield hits.rows
         for first in range(0, len(hits.ids), _BATCH_ROWS):
@@ -274,131 +234,3 @@ def _batches_of_runs(segments: Iterable[tuple[int, Sequence[int]]]) -> Iterator[
         ids.add(segment_id)
     if batch:
         yield batch
-
-
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """One search on one connection."""
-
-    connection: Connection
-    prepared: PreparedSearch
-    visibility: Visibility
-    statements: KeptStatements
-
-    @property
-    def plan(self) -> SearchPlan:
-        return self.prepared.plan
-
-    async def page(self) -> _Hits:
-        """Fetch a page and one row more, which tells whether the rest has to be counted."""
-        choice = self.prepared.choice
-        rows = await self._fetch(choice) if self.plan.limit else []
-        if choice.shape is Shape.ORDERED and not self._is_full(rows) and await self._window_was_full(choice.window):
-            choice = driven_by_terms(self.plan, self.prepared.findings)
-            rows = await self._fetch(choice)
-        hits = self._hits(rows)
-        if self.plan.limit and not self._is_full(rows):
-            return hits
-        if self.plan.counting is Counting.NONE:
-            return replace(hits, uncounted=bool(rows))
-        counted = await self._count()
-        if counted is not None:
-            remaining, capped = counted
-            return replace(hits, remaining=remaining, capped=capped)
-        more = self.plan.limit > 0 or await self._finds_any()
-        return replace(hits, remaining=1, capped=True, uncounted=True) if more else hits
-
-    async def _fetch(self, choice: Choice) -> Sequence[Row] | Collected:
-        if self.plan.limit > HELD_ROWS:
-            found = Collected(keeps=self.plan.limit)
-            await collect(found, self.connection, self.plan.level, *await self._statement(choice, self._part))
-            return found
-        rows: Sequence[Row] = await self.connection.fetch(*await self._statement(choice, self._part))
-        return rows
-
-    @property
-    def _part(self) -> Part:
-        held = self.plan.level is Level.INSTANCE or self.plan.limit <= HELD_ROWS
-        return Part.PAGE if held else Part.IDS
-
-    async def _statement(self, choice: Choice, part: Part) -> tuple[Any, ...]:
-        statement, arguments = await self.statements.find(self.plan, choice, self.visibility, part)
-        return (statement.text, *arguments)
-
-    def _is_full(self, rows: Sequence[Row] | Collected) -> bool:
-        return len(rows) > self.plan.limit
-
-    async def _window_was_full(self, window: int) -> bool:
-        """Whether an order driven search that came short has left candidates out."""
-        if self.plan.limit == 0 or not self.plan.windowed:
-            return False
-        none = Choice(Shape.COLUMNS, window=window)
-        candidates: int = await self.connection.fetchval(*await self._statement(none, Part.WINDOW))
-        return candidates > window
-
-    async def _finds_any(self) -> bool:
-        """Whether anything matches, for a page of no rows, which does not show it."""
-        one = replace(self.plan, limit=1, counting=Counting.NONE)
-        hits = await replace(self, prepared=replace(self.prepared, plan=one)).page()
-        return bool(hits.rows or hits.segments)
-
-    async def _count(self) -> tuple[int, bool] | None:
-        """Count what stands behind the page, exactly up to a cap; `None` where that would cost too much."""
-        if self.plan.counting is Counting.BOUNDED and self.plan.limit and not self.prepared.count_is_cheap:
-            return None
-        choice = self.prepared.of_all()
-        behind = self.plan.offset + self.plan.limit
-        try:
-            total = await self._count_within(COUNT_SECONDS, choice)
-        except QueryCanceledError:
-            if self.plan.counting is Counting.EXACT:
-                raise
-            # The page itself was found in time; a count that is not must not take it away.
-            return None
-        counted_to = behind + self.plan.count_cap + 1
-        if total == counted_to and not self._sums_counters and self.plan.counting is not Counting.EXACT:
-            return self.plan.count_cap, True
-        return max(0, total - behind), False
-
-    @property
-    def _sums_counters(self) -> bool:
-        """Whether the count is a sum over rows of studies or series, to which no cap applies."""
-        plan = self.plan
-        sums = plan.level is Level.INSTANCE and not plan.needs_segments
-        return sums and (plan.in_own_order or not plan.resumed)
-
-    async def _count_within(self, seconds: float, choice: Choice) -> int:
-        total: int
-        statement = await self._statement(choice, Part.COUNT)
-        if not (self.plan.keys or self.plan.filtered):
-            total = await self.connection.fetchval(*statement)
-            return total
-        settings = "set local enable_seqscan = off"
-        if self.plan.counting is not Counting.EXACT:
-            # Only re-checks of many segments can take long.
-            settings += f"; set local statement_timeout = {int(seconds * 1000)}"
-        async with self.connection.transaction():
-            # PostgreSQL takes comparing arrays of terms for cheap: it would rather do so for all segments than look up
-            # terms that half of them have, and take five times as long.
-            await self.connection.execute(settings)
-            total = await self.connection.fetchval(*statement)
-        return total
-
-    def _hits(self, rows: Sequence[Row] | Collected) -> _Hits:
-        limit = self.plan.limit
-        if isinstance(rows, Collected):
-            last = rows.last if self._is_full(rows) else None
-            rows.cut(limit)
-            if self.plan.level is Level.INSTANCE:
-                return _Hits(segments=rows.segments(), last=self._sort_values(last))
-            return _Hits(ids=rows.ids, last=self._sort_values(last))
-        last = rows[limit - 1] if limit and self._is_full(rows) else None
-        rows = rows[:limit]
-        if self.plan.level is not Level.INSTANCE:
-            return _Hits(rows=rows, last=self._sort_values(last))
-        grouped = groupby(rows, key=lambda row: row["segment_id"])
-        runs = [(segment_id, [row["position"] for row in group]) for segment_id, group in grouped]
-        return _Hits(segments=runs, last=self._sort_values(last))
-
-    def _sort_values(self, row: Row | None) -> SortValues | None:
-        return None if row is None else tuple(row[label_of(number)] for number in range(len(self.plan.order)))

@@ -16,10 +16,15 @@ from dicomweb_archive.index.segments.terms import TEXT_LIMIT, step_mark, term_ha
 DICTIONARY_LIMIT = 1000
 """Most terms of a pattern or range that are looked at to estimate how many segments they find."""
 
+RANGE_LIMIT = 10_000
+"""Most terms of a range of numbers that are counted for the same purpose: an hour has 3,600 seconds."""
+
 ZONE_LIMIT = 1000
 """Most zones that are counted for the same purpose."""
 
 STATISTICS_SECONDS = 60.0
+
+_SELDOM = 0.1
 
 # Finds the paths that keys name.
 FIND_PATHS = "select path, id, vr from path where path = any($1::text[])"
@@ -31,8 +36,8 @@ union all
 select b.key, null, (select count(*) from (
     select 1 from zone z
     where z.path_id = b.path_id and z.low <= b.high and z.high >= b.low and (z.spacing is null
-      or floor((least(z.high, b.high) - z.low + {NEARLY} * z.spacing) / z.spacing)
-      >= ceil((greatest(z.low, b.low) - z.low - {NEARLY} * z.spacing) / z.spacing))
+      or floor((least(z.high, b.high) - z.low + {NEARLY.format(zone="z")}) / z.spacing)
+      >= ceil((greatest(z.low, b.low) - z.low - {NEARLY.format(zone="z")}) / z.spacing))
     union all
     select 1 from zone z
     where z.path_id = b.path_id and z.low_text is not null and z.low_text <= b.high_text and z.high_text >= b.low_text
@@ -50,6 +55,11 @@ where path_id = $1 and value like $2 and number is null and value <> '' limit {D
 # Finds the terms of a range.
 FIND_BETWEEN = f"""
 select hash, segment_count from term where path_id = $1 and number between $2 and $3 limit {DICTIONARY_LIMIT + 1}
+"""  # noqa: S608 - composed of constants
+
+# Counts the terms of a range that are more than that, by their index alone.
+COUNT_BETWEEN = f"""
+select count(*) from (select from term where path_id = $1 and number between $2 and $3 limit {RANGE_LIMIT}) c
 """  # noqa: S608 - composed of constants
 
 # Finds the terms of a range of texts.
@@ -82,11 +92,14 @@ def _rows_of(table: str, *, page: int) -> str:
 READ_STATISTICS = f"""
 select {_rows_of("study", page=8)} as studies, {_rows_of("segment", page=5)} as segments,
   e.most_common_elems::text::int8[] as terms, e.most_common_elem_freqs as shares,
-  v.most_common_elems::text::int8[] as marks, v.most_common_elem_freqs as varying
+  v.most_common_elems::text::int8[] as marks, v.most_common_elem_freqs as varying,
+  {_rows_of("term", page=90)} as dictionary, n.most_common_vals::text::int4[] as paths, n.most_common_freqs as rows
 from (select) as one left join pg_stats e
   on e.schemaname = current_schema() and e.tablename = 'segment' and e.attname = 'terms'
 left join pg_stats v
   on v.schemaname = current_schema() and v.tablename = 'segment' and v.attname = 'varying'
+left join pg_stats n
+  on n.schemaname = current_schema() and n.tablename = 'term' and n.attname = 'path_id'
 """  # noqa: S608 - composed of constants
 
 # Finds the names with a word that begins with one spelling of a key's word. A name may come more than once.
@@ -107,6 +120,8 @@ class TermStatistics:
     rare_share: float = 0.0
     varying: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     """The share of the segments in which an attribute varies, by `step_mark`."""
+    values: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    """How many different values the attributes have that have most, by path."""
 
     def segments(self, term: int, counted: int) -> int:
         """Estimate how many segments hold a term; `counted` is what the dictionary says."""
@@ -184,6 +199,9 @@ class TermFinder:
                 found = await _find_many(connection, path_id, key)
             finding = _finding(key, path_id, found, hashes[number], zones[number], statistics)
             finding = replace(finding, varying=statistics.segments_varying(key.path))
+            if key.kind is Kind.BETWEEN and len(found) > DICTIONARY_LIMIT:
+                terms = await connection.fetchval(COUNT_BETWEEN, path_id, key.low, key.high)
+                finding = finding_of_range(finding, terms, statistics)
             findings.append(None if finding.nothing else finding)
         return findings
 
@@ -260,10 +278,26 @@ def _finding(
     return Finding(path_id, tuple(found), len(found) <= LIST_LIMIT, len(found), estimate, zones)
 
 
+def finding_of_range(finding: Finding, terms: int, statistics: TermStatistics) -> Finding:
+    """Estimate a long range of numbers by its share of all values that the attribute has.
+
+    An attribute that often varies has several values in a segment, so that the share says too little.
+    """
+    values = statistics.values.get(finding.path_id)
+    if terms >= RANGE_LIMIT or values is None or finding.varying > statistics.sizes.segments * _SELDOM:
+        return finding
+    segments = round(statistics.sizes.segments * min(1.0, terms / values))
+    return replace(finding, terms=terms, segments=max(1, segments))
+
+
 def _statistics(row: Mapping[str, Any]) -> TermStatistics:
     sizes = Statistics(max(1, row["studies"] or 1), max(1, row["segments"] or 1))
     # Behind the shares of the terms stand their minimum, maximum and that of NULL.
     shares = dict(zip(row["terms"] or (), row["shares"] or (), strict=False))
     varying = dict(zip(row["marks"] or (), row["varying"] or (), strict=False))
     rare_share = min(shares.values(), default=0.0) / 2
-    return TermStatistics(sizes, MappingProxyType(shares), rare_share, MappingProxyType(varying))
+    rows = zip(row["paths"] or (), row["rows"] or (), strict=False)
+    values = {path: max(1, round(share * (row["dictionary"] or 0))) for path, share in rows}
+    return TermStatistics(
+        sizes, MappingProxyType(shares), rare_share, MappingProxyType(varying), MappingProxyType(values)
+    )

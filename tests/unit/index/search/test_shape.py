@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from tests.searching import key
 
 from dicomweb_archive.dicom.query import Key, Level, SearchQuery, WildCard
@@ -21,6 +22,7 @@ from dicomweb_archive.index.search.planning.shape import (
     driven_by_terms,
 )
 from dicomweb_archive.index.search.planning.text_plan import Place, SoughtPhrase
+from dicomweb_archive.index.search.terms import RANGE_LIMIT, TermStatistics, finding_of_range
 
 LARGE = Statistics(studies=16_700, segments=50_100)
 MAKER = key("Manufacturer", "Acme")
@@ -93,6 +95,30 @@ def test_a_long_set_below_a_sequence_is_never_left_to_the_columns():
     # Long sequences are not in the columns, so only the terms can tell.
     common = finding(40_000, terms=900, listed=False)
     assert choose_shape(plan_of(NESTED), [common], LARGE).shape is Shape.TERMS
+
+
+def test_a_set_that_is_no_list_is_met_in_the_order_where_few_segments_have_to_be_opened():
+    common, seldom = (finding(segments, terms=200, listed=False) for segments in (40_000, 8_000))
+    assert choose_shape(plan_of(PROTOCOL), [common], LARGE).shape is Shape.ORDERED
+    # Each study that does not match has all its segments opened.
+    assert choose_shape(plan_of(PROTOCOL), [seldom], LARGE).shape is Shape.TERMS
+
+
+@pytest.mark.parametrize(
+    ("values", "varying", "segments"),
+    [
+        pytest.param({1: 50_100}, 0, 3_000, id="a value for each segment"),
+        pytest.param({1: 6_000}, 0, 25_050, id="common values"),
+        pytest.param({1: 2_000}, 0, 50_100, id="more than there were"),
+        pytest.param({}, 0, 50_000, id="unknown"),
+        pytest.param({1: 50_100}, 10_000, 50_000, id="an attribute that often varies"),
+    ],
+)
+def test_a_long_range_has_the_segments_of_its_share_of_the_values(values: dict[int, int], varying: int, segments: int):
+    statistics = TermStatistics(LARGE, values=values)
+    found = replace(finding(50_000, terms=1_001, listed=False), varying=varying)
+    assert finding_of_range(found, 3_000, statistics).segments == segments
+    assert finding_of_range(found, RANGE_LIMIT, statistics) == found
 
 
 def test_a_sop_instance_goes_before_all_terms():

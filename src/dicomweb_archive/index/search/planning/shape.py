@@ -271,7 +271,11 @@ def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: 
     listed = all(found.listed for found in known) and not _checks_each(plan)
     if (listed and len(known) == 1) or _are_proved(plan, findings):
         return looked_at * _LOOK_SECONDS * len(known)
-    return looked_at * _RECHECK_SECONDS
+    told_by_row = any(f.listed and k.kind not in UNTOLD for k, f in zip(plan.keys, findings, strict=True))
+    if told_by_row or plan.level is Level.INSTANCE:
+        return looked_at * _RECHECK_SECONDS
+    # A study that does not match has all its segments opened.
+    return looked_at * max(1.0, statistics.segments / statistics.studies) * _RECHECK_SECONDS
 
 
 def _are_proved(plan: SearchPlan, findings: Sequence[Finding]) -> bool:

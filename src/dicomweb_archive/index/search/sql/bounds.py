@@ -9,8 +9,9 @@ from dicomweb_archive.index.search.sql.sql_types import INT, NUMBER, TEXT
 
 Condition: TypeAlias = ColumnElement[bool]
 
-NEARLY: Final = 0.01
-"""So much of a distance more is let through: numbers with decimals are not exact."""
+NEARLY: Final = "(0.000001 + 1e-15 * (abs({zone}.low) + abs({zone}.high)))"
+"""So much more is let through, since numbers with decimals are not exact (`segments/spacing.py` takes a ten-millionth
+more or less for the same), nor large ones. A share of the distance would let through as many of a hundred zones."""
 
 
 def zone_overlaps(number: int | str) -> Condition:
@@ -36,11 +37,10 @@ def _numbers(number: int | str) -> Condition:
 
 def _fits(low: ColumnElement[Any], high: ColumnElement[Any]) -> Condition:
     c = aliases.ZONE.c
-    nearly: ColumnElement[Any] = literal_column(f"{NEARLY}::float8")
-
+    nearly: ColumnElement[Any] = literal_column(NEARLY.format(zone=aliases.ZONE.name), NUMBER)
     # What is let through goes in before the division: PostgreSQL refuses a quotient too small for a number.
-    last = func.floor((func.least(c.high, high) - c.low + nearly * c.spacing) / c.spacing)
-    first = func.ceil((func.greatest(c.low, low) - c.low - nearly * c.spacing) / c.spacing)
+    last = func.floor((func.least(c.high, high) - c.low + nearly) / c.spacing)
+    first = func.ceil((func.greatest(c.low, low) - c.low - nearly) / c.spacing)
     return or_(c.spacing.is_(None), last >= first)
 
 

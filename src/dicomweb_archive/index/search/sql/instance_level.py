@@ -22,7 +22,7 @@ class InstanceWriter(LevelWriter):
     Aliases beside those of all levels: h the matching positions, q their segments, o their rows.
     """
 
-    def page(self) -> Query:
+    def page(self, *, counted: bool = False) -> Query:
         return self.ids(paged=True)
 
     def ids(self, *, paged: bool) -> Query:

@@ -7,6 +7,7 @@ from sqlalchemy import FromClause, and_, bindparam, exists, func, literal_column
 
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.search.kept_figures import REVISION
 from dicomweb_archive.index.search.planning.filter_plan import Row
 from dicomweb_archive.index.search.planning.order import SortKey, Source
 from dicomweb_archive.index.search.planning.plan import SearchPlan
@@ -19,6 +20,9 @@ from dicomweb_archive.index.search.sql.keyset import behind, in_order, labelled,
 from dicomweb_archive.index.search.sql.positions import Expression
 from dicomweb_archive.index.search.sql.segments import BARRIER, ONE, Condition, Query
 from dicomweb_archive.index.search.sql.sql_types import LONG
+
+TOTAL = "total"
+"""How many match in all, in the rows of a counted page."""
 
 
 class LevelWriter(ABC):
@@ -37,8 +41,8 @@ class LevelWriter(ABC):
         self.p = self.segments.segment
 
     @abstractmethod
-    def page(self) -> Query:
-        """The rows of one page."""
+    def page(self, *, counted: bool = False) -> Query:
+        """The rows of one page; `counted`, those of studies and series say how many match in all."""
 
     @abstractmethod
     def ids(self, *, paged: bool) -> Query:
@@ -51,6 +55,12 @@ class LevelWriter(ABC):
     def count(self) -> Query:
         """Count what matches, up to a cap."""
         return counted(self.ids(paged=False))
+
+    def _counted(self, page: Query, *, counted: bool) -> Query:
+        """Add how many match in all, for a page that has to find them all anyway."""
+        if not counted:
+            return page
+        return page.add_columns(func.count().over().label(TOTAL))
 
     @property
     def needs_segments(self) -> bool:
@@ -101,8 +111,8 @@ class LevelWriter(ABC):
 class StudyWriter(LevelWriter):
     """Studies, the newest first or as asked for; all sort values are those of the study."""
 
-    def page(self) -> Query:
-        page = self.ids(paged=True).subquery("page")
+    def page(self, *, counted: bool = False) -> Query:
+        page = self._counted(self.ids(paged=True), counted=counted).subquery("page")
         return study_details(page, in_order(self.plan.order, labelled(self.plan.order, page)), self.plan.order)
 
     def window(self, size: int) -> FromClause:
@@ -153,8 +163,8 @@ class StudyWriter(LevelWriter):
 class SeriesWriter(LevelWriter):
     """Series, of the newest study first, within a study by series number, or as asked for."""
 
-    def page(self) -> Query:
-        page = self.ids(paged=True).subquery("page")
+    def page(self, *, counted: bool = False) -> Query:
+        page = self._counted(self.ids(paged=True), counted=counted).subquery("page")
         return series_details(page, in_order(self.plan.order, labelled(self.plan.order, page)), self.plan.order)
 
     def window(self, size: int) -> FromClause:
@@ -234,7 +244,7 @@ def study_details(page: FromClause, order: Sequence[Expression], keys: Sequence[
     t = aliases.PAGE_STUDY
     joined = page.join(t, t.c.id == page.c.id)
     columns = [t.c.id.label("study_id"), *_study_columns(t), *labelled(keys, page)]
-    return select(*columns).select_from(joined).order_by(*order)
+    return select(*columns, *_told_of_all(page)).select_from(joined).order_by(*order)
 
 
 def series_details(page: FromClause, order: Sequence[Expression], keys: Sequence[SortKey] = ()) -> Query:
@@ -248,7 +258,12 @@ def series_details(page: FromClause, order: Sequence[Expression], keys: Sequence
         s.c.attributes.label("series_attributes"),
     ]
     columns = [*own, t.c.id.label("study_id"), *_study_columns(t), *labelled(keys, page)]
-    return select(*columns).select_from(joined).order_by(*order)
+    return select(*columns, *_told_of_all(page)).select_from(joined).order_by(*order)
+
+
+def _told_of_all(page: FromClause) -> list[Expression]:
+    """What a counted page says of all that matches, and of which revision."""
+    return [page.c[TOTAL], literal_column(REVISION).label("revision")] if TOTAL in page.c else []
 
 
 DETAILS = {Level.STUDY: study_details, Level.SERIES: series_details}

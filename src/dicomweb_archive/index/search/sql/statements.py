@@ -44,6 +44,8 @@ class Part(StrEnum):
 
     PAGE = "page"
     """The rows of one page."""
+    COUNTED = "counted"
+    """The same, each with `total`, the number of all that match, and `revision`: of studies and series."""
     IDS = "ids"
     """Only their ids: for pages too large to be held whole."""
     COUNT = "count"
@@ -78,6 +80,8 @@ def compose(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part
     match part:
         case Part.PAGE:
             return compile_statement(writer.page())
+        case Part.COUNTED:
+            return compile_statement(writer.page(counted=True))
         case Part.IDS:
             return compile_statement(writer.ids(paged=True))
         case Part.ALL:
