@@ -45,6 +45,8 @@ from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.storage.blocks.cache import BlockCache, BlockSettings
+from dicomweb_archive.storage.blocks.store import BlockStore
 from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.web import errors, middleware
 from dicomweb_archive.web.addresses import Addresses
@@ -134,7 +136,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
     """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(await _open_database(settings))
-        objects = await open_objects(settings)
+        objects = await _open_cached(settings, metrics)
         stack.push_async_callback(objects.close)
         decoding = DecodingPool(
             workers=settings.decode_workers,
@@ -206,6 +208,20 @@ async def open_objects(settings: Settings) -> ObjectStore:
         timeout_seconds=settings.s3_timeout_seconds,
     )
     return await S3Store.open_bucket(place)
+
+
+async def _open_cached(settings: Settings, metrics: Metrics) -> ObjectStore:
+    """Open the store, and the block cache before it where objects lie in a bucket: a folder has the page cache."""
+    store = await open_objects(settings)
+    if settings.object_bucket is None or not (settings.block_cache_memory_bytes or settings.block_cache_disk_bytes):
+        return store
+    bounds = BlockSettings(
+        namespace=f"{settings.s3_endpoint_url or ''} {settings.object_store_url}",
+        memory_bytes=settings.block_cache_memory_bytes,
+        disk_bytes=settings.block_cache_disk_bytes,
+        folder=settings.block_cache_folder,
+    )
+    return BlockStore(store, await BlockCache.open(store, bounds, metrics.blocks))
 
 
 def _read_viewer(settings: Settings) -> ViewerFiles | None:

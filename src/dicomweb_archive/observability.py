@@ -155,6 +155,54 @@ class _RouteMeters:
         self.bytes_out = metrics.bytes_out.labels(route)
 
 
+class BlockMeters:
+    """Meters of the block cache of one server process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        reads = Counter(
+            "dicomweb_block_cache_reads",
+            "Blocks of objects that requests needed, by where they were found: memory, disk, or store for a miss.",
+            ("found",),
+            registry=registry,
+        )
+        self._memory, self._disk, self._store = (reads.labels(place) for place in ("memory", "disk", "store"))
+        evicted = Counter("dicomweb_block_cache_evicted", "Blocks evicted to make room.", ("level",), registry=registry)
+        self.evicted_from_memory, self.evicted_from_disk = evicted.labels("memory"), evicted.labels("disk")
+        self.fetched_bytes = Counter(
+            "dicomweb_block_cache_fetched_bytes",
+            "Bytes read from the object store into the cache, ahead of requests too.",
+            registry=registry,
+        )
+        self.damaged = Counter(
+            "dicomweb_block_cache_damaged", "Blocks on the disk that were found damaged.", registry=registry
+        )
+        self.disk_failures = Counter(
+            "dicomweb_block_cache_disk_failures", "Times the disk level could not be used.", registry=registry
+        )
+        self.memory_bytes = Gauge(
+            "dicomweb_block_cache_memory_bytes",
+            "Memory that blocks take.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.disk_bytes = Gauge(
+            "dicomweb_block_cache_disk_bytes",
+            "Room on the disk that blocks take.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+
+    def count_reads(self, *, memory: int = 0, disk: int = 0, store: int = 0) -> None:
+        """Count the blocks of one read by where they were found."""
+        # Hot path: a counter that stays as it is costs as much as one that is moved.
+        if memory:
+            self._memory.inc(memory)
+        if disk:
+            self._disk.inc(disk)
+        if store:
+            self._store.inc(store)
+
+
 class Metrics:
     """Prometheus meters of one server process; labels come from bounded sets only.
 
@@ -186,6 +234,7 @@ class Metrics:
         self.instances = Counter(
             "dicomweb_store_instances", "Instances received, by what became of them.", ("outcome",), registry=registry
         )
+        self.blocks = BlockMeters(registry)
         self._routes: dict[tuple[str, str, int], _RouteMeters] = {}
 
     def count_request(
@@ -207,6 +256,24 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return the figures of all processes in Prometheus' text format."""
         return generate_latest(self._merged())
+
+    def block_totals(self) -> "BlockTotals":
+        """Sum up the block cache of all processes."""
+        sums = {"memory": 0.0, "disk": 0.0, "store": 0.0}
+        for family in self._merged().collect():
+            for sample in family.samples:
+                if sample.name == "dicomweb_block_cache_reads_total":
+                    sums[sample.labels["found"]] += sample.value
+                elif sample.name.startswith("dicomweb_block_cache"):
+                    sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+        return BlockTotals(
+            from_memory=int(sums["memory"]),
+            from_disk=int(sums["disk"]),
+            from_store=int(sums["store"]),
+            memory_bytes=int(sums.get("dicomweb_block_cache_memory_bytes", 0)),
+            disk_bytes=int(sums.get("dicomweb_block_cache_disk_bytes", 0)),
+            disk_failures=int(sums.get("dicomweb_block_cache_disk_failures_total", 0)),
+        )
 
     def totals(self) -> "list[RouteTotal]":
         """Sum up the requests of all processes by route, the most frequent first."""
@@ -245,3 +312,21 @@ class RouteTotal:
     failures: int
     seconds: float
     sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTotals:
+    """What the block cache has done since the archive was started: blocks by where they were found, and its size."""
+
+    from_memory: int
+    from_disk: int
+    from_store: int
+    memory_bytes: int
+    disk_bytes: int
+    disk_failures: int
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Share of blocks that needed no request to the store; None before the first."""
+        reads = self.from_memory + self.from_disk + self.from_store
+        return 1 - self.from_store / reads if reads else None

@@ -86,6 +86,21 @@ class Settings(BaseSettings):
     s3_timeout_seconds: float = Field(
         20, gt=0, description="Longest silence of the S3 service before a request is made again or given up."
     )
+    block_cache_memory_bytes: int = Field(
+        128 * MIB,
+        ge=0,
+        description="Memory of a server process for blocks of objects in a bucket that were read; 0: none. A folder "
+        "needs no such cache.",
+    )
+    block_cache_disk_bytes: int = Field(
+        10 * GIB,
+        ge=0,
+        description="Room on the local disk for such blocks, shared by the server processes; 0: none. One GiB of the "
+        "disk stays free.",
+    )
+    block_cache_dir: Path | None = Field(
+        None, description="Folder of the blocks on the disk; unset: `blocks` in the data folder."
+    )
     viewer_dir: Path | Literal["none"] | None = Field(
         None,
         description="Folder of the viewer served at /ohif/; unset: the one that `dicomweb-archive viewer install` has "
@@ -332,6 +347,11 @@ class Settings(BaseSettings):
         """Bucket of the objects and the prefix of their keys, empty or ending in a slash; None for a folder."""
         found = _BUCKET_URL.fullmatch(self.object_store_url or "")
         return (found["bucket"], f"{found['prefix']}/" if found["prefix"] else "") if found else None
+
+    @property
+    def block_cache_folder(self) -> Path:
+        """Folder of the block cache's disk level."""
+        return self.block_cache_dir or self.data_dir / "blocks"
 
     @property
     def object_folder(self) -> Path:

@@ -1,5 +1,6 @@
 """The whole archive on a bucket of a real S3 service: in, found, out, gone; and what clients see when it fails."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -79,6 +80,40 @@ async def test_a_series_is_stored_found_retrieved_and_deleted(archive: Archive, 
     assert await objects(archive) == []
     assert (await archive.get(f"{INSTANCE}/frames/1")).status_code == 410
     assert not (archive.settings.data_dir / "objects").exists()
+
+
+async def test_what_was_touched_is_read_from_the_cache_until_it_is_deleted(archive: Archive, door: FaultyDoor) -> None:
+    instances = ct_series(3, rows=256, columns=256)
+    await archive.store(*instances)
+    blocks = archive.settings.data_dir / "blocks"
+    asked = ["/frames/1", "/rendered", "/thumbnail", ""]
+    door.asked.clear()
+    for path in asked * 2:
+        assert (await archive.get(INSTANCE + path)).status_code == 200
+    # The whole pack is smaller than two blocks.
+    assert door.asked.count("GET") <= 2
+    cache = archive.app.state.services.retrieve.objects._cache
+    await cache.settle()
+    assert [path for path in blocks.glob("??/*/*") if path.is_file()] != []
+    metrics = (await archive.client.get("/metrics")).text
+    found = dict(re.findall(r'dicomweb_block_cache_reads_total\{found="(\w+)"\} (\S+)', metrics))
+    assert float(found["memory"]) > float(found["store"]) > 0
+    status = (await archive.client.get("/status")).text
+    assert "Block cache" in status
+    assert "could not use its disk" not in status
+
+    assert (await archive.client.delete(ROOT + STUDY)).status_code == 204
+    assert list(blocks.glob("??/*/*")) == []
+    for path in asked:
+        assert (await archive.get(INSTANCE + path)).status_code == 410
+
+
+async def test_a_series_that_is_downloaded_stays_out_of_the_cache(archive: Archive) -> None:
+    await archive.store(*ct_series(4, rows=256, columns=256))
+    for accept in ({}, {"accept": "application/zip"}):
+        assert (await archive.get(SERIES, headers={**AS_STORED, **accept})).status_code == 200
+    await archive.app.state.services.retrieve.objects._cache.settle()
+    assert list((archive.settings.data_dir / "blocks").glob("??/*/*")) == []
 
 
 async def test_a_service_that_is_away_is_said_before_the_first_byte(archive: Archive, door: FaultyDoor) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from dicomweb_archive.errors import DatabaseUnavailableError, QueryTooExpensiveError
 from dicomweb_archive.index.reading.overview import Summary
-from dicomweb_archive.observability import RouteTotal
+from dicomweb_archive.observability import BlockTotals, RouteTotal
 from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.health import Readiness
 from dicomweb_archive.services.status import Figures
@@ -45,6 +45,7 @@ class Findings:
     figures: Figures | None
     summary: Summary | None
     totals: Sequence[RouteTotal]
+    blocks: BlockTotals
 
     @property
     def requests(self) -> int:
@@ -76,8 +77,11 @@ async def show_status(request: Request) -> Response:
 
 
 async def _look(services: Services, principal: Principal) -> Findings:
-    readiness, free_bytes, totals = await asyncio.gather(
-        services.health.readiness(), services.health.free_bytes(), asyncio.to_thread(services.metrics.totals)
+    readiness, free_bytes, totals, blocks = await asyncio.gather(
+        services.health.readiness(),
+        services.health.free_bytes(),
+        asyncio.to_thread(services.metrics.totals),
+        asyncio.to_thread(services.metrics.block_totals),
     )
     figures = summary = None
     if readiness.database:
@@ -88,7 +92,7 @@ async def _look(services: Services, principal: Principal) -> Findings:
             # The page is for such moments: it shows the rest.
             figures = None
     watermark = services.health.free_space_watermark_bytes
-    return Findings(readiness, free_bytes, watermark, figures, summary, totals)
+    return Findings(readiness, free_bytes, watermark, figures, summary, totals, blocks)
 
 
 def _advice(found: Findings, *, has_key: bool, viewer: bool) -> Iterator[Advice]:
@@ -124,6 +128,12 @@ def _failures(found: Findings) -> Iterator[Advice]:
     if not found.readiness.storage:
         text = "Images can be neither stored nor retrieved. See whether the folder of the objects is mounted."
         yield Advice("bad", "The object store does not answer", text)
+    if found.blocks.disk_failures:
+        text = (
+            "What is read from the bucket is kept in memory only while its disk is full or fails. The log has the "
+            "reason; see DICOMWEB_ARCHIVE_BLOCK_CACHE_DIR."
+        )
+        yield Advice("warn", "The block cache could not use its disk", text)
     if found.requests > _MANY_REQUESTS and found.failures * 100 > found.requests:
         text = "More than one request in a hundred failed on our side. The log has each under its request id."
         yield Advice("warn", "Requests fail", text)
