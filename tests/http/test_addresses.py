@@ -103,6 +103,9 @@ async def urls_of(archive: Archive, headers: Sequence[tuple[str, str]]) -> list[
     documents = [await archive.get(f"{scope}/metadata", headers=headers) for scope in (STUDY, SERIES, INSTANCE)]
     many = await archive.get(SERIES, headers=headers)
     picture = await archive.get(f"{INSTANCE}/rendered?iccprofile=no", headers=headers)
+    uids = dict(zip(("studyUID", "seriesUID", "objectUID"), INSTANCE.split("/")[2::2], strict=True))
+    named = {"requestType": "WADO", "contentType": "application/dicom", **uids}
+    file = await client.get("/wado", params=named, headers=headers)
     pointer = await client.get("/", headers=headers)
     return [
         *(stored.headers[name] for name in ("location", "content-location")),
@@ -111,7 +114,7 @@ async def urls_of(archive: Archive, headers: Sequence[tuple[str, str]]) -> list[
         *values_of(search.json()[0], "00081190"),
         *(warning.partition(" ")[2] for warning in search.headers.get_list("warning", split_commas=False)),
         *(each["7FE00010"]["BulkDataURI"] for answer in documents for each in answer.json()),
-        *(answer.headers["content-location"] for answer in (*documents, many)),
+        *(answer.headers["content-location"] for answer in (*documents, many, file)),
         *(head["content-location"] for head, _ in parts_of(many)),
         picture.headers["warning"].partition(" ")[2],
         *(value for name, value in pointer.json().items() if name not in ("name", "version")),

@@ -86,7 +86,7 @@ async def test_absurd_images_can_be_had_as_stored_and_in_no_other_way(archive: A
         dataset["PixelData"].VR = "OB"
     instance = part10(dataset, syntax) if syntax else part10(dataset)
     assert (await archive.store(instance)).status_code == 200
-    for path in ("/frames/1", "/rendered", "/frames/1/rendered", "/bulkdata/7FE00010", ""):
+    for path in ("/frames/1", "/rendered", "/thumbnail", "/frames/1/rendered", "/bulkdata/7FE00010", ""):
         answer = await archive.get(INSTANCE + path, headers={"accept": "*/*"})
         if name == "frames" and path != "/bulkdata/7FE00010":
             continue  # its first frame is there
