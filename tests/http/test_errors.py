@@ -12,9 +12,9 @@ from starlette.responses import Response
 from dicomweb_archive import errors
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.web import errors as web_errors
+from dicomweb_archive.web.disconnects import ClientVanishedError
 from dicomweb_archive.web.middleware import RequestRecorder
 from dicomweb_archive.web.routing import ResourceRoute as Route
-from dicomweb_archive.web.streams import ClientVanishedError
 
 EXPECTED = {
     errors.InvalidRequestError("broken"): (400, "invalid-request"),

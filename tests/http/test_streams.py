@@ -8,7 +8,8 @@ import pytest
 
 from dicomweb_archive.errors import DamagedObjectError, RequestTimeoutError
 from dicomweb_archive.web import streams
-from dicomweb_archive.web.streams import ByteStreamResponse, ClientVanishedError, request_chunks
+from dicomweb_archive.web.disconnects import ClientVanishedError
+from dicomweb_archive.web.streams import ByteStreamResponse, request_chunks
 
 Message = dict[str, Any]
 
@@ -144,6 +145,27 @@ async def test_a_vanished_client_ends_the_work() -> None:
     await answer(source, client)
     assert source.taken < 10
     assert source.closed
+
+
+async def test_a_client_that_leaves_before_the_first_piece_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_LISTEN_AFTER_SECONDS", 0.01)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def long_work() -> AsyncIterator[bytes]:
+        try:
+            begun.set()
+            await asyncio.sleep(60)
+            yield b"too late"
+        finally:
+            ended.set()
+
+    client = Client(then=0.01)
+    response = ByteStreamResponse(long_work(), content_length=8, media_type="application/dicom")
+    with pytest.raises(ClientVanishedError):
+        await response({"type": "http", "method": "GET"}, client.receive, client.send)
+    assert begun.is_set()
+    assert ended.is_set()
+    assert client.sent == []
 
 
 async def test_a_client_that_stops_reading_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,13 @@
 """A real server on loopback: uploads that break off, stall or lie, and readers that leave."""
 
 import asyncio
+import fcntl
 import logging
+import socket
+import sys
+import termios
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import httpx
@@ -64,6 +69,45 @@ async def test_a_stalled_upload_is_ended_with_408(start_archive: StartArchive) -
         assert b":too-slow" in answer
         writer.close()
         assert await served.is_well()
+
+
+async def _until_nothing_moves(connections: list[socket.socket]) -> None:
+    """Wait until all answers have begun and the buffers of the operating system are full."""
+    before, arrived = [0], [0]
+    async with asyncio.timeout(20):
+        while 0 in arrived or arrived != before:
+            await asyncio.sleep(0.2)
+            before, arrived = arrived, [_waiting_bytes(connection) for connection in connections]
+
+
+def _waiting_bytes(connection: socket.socket) -> int:
+    """Return how many bytes have arrived that nobody has read."""
+    return int.from_bytes(fcntl.ioctl(connection, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+async def test_slow_readers_of_a_large_study_take_little_memory_and_keep_nobody_waiting(
+    start_archive: StartArchive,
+) -> None:
+    readers, most_bytes_each = 30, 768 * 1024
+    async with serving(start_archive) as served:
+        large = [part10(image(instance=number, PixelData=bytes(4_000_000))) for number in range(1, 7)]
+        await served.archive.store(*large)
+        request = f"GET /dicom-web/studies/{UID}.1 HTTP/1.1\r\nHost: archive\r\n\r\n".encode()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            slow = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(readers)]
+            for connection in slow:
+                connection.sendall(request)
+            await _until_nothing_moves(slow)
+            held, _ = tracemalloc.get_traced_memory()
+            assert held - before < readers * most_bytes_each
+        finally:
+            tracemalloc.stop()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}") as client:
+            assert (await client.get(f"/dicom-web/studies/{UID}.1/metadata")).status_code == 200
+        for connection in slow:
+            connection.close()
 
 
 async def test_slow_uploads_keep_nobody_else_waiting(start_archive: StartArchive) -> None:

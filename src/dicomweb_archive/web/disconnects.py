@@ -6,7 +6,15 @@ from typing import Self
 
 from starlette.types import Receive
 
-from dicomweb_archive.web.streams import ClientVanishedError, until_disconnect
+
+class ClientVanishedError(Exception):
+    """The connection was closed before the request was complete; nobody is there to be answered."""
+
+
+async def until_disconnect(receive: Receive) -> None:
+    """Wait until the client closes its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class WhileClientWaits:
@@ -15,30 +23,46 @@ class WhileClientWaits:
     A statement that the body waits for is cancelled in the database too, so that nobody's search goes on for
     nobody. The body of the request must have been read.
 
+    Args:
+        after_seconds: work that is done sooner is not worth the listening.
+
     Raises:
         ClientVanishedError: the client has gone.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, *, after_seconds: float = 0.0) -> None:
         self._receive = receive
+        self._after_seconds = after_seconds
         self._vanished = False
+        self._task: asyncio.Task[object] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to listen."""
+        """Begin to listen, now or in a moment."""
         self._task = asyncio.current_task()
-        self._watch = asyncio.create_task(until_disconnect(self._receive))
-        self._watch.add_done_callback(self._end)
+        if self._after_seconds:
+            self._timer = asyncio.get_running_loop().call_later(self._after_seconds, self._listen)
+        else:
+            self._listen()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop listening."""
-        self._watch.remove_done_callback(self._end)
-        self._watch.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watch is not None:
+            self._watch.remove_done_callback(self._end)
+            self._watch.cancel()
         # As `asyncio.timeout` does: a cancellation from elsewhere is passed on.
         if self._vanished and self._task is not None and self._task.uncancel() <= 0 and kind is not None:
             raise ClientVanishedError from error
+
+    def _listen(self) -> None:
+        self._watch = asyncio.create_task(until_disconnect(self._receive))
+        self._watch.add_done_callback(self._end)
 
     def _end(self, watch: "asyncio.Task[None]") -> None:
         if self._task is not None and not watch.cancelled() and watch.exception() is None:

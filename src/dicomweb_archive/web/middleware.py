@@ -8,9 +8,9 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicomweb_archive.observability import Metrics, request_id
+from dicomweb_archive.web.disconnects import ClientVanishedError
 from dicomweb_archive.web.errors import URI_TOO_LONG, answer_unexpected, problem_response
 from dicomweb_archive.web.security_headers import Headers, SecurityHeaders
-from dicomweb_archive.web.streams import ClientVanishedError
 
 logger = logging.getLogger(__name__)
 

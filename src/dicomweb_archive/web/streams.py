@@ -10,23 +10,26 @@ from starlette.types import Message, Receive, Scope, Send
 
 from dicomweb_archive.errors import RequestTimeoutError
 from dicomweb_archive.storage.base import Buffer
+from dicomweb_archive.web.disconnects import ClientVanishedError, WhileClientWaits, until_disconnect
 
 logger = logging.getLogger(__name__)
 
-YIELD_BYTES = 1024 * 1024
+YIELD_BYTES = 256 * 1024
 """After so many bytes a stream lets others run: a server's `send` need not suspend while the client keeps up."""
 
+LONG_BYTES = 1024 * 1024
+"""From so many bytes on an answer is watched over while it is sent."""
+
 SEND_TIMEOUT_SECONDS = 600.0
-"""Longest wait for a client to take a MiB; one that stopped reading holds no file for ever."""
+"""Longest wait for a client to take some of an answer; one that stopped reading holds no file for ever."""
 
 RATE_GRACE_SECONDS = 30.0
 
+# Most answers have begun by then, and listening for the client's leaving costs a task.
+_LISTEN_AFTER_SECONDS = 0.1
+
 _PROOF_BYTES = 4096
 """More than the head of a part, so that some of the data have been had."""
-
-
-class ClientVanishedError(Exception):
-    """The connection was closed before the request was complete; nobody is there to be answered."""
 
 
 async def request_chunks(
@@ -64,12 +67,6 @@ async def request_chunks(
             yield chunk
 
 
-async def until_disconnect(receive: Receive) -> None:
-    """Wait until the client closes its connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 class ByteStreamResponse(Response):
     """An answer sent piece by piece from `source`, which it closes whatever happens.
 
@@ -87,7 +84,7 @@ class ByteStreamResponse(Response):
         status_code: int = 200,
     ) -> None:
         self.source = source
-        self._is_long = content_length is None or content_length > YIELD_BYTES
+        self._is_long = content_length is None or content_length > LONG_BYTES
         self.status_code = status_code
         self.media_type = None
         self.background = None
@@ -104,7 +101,8 @@ class ByteStreamResponse(Response):
                 await send(self._head())
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            first, ended = await self._first_pieces()
+            async with WhileClientWaits(receive, after_seconds=_LISTEN_AFTER_SECONDS):
+                first, ended = await self._first_pieces()
             await self._send_while_wanted(first, ended, receive, send)
         finally:
             await _close(self.source)
@@ -129,10 +127,11 @@ class ByteStreamResponse(Response):
         gone = asyncio.create_task(until_disconnect(receive)) if self._is_long else None
         try:
             await send(self._head())
-            # One deadline that moves on with each MiB: a timeout around each piece costs as much as sending it.
+            # One deadline that moves on with the bytes: a timeout around each piece costs as much as sending it.
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS) as deadline:
-                for piece in first:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                # Taken out one by one: what was sent must not be kept for as long as a slow client takes the rest.
+                while first:
+                    await send({"type": "http.response.body", "body": first.pop(0), "more_body": True})
                 await self._send_rest(ended, send, gone, deadline)
         except Exception as error:
             # Returning without a last piece makes the server close it, so a short answer never looks whole.
