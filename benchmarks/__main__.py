@@ -16,6 +16,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "multipart": ("--parts", "100"),
     "storage": ("--rounds", "3"),
     "transactions": ("--rounds", "3"),
+    "retrieve": ("--rounds", "2", "--instances", "50", "--seconds", "4", "--slow-readers", "30"),
     "rendered": ("--rounds", "2", "--seconds", "1"),
     "index": ("--seconds", "2", "--sizes", "2000"),
     "search": ("--instances", "8000", "--repeat", "9"),

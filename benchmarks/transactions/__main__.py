@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tests.factories import ROOT, ct_series
@@ -63,7 +64,7 @@ def archive(folder: Path) -> Iterator[str]:
     settings = {"WORKERS": "1", "FREE_SPACE_WATERMARK_BYTES": "0", "LOG_LEVEL": "warning"}
     environment = {**os.environ, **{f"DICOMWEB_ARCHIVE_{name}": value for name, value in settings.items()}}
     command = [sys.executable, "-m", "dicomweb_archive", "serve", "--port", "0", "--data-dir", str(folder / "data")]
-    with _running(command, environment) as process:
+    with running(command, environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if found := re.search(r"DICOMweb\s+(http\S+)", line):
@@ -72,9 +73,16 @@ def archive(folder: Path) -> Iterator[str]:
         sys.exit("the archive did not start")
 
 
+class Bare(NamedTuple):
+    """The bare server: its address and process."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def bare(folder: Path) -> Iterator[str]:
-    """Run the bare server and give its address."""
+def bare(folder: Path) -> Iterator["Bare"]:
+    """Run the bare server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -88,18 +96,19 @@ def bare(folder: Path) -> Iterator[str]:
         "--log-level",
         "error",
     ]
-    with _running(command, {**os.environ, "BARE_FOLDER": str(folder)}):
+    with running(command, {**os.environ, "BARE_FOLDER": str(folder)}) as process:
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
                 break
             except OSError:
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield Bare(f"http://127.0.0.1:{port}", process.pid)
 
 
 @contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def running(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """Run a command for as long as the block lasts."""
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         yield process
@@ -149,7 +158,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, archive(Path(name)) as ours, bare(Path(name)) as theirs:
         rates = measure(
-            Client(ours), Client(theirs), Path(name), instances=arguments.instances, rounds=arguments.rounds
+            Client(ours), Client(theirs.url), Path(name), instances=arguments.instances, rounds=arguments.rounds
         )
     print(f"{arguments.instances} CT instances of 512x512, median of {arguments.rounds} rounds")
     for kind, limit in (("store", "bare store"), ("series stream", "bare stream")):

@@ -10,7 +10,7 @@ FOLDER = Path(os.environ.get("BARE_FOLDER", "."))
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """POST: write the body to a file and flush it. GET: send the file `flat`, a MiB at a time."""
+    """POST: write the body to a file and flush it. GET: send the file `flat`, or `small`, a MiB at a time."""
     if scope["type"] != "http":
         return
     if scope["method"] == "POST":
@@ -18,7 +18,8 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
         return
-    descriptor = os.open(FOLDER / "flat", os.O_RDONLY)
+    name = "small" if scope["path"] == "/small" else "flat"
+    descriptor = os.open(FOLDER / name, os.O_RDONLY)
     size = os.fstat(descriptor).st_size
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
     for offset in range(0, size, MIB):

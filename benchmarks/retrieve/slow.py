@@ -1,0 +1,121 @@
+"""Slow readers: what many clients on thin lines cost a server in memory and others in time."""
+
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from benchmarks.retrieve.client import AS_STORED, Connection, median_milliseconds
+from benchmarks.retrieve.servers import Server
+
+_TICK_SECONDS = 0.25
+
+
+class SlowReaders:
+    """Clients that each take some kilobytes a second of one large answer."""
+
+    def __init__(self, server: Server, path: str, *, count: int, bytes_per_second: int) -> None:
+        address = urlsplit(server.root)
+        lines = [
+            f"GET {address.path}{path} HTTP/1.1",
+            f"Host: {address.netloc}",
+            f"Accept: {AS_STORED}",
+            "Connection: close",
+            "",
+            "",
+        ]
+        self._request = "\r\n".join(lines).encode()
+        self._address = (address.hostname, address.port)
+        self._share = max(1, int(bytes_per_second * _TICK_SECONDS))
+        self._sockets = [self._connect() for _ in range(count)]
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self.received = 0
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Go away in the middle."""
+        self._ended.set()
+        self._thread.join()
+        for connection in self._sockets:
+            connection.close()
+
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection(self._address)
+        connection.sendall(self._request)
+        connection.setblocking(False)
+        return connection
+
+    def _read(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for connection in self._sockets:
+                selector.register(connection, selectors.EVENT_READ)
+            while not self._ended.wait(_TICK_SECONDS):
+                for key, _ in selector.select(0):
+                    connection = key.fileobj
+                    assert isinstance(connection, socket.socket)
+                    self.received += len(connection.recv(self._share))
+
+
+def measure_slow_readers(
+    server: Server, study: str, other: str, *, count: int, bytes_per_second: int, seconds: float
+) -> None:
+    """Print how the server's memory and another client's median time change while slow readers read a study."""
+    headers = {"Accept": "application/dicom+json"}
+    before = median_milliseconds(server, other, seconds=seconds / 4, headers=headers)
+    memory = server.memory_bytes()
+    readers = SlowReaders(server, study, count=count, bytes_per_second=bytes_per_second)
+    readers.start()
+    try:
+        time.sleep(seconds / 4)
+        most = max(server.memory_bytes() for _ in _samples(seconds / 4))
+        during = median_milliseconds(server, other, seconds=seconds / 4, headers=headers)
+        most = max(most, server.memory_bytes())
+    finally:
+        readers.stop()
+    print(
+        f"{server.name:>8}: {count} readers at {bytes_per_second / 1e3:.0f} kB/s took {readers.received / 1e6:.0f} MB; "
+        f"memory {memory / 1e6:.0f} -> {most / 1e6:.0f} MB ({(most - memory) / count / 1e3:.0f} kB a stream); "
+        f"others' median {before:.2f} -> {during:.2f} ms ({during / before:.2f}x)"
+    )
+
+
+def _samples(seconds: float) -> Iterator[float]:
+    end = time.monotonic() + seconds
+    while (now := time.monotonic()) < end:
+        yield now
+        time.sleep(0.05)
+
+
+def measure_beside_a_stream(server: Server, series: str, other: str, *, seconds: float) -> None:
+    """Print another client's median time while one client streams at full speed."""
+    headers = {"Accept": "application/dicom+json"}
+    before = median_milliseconds(server, other, seconds=seconds, headers=headers)
+    with _streaming(server, series):
+        during = median_milliseconds(server, other, seconds=seconds, headers=headers)
+    print(f"{server.name:>8}: others' median beside one full stream {before:.2f} -> {during:.2f} ms")
+
+
+@contextmanager
+def _streaming(server: Server, series: str) -> Iterator[None]:
+    ended = threading.Event()
+
+    def stream() -> None:
+        connection = Connection(server.root)
+        while not ended.is_set():
+            connection.get(series, {"Accept": AS_STORED})
+        connection.close()
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
