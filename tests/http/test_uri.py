@@ -11,7 +11,7 @@ import pytest_asyncio
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from tests.database import TestServer
-from tests.factories import identified, image, part10
+from tests.factories import encapsulated, identified, image, part10
 from tests.http.archive import ROOT, Archive
 from tests.pydicom_files import bundled, read
 
@@ -167,6 +167,34 @@ async def test_what_has_no_picture_comes_as_its_document_or_file(archive: Archiv
     address = await stored(archive, plan)
     assert (await ask(archive, address, accept="*/*")).headers["content-type"].startswith("application/dicom")
     assert (await ask(archive, address, accept="image/png")).status_code == 406
+
+
+async def test_a_video_comes_as_it_is_stored_and_many_frames_as_an_animation(archive: Archive) -> None:
+    stream = bytes(range(256)) * 10
+    video = encapsulated([stream], transfer_syntax="1.2.840.10008.1.2.4.102", study=7704)
+    address = await stored(archive, video)
+    for parameters in ({}, {"contentType": "video/mp4"}):
+        answer = await ask(archive, address, **parameters)
+        assert (answer.headers["content-type"], answer.content) == ("video/mp4", stream)
+    part = await ask(archive, address, contentType="video/mp4", range="bytes=0-9")
+    assert (part.status_code, part.content) == (206, stream[:10])
+    assert (await ask(archive, address, contentType="image/jpeg")).status_code == 406
+    address = await stored(archive, bundled("rtdose.dcm"))
+    assert shown(await ask(archive, address, contentType="image/gif")).n_frames == 15
+    assert shown(await ask(archive, address, contentType="image/gif", frameNumber="2")).n_frames == 1
+    assert shown(await ask(archive, address)).format == "JPEG"
+    parts = await ask(archive, address, accept='multipart/related; type="image/png", image/jpeg;q=0.1')
+    assert parts.headers["content-type"] == "image/jpeg"
+
+
+async def test_an_annotation_is_burned_in_as_in_the_rendered_resource(archive: Archive) -> None:
+    address = {**await stored(archive, bundled("CT_small.dcm")), **PNG}
+    plain = await ask(archive, address)
+    for name in ("imageAnnotation", "annotation"):
+        annotated = await ask(archive, address, **{name: "patient,technique"})
+        assert shown(annotated).size == shown(plain).size
+        assert annotated.content != plain.content
+        assert "warning" not in annotated.headers
 
 
 async def test_what_cannot_be_done_to_a_picture_is_refused_or_warned_of(archive: Archive) -> None:

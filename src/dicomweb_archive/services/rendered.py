@@ -88,21 +88,6 @@ class RenderService:
         answer = answer_in_parts(first.type, _all_parts(segments, choices, parts))
         return RenderedSet(answer, shown, left_out)
 
-    async def render(
-        self, scope: Scope, frame: int, principal: Principal, accepted: Acceptable, parameters: RenderingParameters
-    ) -> Drawing | Representation:
-        """Render one frame, numbered from 1, of an instance, or its encapsulated PDF document, as a single payload.
-
-        Raises:
-            NotFoundError, GoneError, NotAcceptableError, InvalidParameterError: see `render_frames`.
-        """
-        location, visibility = await self._locate(scope, principal)
-        documents = document_offers(location.sop_class_uid)
-        if documents and location.pixel_data is None:
-            return await self._document(scope, location, accepted.select(documents), visibility)
-        check_region(location, parameters)
-        return self._drawing(location, frame, accepted.select(PICTURES), parameters, visibility)
-
     async def render_instance(
         self, scope: Scope, principal: Principal, order: RenderingOrder
     ) -> Drawing | Representation:

@@ -7,18 +7,18 @@ from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
-from dicomweb_archive.services.instance_bytes import pixels_of
+from dicomweb_archive.services.instance_bytes import can_convert, pixels_of
 from dicomweb_archive.wire.media_types import DICOM, Offer, document_offers
-from dicomweb_archive.wire.rendered_media_types import PICTURES
+from dicomweb_archive.wire.rendered_media_types import PICTURES, video_offers
 from dicomweb_archive.wire.rendering import RenderingParameters, Viewport
 from dicomweb_archive.wire.uri_parameters import UriRequest, whole_pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A frame, numbered from 1, and how it is to be drawn; of documents neither counts."""
+    """A frame, numbered from 1, or `None` for the instance, and how it is drawn; of documents and videos as it is."""
 
-    frame: int
+    frame: int | None
     parameters: RenderingParameters
 
 
@@ -51,14 +51,16 @@ class UriService:
             return None
         _check_rendered(asked)
         if location.pixel_data is None:
-            return Rendering(1, RenderingParameters())
+            return Rendering(None, RenderingParameters())
         _, pixels = pixels_of(location)
-        viewport = _viewport(asked, pixels)
-        return Rendering(_frame(asked, pixels), replace(asked.drawing, viewport=viewport))
+        _check_frame(asked, pixels)
+        return Rendering(asked.frame, replace(asked.drawing, viewport=_viewport(asked, pixels)))
 
 
 def _rendered_offers(location: InstanceLocation) -> tuple[Offer, ...]:
-    return document_offers(location.sop_class_uid) if location.pixel_data is None else PICTURES
+    if location.pixel_data is None:
+        return document_offers(location.sop_class_uid)
+    return PICTURES if can_convert(location) else video_offers(location.transfer_syntax_uid)
 
 
 def _check_file(asked: UriRequest) -> None:
@@ -79,10 +81,9 @@ def _check_rendered(asked: UriRequest) -> None:
         raise NotAcceptableError(message, available=tuple(map(str, PICTURES)))
 
 
-def _frame(asked: UriRequest, pixels: PixelFormat) -> int:
+def _check_frame(asked: UriRequest, pixels: PixelFormat) -> None:
     if asked.frame is not None and asked.frame > pixels.number_of_frames:
         raise InvalidParameterError("frameNumber", accepted=f"from 1 to {pixels.number_of_frames} of this instance")
-    return asked.frame or 1
 
 
 def _viewport(asked: UriRequest, pixels: PixelFormat) -> Viewport | None:

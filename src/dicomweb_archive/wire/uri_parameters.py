@@ -114,7 +114,8 @@ def _uid(given: Mapping[str, str], name: str) -> str:
 
 def _accepted(content_type: str | None, accept: str | None) -> Acceptable:
     if content_type is None:
-        return parse_accept(accept)
+        # One payload is sent, so what the header says of several parts is left out of account.
+        return Acceptable((), tuple(each for each in parse_accept(accept).ranges if not each.multipart))
     content_type = _BLANKS.sub("", content_type)
     kinds = {_kind(member) for member in split_list(content_type, at_most=_MOST_MEDIA_TYPES)}
     if len(kinds) != 1:

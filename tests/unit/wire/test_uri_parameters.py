@@ -98,6 +98,7 @@ def test_without_content_type_the_accept_header_decides():
     assert asked().accepted.rank((JPEG, FILE)) == (JPEG, FILE)
     assert asked(accept=None).accepted.rank((JPEG, FILE)) == (JPEG, FILE)
     assert asked(accept="application/dicom").accepted.rank((JPEG, FILE)) == (FILE,)
+    assert asked(accept='multipart/related; type="image/jpeg"').accepted.rank((JPEG, FILE)) == ()
     assert asked(accept="image/avif,image/webp,*/*;q=0.8").accepted.rank((JPEG, FILE))[0] == JPEG
 
 

@@ -145,7 +145,7 @@ def rendered_set(name: str, summary: str) -> dict[str, Any]:
 
 
 def uri(name: str, summary: str) -> dict[str, Any]:
-    operation = retrieve(name, summary, {**_PICTURES, "application/pdf": BYTES, "application/dicom": BYTES})
+    operation = retrieve(name, summary, _PICTURES | dict.fromkeys((*_RENDERED_WHOLE, "application/dicom"), BYTES))
     operation["parameters"] = [{"in": "query", **parameter} for parameter in URI_PARAMETERS]
     return ranged(operation)
 

@@ -6,10 +6,11 @@ from starlette.responses import Response
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.services.pictures import Drawing
+from dicomweb_archive.services.rendered import RenderingOrder
 from dicomweb_archive.services.uri import Rendering
 from dicomweb_archive.web.dependencies import WADO_URI, get_principal, get_services, root_of
 from dicomweb_archive.web.payloads import payload_response
-from dicomweb_archive.web.pictures import picture_response
+from dicomweb_archive.web.pictures import picture_response, warn
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.query_strings import split_query
@@ -17,7 +18,7 @@ from dicomweb_archive.wire.uri_parameters import UriRequest, parse_uri_request
 
 
 async def retrieve_by_uri(request: Request) -> Response:
-    """Retrieve an instance as its file, as a picture or as its document."""
+    """Retrieve an instance as its file, as a picture, or as the document or video that it holds."""
     principal = get_principal(request)
     # Before the parameters are read: who may not retrieve is told nothing else.
     require(principal, Role.READER)
@@ -32,21 +33,22 @@ async def _file(request: Request, scope: Scope, asked: UriRequest) -> Response:
     answer = await services.retrieve.retrieve_instances(scope, get_principal(request), asked.accepted_dicom, root)
     uids = asked.study_instance_uid, asked.series_instance_uid, asked.sop_instance_uid
     response = await payload_response(request, answer, {"content-location": root.instance(*uids)})
-    return _warned(request, response, asked)
+    warn(request, response, asked.warnings)
+    return response
 
 
 async def _rendered(request: Request, scope: Scope, asked: UriRequest, plan: Rendering) -> Response:
-    answer = await get_services(request).rendered.render(
-        scope, plan.frame, get_principal(request), asked.accepted, plan.parameters
+    service, principal = get_services(request).rendered, get_principal(request)
+    order = RenderingOrder(asked.accepted, plan.parameters, root_of(request))
+    answer = (
+        await service.render_instance(scope, principal, order)
+        if plan.frame is None
+        else await service.render_frames(scope, [plan.frame], principal, order)
     )
     if isinstance(answer, Drawing):
         return await picture_response(request, answer, asked.warnings)
-    return _warned(request, await payload_response(request, answer, {}), asked)
-
-
-def _warned(request: Request, response: Response, asked: UriRequest) -> Response:
-    for warning in asked.warnings:
-        response.headers.append("warning", root_of(request).warning(warning))
+    response = await payload_response(request, answer, {})
+    warn(request, response, asked.warnings)
     return response
 
 
