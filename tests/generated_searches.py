@@ -1,20 +1,24 @@
 """Generates query strings near the values of stored instances, for the differential test of search."""
 
+import json
 import os
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
-from tests.reference_filter import Tree, filter_near
+from tests.generated_pages import Asked, asked_of
+from tests.generated_studies import ZONES
+from tests.generated_words import fuzzy_near, text_near
+from tests.reference_archive import Instance
+from tests.reference_filter import Tree, as_json, filter_near, written
 from tests.reference_search import (
+    CONTROLS,
     DATE_TIME_PAIRS,
     MOMENT_VRS,
     NUMBER_VRS,
-    SWITCHES,
     WILD_VRS,
-    Instance,
     Plain,
     meaning,
     tag,
@@ -24,7 +28,8 @@ SEARCHES = int(os.environ.get("DICOMWEB_ARCHIVE_TEST_SEARCHES", "60"))
 SEED = int(os.environ.get("DICOMWEB_ARCHIVE_TEST_SEED", "1"))
 
 LEVELS = ("study", "series", "instance")
-UNSEARCHED = {"SpecificCharacterSet"}
+UNSEARCHED = {"SpecificCharacterSet", "TimezoneOffsetFromUTC"}
+"""The one is the same everywhere, the other is no key."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,18 @@ class Search:
     study: str | None = None
     series: str | None = None
     collections: tuple[int, ...] | None = None
-    limit: int = 5000
-    offset: int = 0
+    asked: Asked = field(default_factory=Asked)
     filter: Tree | None = None
+    filter_is_json: bool = False
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """What matches, as parameters."""
+        if self.filter is None:
+            return list(self.pairs)
+        if self.filter_is_json:
+            return [*self.pairs, ("filter", json.dumps(as_json(self.filter))), ("filter-lang", "cql2-json")]
+        return [*self.pairs, ("filter", written(self.filter))]
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ def leaves(attributes: Plain, prefix: str = "", creators: tuple[tuple[str, str],
                 yield Leaf(name, told, vr, value, private=is_private or bool(told))
 
 
-def searches(seed: int, count: int, instances: Sequence[Instance]) -> Iterator[Search]:
+def searches(seed: str, count: int, instances: Sequence[Instance]) -> Iterator[Search]:
     """Generate searches, most of which find something: their keys are near the values of one instance."""
     for number in range(count):
         chance = random.Random(f"search {seed}.{number}")
@@ -80,21 +94,40 @@ def searches(seed: int, count: int, instances: Sequence[Instance]) -> Iterator[S
 def _filtered(chance: random.Random, instances: Sequence[Instance]) -> Search:
     """Ask by a boolean filter, at times beside a key."""
     instance = chance.choice(instances)
-    known = [leaf for leaf in [*leaves(instance.attributes), *_counts(chance)] if not leaf.private]
-    values = [(tuple(leaf.name.split(".")), leaf.value) for leaf in known]
+    values = list(_told(instance, _counts(chance)))
+    others = list(_told(chance.choice(instances), ()))
     nested = [(path, value) for path, value in values if len(path) > 1]
     tree = None
     while tree is None:
         # Conditions below sequences meet in items only where they are many.
         near = chance.sample(values, 4) + chance.sample(nested, min(len(nested), chance.choice([0, 3])))
-        tree = filter_near(chance, near)
+        tree = filter_near(chance, near, others)
     keys = [("Modality", instance.text("Modality"))] if chance.random() < 0.2 and instance.text("Modality") else []
-    return replace(_resource(chance, tuple(keys), instances), filter=tree)
+    if chance.random() < 0.1 and (text := text_near(chance, instance.attributes)):
+        keys.append(("text", text))
+    # Identifiers in quotation marks cannot hold one in CQL2 text.
+    is_json = '"' in written(tree).replace('"@', "") and 'QUO"TE' in written(tree)
+    found = replace(_resource(chance, tuple(keys), instances), filter=tree)
+    return replace(found, filter_is_json=is_json or chance.random() < 0.3)
+
+
+def _told(instance: Instance, counts: Sequence[Leaf]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Return paths as a filter names them, with values."""
+    for leaf in [*leaves(instance.attributes), *counts]:
+        creators = dict(leaf.creators)
+        members = []
+        for member in leaf.name.split("."):
+            number = tag(member)
+            creator = creators.get(f"{number & 0xFFFF0000 | number >> 8 & 0xFF:08X}") if number & 0x10000 else None
+            members.append(member if creator is None else f"{number:08X}@{creator}")
+        if not _is_creator(leaf.name):
+            yield tuple(members), leaf.value
 
 
 def _search(chance: random.Random, instances: Sequence[Instance]) -> Search:
     instance = chance.choice(instances)
     pairs: dict[str, str] = {}
+    fuzzy = chance.random() < 0.3
     known = list(leaves(instance.attributes)) + _counts(chance)
     by_name: dict[str, list[Leaf]] = {}
     asked: set[str] = set()
@@ -112,7 +145,7 @@ def _search(chance: random.Random, instances: Sequence[Instance]) -> Search:
         asked.add(_path(leaf))
         if any(pairs.get(block, creator) != creator for block, creator in told.items()):
             continue
-        text = _text(chance, leaf)
+        text = _text(chance, leaf, fuzzy=fuzzy)
         if text is not None and not (_is_creator(leaf.name) and leaf.name in pairs):
             pairs |= told | {leaf.name: text}
     if chance.random() < 0.15:
@@ -121,6 +154,17 @@ def _search(chance: random.Random, instances: Sequence[Instance]) -> Search:
         pairs |= _without_value(chance, known) | {"emptyvaluematching": "true"}
     if chance.random() < 0.1:
         pairs |= _several(chance, instance) | {"multiplevaluematching": "true"}
+    if fuzzy:
+        name = chance.choice(["PatientName", "OperatorsName", "ContentSequence.PersonName", "ReferringPhysicianName"])
+        named = [leaf.value for leaf in by_name.get(name, ()) if leaf.value]
+        if named and name not in asked and (text := fuzzy_near(chance, str(chance.choice(named)))):
+            pairs[name] = text
+        pairs["fuzzymatching"] = "true"
+    if chance.random() < 0.15 and (text := text_near(chance, instance.attributes)):
+        pairs["text"] = text
+    if chance.random() < 0.2:
+        pairs |= _moments(chance, instance) if chance.random() < 0.5 else {}
+        pairs["TimezoneOffsetFromUTC"] = chance.choice(ZONES[:4])
     return _resource(chance, tuple(_spelt(chance, name, value) for name, value in pairs.items()), instances)
 
 
@@ -148,13 +192,12 @@ def _resource(chance: random.Random, pairs: tuple[tuple[str, str], ...], instanc
         study = named.uid("StudyInstanceUID")
         series = named.uid("SeriesInstanceUID") if level == "instance" and chance.random() < 0.6 else None
     collections = chance.choice([None, None, None, (1,), (1, 2), (2,)])
-    limit, offset = chance.choice([(5000, 0), (5000, 0), (1, 0), (3, 1), (7, 2), (0, 0)])
-    return Search(level, pairs, study, series, collections, limit, offset)
+    return Search(level, pairs, study, series, collections, asked_of(chance, level, in_series=series is not None))
 
 
 def _spelt(chance: random.Random, name: str, value: str) -> tuple[str, str]:
     """Write keywords as tags at times."""
-    if chance.random() < 0.7 or name in SWITCHES:
+    if chance.random() < 0.7 or name in CONTROLS:
         return name, value
     return ".".join(f"{tag(member):08X}" for member in name.split(".")), value
 
@@ -170,13 +213,15 @@ def _counts(chance: random.Random) -> list[Leaf]:
     ]
 
 
-def _text(chance: random.Random, leaf: Leaf) -> str | None:
+def _text(chance: random.Random, leaf: Leaf, *, fuzzy: bool = False) -> str | None:
     """Write a key near a value; None when the archive could only refuse it."""
     if chance.random() < 0.05:
         return chance.choice(["", "*"])
     value = "" if leaf.value is None else str(leaf.value)
     if not value.strip(" ") or ("\0" in value):
         return None
+    if leaf.vr == "PN" and fuzzy and chance.random() < 0.8:
+        return fuzzy_near(chance, value)
     if leaf.private:
         return _plain_text(chance, leaf.vr, value) if leaf.vr in ("LO", "SH") else value
     if leaf.vr == "UI":
@@ -223,7 +268,16 @@ def _moment(chance: random.Random, vr: str, value: str) -> str | None:
     other = {
         "DA": ["20240131", "20231231", "20240229", "00010101", "99991231", "2024.02.01"],
         "TM": ["1015", "10", "101500", "235959", "000000", "101500.000001", "22:30"],
-        "DT": ["20240131", "2024", "202401", "202401311015", "20240131101500.5", "20240131101500+0100", "20231231"],
+        "DT": [
+            "20240131101500-0500",
+            "20240131",
+            "2024",
+            "202401",
+            "202401311015",
+            "20240131101500.5",
+            "20240131101500+0100",
+            "20231231",
+        ],
     }[vr]
     second = chance.choice(other)
     first, last = sorted([value, second], key=lambda text: (float(meaning(vr, text)), len(text)))

@@ -16,6 +16,7 @@ NAMES = (
     "Müller^Jörg", "Muller^Jorg", "MULLER^JORG^^Dr", "Doe^Jane", "DOE^JOHN", "doe ^  jane", "O'Hara^%_",
     "Yamada^Tarou=山田^太郎=やまだ^たろう", "Hong^Gildong=洪^吉洞=홍^길동", "Wang^XiaoDong=王^小東", "=山田^花子",
     "Παπαδόπουλος^Νίκος", "Иванов^Иван", "Łukasz^Ørsted", "Grün", "Buc^Jérôme", "김^희", "", "^", "Adams^John Robert^Q",
+    "Mueller^Jörg", "O'Brien-Smith^Anne Marie", "Grün^^^Prof.=山田=グリュン",
 )  # fmt: skip
 TEXTS = (
     "Axial 5 mm", "axial 5 mm", " Axial 5 mm ", "T1_AX%", "T1-AX", "T1", "*", "50%", "a_b", "Größe", "<b>", "'; drop",
@@ -29,7 +30,7 @@ DATES = (
     "20231231",
     "2024.01.31",
     "00010101",
-    "99991231",
+    "29991231",
     "",
     "202401",
     "20240230",
@@ -44,9 +45,12 @@ MOMENTS = (
 NUMBERS = ("120", "120.0", "1.2E2", "+120", "100", "80.5", "-3", "0", "-0.0", "", "1e-3")
 INTEGERS = ("1", "007", "7", "-3", "+2", "0", "2147483647", "")
 
-SERIES_LEVEL_VARIED = ("Modality", "SeriesNumber")
+ZONES = ("+0100", "-0500", "+0000", "+0530", "", "abc")
+
+SERIES_LEVEL_VARIED = ("Modality", "SeriesNumber", "TimezoneOffsetFromUTC")
 STUDY_LEVEL_VARIED = (
     "PatientName", "PatientID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
+    "TimezoneOffsetFromUTC", "PatientBirthDate", "PatientAge", "StudyComments",
 )  # fmt: skip
 """What instances may disagree about, and what the rows of study and series are made of."""
 
@@ -102,9 +106,12 @@ def element(dataset: Dataset, keyword: str, value: Any) -> None:
     dataset[number] = DataElement(number, dictionary_VR(number), value, validation_mode=config.IGNORE)
 
 
-def studies(seed: int, count: int) -> Iterator[list[list[Dataset]]]:
+PRIVATE_VRS = {0x02: "SL", 0x23: "DS", 0x30: "LO", 0x31: "DA", 0x32: "UI", 0x33: "PN", 0x40: "SQ"}
+
+
+def studies(seed: int, count: int, first: int = 1) -> Iterator[list[list[Dataset]]]:
     """Generate studies, each as requests that are stored one after the other: lists of data sets of one series."""
-    for number in range(1, count + 1):
+    for number in range(first, first + count):
         yield _study(random.Random(f"{seed}.{number}"), number)
 
 
@@ -123,7 +130,7 @@ def _study(chance: random.Random, number: int) -> list[list[Dataset]]:
         }
         other = _study_row(chance) | {"Modality": "PT", "SeriesNumber": 9} if chance.random() < 0.2 else {}
         # Where instances disagree about their study and series, they do so in these attributes alone.
-        shared = {name for name in DRAWN if other or chance.random() < 0.5}
+        shared = [name for name in DRAWN if other or chance.random() < 0.5]
         common = {name: _drawn(of_series, name) for name in shared}
         if other:
             common["RequestAttributesSequence"] = Items(_requests(of_series))
@@ -138,7 +145,8 @@ def _study(chance: random.Random, number: int) -> list[list[Dataset]]:
 
 
 def _study_row(chance: random.Random) -> dict[str, Any]:
-    return {
+    zone = {"TimezoneOffsetFromUTC": chance.choice(ZONES)} if chance.random() < 0.5 else {}
+    return zone | {
         "PatientName": chance.choice(NAMES),
         "PatientID": chance.choice(["P1", "P*2", "p1", " P1", "50%", ""]),
         "StudyDate": chance.choice(DATES),
@@ -237,6 +245,7 @@ def _add_private(chance: random.Random, dataset: Dataset) -> None:
             (0x30, "LO", ("private", "Private", "50%", "")),
             (0x31, "DA", ("20240131", "20240201")),
             (0x32, "UI", ("1.2.3", "1.2.4")),
+            (0x33, "PN", NAMES),
         ):
             if chance.random() < 0.5:
                 dataset[base | low] = DataElement(base | low, vr, chance.choice(values))

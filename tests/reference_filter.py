@@ -1,7 +1,8 @@
 """The slow and obvious boolean filter: what OGC CQL2 and docs/howto/filter.md say, on plain lists of data sets.
 
 Written from their words, and from nothing of the implementation. A filter is a tree: `("and", a, b)`, `("or", a, b)`,
-`("not", a)`, or a condition `(operator, path, values...)` with the path as keywords. What is not there makes it
+`("not", a)`, or a condition `(operator, path, values...)` with the path as keywords,
+private ones as `ggggxxee@CREATOR`. What is not there makes it
 unknown (None), as SQL's NULL does; operands of one AND below the same sequence hold in one item, and an absent sequence
 counts as one empty item.
 """
@@ -14,7 +15,8 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from pydicom.datadict import dictionary_VR
-from tests.reference_search import LONG_TEXT_VRS, MOMENT_VRS, NUMBER_VRS, Plain, meaning, name_groups, tag
+from tests.generated_studies import PRIVATE_VRS
+from tests.reference_search import LONG_TEXT_VRS, MOMENT_VRS, NUMBER_VRS, Plain, Step, meaning, name_groups, tag
 
 Tree: TypeAlias = tuple[Any, ...]
 Path: TypeAlias = tuple[str, ...]
@@ -40,11 +42,24 @@ def evaluate(attributes: Plain, tree: Tree) -> bool | None:
             several = [_in_one_item(attributes, group) for group in _groups(list(_operands(tree)))]
             return False if False in several else None if None in several else True
     kind, path, *wanted = tree
-    vr = dictionary_VR(tag(path[-1]))
+    vr = vr_of(path[-1])
     stored = list(_stored(attributes, path, vr))
     if kind == "IS NULL":
         return not stored
+    if kind == "<>":
+        return None if not stored else not any(_fits("=", vr, value, wanted) for value in stored)
     return any(_fits(kind, vr, value, wanted) for value in stored) if stored else None
+
+
+def vr_of(name: str) -> str:
+    """Return the VR of an attribute by keyword, or of a private one by its last byte."""
+    return PRIVATE_VRS[tag(name.split("@")[0]) & 0xFF] if "@" in name else str(dictionary_VR(tag(name)))
+
+
+def step_of(name: str) -> Step:
+    """Return what a keyword, or a tag with its creator, stands for."""
+    number, _, creator = name.partition("@")
+    return Step(tag(number) & 0xFFFF00FF, creator) if creator else Step(tag(number))
 
 
 def _operands(tree: Tree) -> Iterator[Tree]:
@@ -67,7 +82,7 @@ def _in_one_item(attributes: Plain, group: list[Tree]) -> bool | None:
     if len(group) == 1:
         return evaluate(attributes, group[0])
     sequence = next(_paths(group[0]))[0]
-    items = attributes.get(tag(sequence), ("SQ", []))[1] or [{}]
+    items = [item for _, values in step_of(sequence).elements(attributes) for item in values] or [{}]
     told = [evaluate(item, ("and", *map(_below, group))) for item in items]
     return True if True in told else False if False in told else None
 
@@ -87,10 +102,11 @@ def _below(tree: Tree) -> Tree:
 
 
 def _stored(attributes: Plain, path: Path, vr: str) -> Iterator[Any]:
-    values = attributes.get(tag(path[0]), (vr, []))[1]
-    for value in values:
+    for value in (value for _, values in step_of(path[0]).elements(attributes) for value in values):
         if len(path) > 1:
             yield from _stored(value, path[1:], vr)
+        elif vr == "SQ":
+            yield value
         elif vr == "PN":
             yield from name_groups(str(value))
         elif (meant := meaning(vr, value)) is not None:
@@ -129,7 +145,8 @@ def written(tree: Tree) -> str:
         case (("and" | "or") as word, *operands):
             return "(" + f" {word.upper()} ".join(map(written, operands)) + ")"
         case (kind, path, *values):
-            name, texts = ".".join(path), [_literal(path, value) for value in values]
+            name, texts = _property(path), [_literal(path, value) for value in values]
+            name = f'"{name}"' if "@" in name or name[0].isdigit() else name
             forms = {
                 "IS NULL": f"{name} IS NULL",
                 "IN": f"{name} IN ({', '.join(texts)})",
@@ -140,32 +157,59 @@ def written(tree: Tree) -> str:
     raise AssertionError(tree)
 
 
+def as_json(tree: Tree) -> dict[str, Any]:
+    """Write a filter as CQL2 JSON."""
+    if tree[0] in ("and", "or", "not"):
+        return {"op": tree[0], "args": [as_json(operand) for operand in tree[1:]]}
+    kind, path, *values = tree
+    literals = [float(value) if vr_of(path[-1]) in NUMBER_VRS else str(value) for value in values]
+    name: dict[str, Any] = {"property": _property(path)}
+    if kind == "CASEI":
+        kind, name = "LIKE", {"op": "casei", "args": [name]}
+    ops = {"IS NULL": "isNull", "IN": "in", "BETWEEN": "between", "LIKE": "like"}
+    return {"op": ops.get(kind, kind), "args": [name, literals] if kind == "IN" else [name, *literals]}
+
+
+def _property(path: Path) -> str:
+    return ".".join(name.replace(".", r"\.") for name in path)
+
+
 def _literal(path: Path, value: Any) -> str:
-    if dictionary_VR(tag(path[-1])) in NUMBER_VRS:
+    vr = vr_of(path[-1])
+    if vr in NUMBER_VRS:
         return repr(float(value))
-    return "'" + str(value).replace("'", "''") + "'"
+    text = str(value)
+    if vr == "DA" and re.fullmatch("[12][0-9]{7}", text, re.ASCII):
+        return f"DATE('{text[:4]}-{text[4:6]}-{text[6:]}')"
+    return "'" + text.replace("'", "''") + "'"
 
 
 # --- filters near stored values ------------------------------------------------------------------------------------
 
 
-def filter_near(chance: random.Random, values: Sequence[tuple[Path, Any]], depth: int = 2) -> Tree | None:
-    """Draw a filter around the values of one instance; None where the archive could only refuse it."""
+def filter_near(
+    chance: random.Random, values: Sequence[tuple[Path, Any]], others: Sequence[tuple[Path, Any]] = (), depth: int = 2
+) -> Tree | None:
+    """Draw a filter around the values of one instance; None where the archive could only refuse it.
+
+    Lists and bounds may hold values of `others` too.
+    """
     kind = chance.random()
     if depth == 0 or kind < 0.2:
-        return _condition(chance, *chance.choice(values))
+        return _condition(chance, *chance.choice(values), others)
     if kind < 0.35:
-        operand = filter_near(chance, values, depth - 1)
+        operand = filter_near(chance, values, others, depth - 1)
         return None if operand is None else ("not", operand)
-    drawn = [filter_near(chance, values, depth - 1) for _ in range(chance.choice([2, 2, 3]))]
+    drawn = [filter_near(chance, values, others, depth - 1) for _ in range(chance.choice([2, 2, 3]))]
     operands = [operand for operand in drawn if operand is not None]
     return ("and" if kind < 0.7 else "or", *operands) if len(operands) > 1 else None
 
 
-def _condition(chance: random.Random, path: Path, value: Any) -> Tree | None:
-    vr = dictionary_VR(tag(path[-1]))
+def _condition(chance: random.Random, path: Path, value: Any, others: Sequence[tuple[Path, Any]]) -> Tree | None:
+    vr = vr_of(path[-1])
     if chance.random() < 0.15:
-        return ("IS NULL", path)
+        # Also of a sequence itself.
+        return ("IS NULL", path[: chance.randrange(1, len(path) + 1)])
     text = str("" if value is None else value)
     if vr == "PN":
         text = chance.choice(name_groups(text) or [""])
@@ -177,8 +221,24 @@ def _condition(chance: random.Random, path: Path, value: Any) -> Tree | None:
     wanted = meant if vr in NUMBER_VRS else text
     if vr in PATTERN_VRS and chance.random() < 0.4:
         return _pattern(chance, path, meant if vr != "PN" else text)
-    kind = chance.choice(["=", "=", "IN", "BETWEEN", *ORDER])
-    return (kind, path, *[wanted] * {"IN": 2, "BETWEEN": 2}.get(kind, 1))
+    kind = chance.choice(["=", "<>", "IN", "IN", "BETWEEN", "BETWEEN", *ORDER])
+    if kind not in ("IN", "BETWEEN"):
+        return (kind, path, wanted)
+    others = [value for at, value in others if at == path and _is_literal(vr, value)]
+    several = [wanted, *(meaning(vr, value) if vr in NUMBER_VRS else str(value) for value in others)]
+    if kind == "IN":
+        return (kind, path, *chance.sample(several, len(several))[:4], wanted)
+    low, high = sorted([wanted, chance.choice(several)], key=lambda literal: _meant(vr, literal))
+    return (kind, path, low, high)
+
+
+def _is_literal(vr: str, value: Any) -> bool:
+    meant = meaning(vr, "" if value is None else value)
+    if meant is None or len(str(value)) > LONGEST or re.search("[\\\\\0=]", str(value)):
+        return False
+    if vr == "PN":
+        return bool(name_groups(str(value)))
+    return isinstance(meant, float | Fraction) or vr not in NUMBER_VRS + MOMENT_VRS
 
 
 def _pattern(chance: random.Random, path: Path, text: str) -> Tree:

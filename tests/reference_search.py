@@ -9,15 +9,15 @@ series say, of equals the oldest.
 import re
 import struct
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
+from tests.reference_words import fuzzy_test, fuzzy_words, has_text
 
 Pairs: TypeAlias = Sequence[tuple[str, str]]
 Plain: TypeAlias = dict[int, tuple[str, list[Any]]]
@@ -34,14 +34,19 @@ STUDY_KEYS = (
 SERIES_KEYS = ("Modality", "SeriesNumber", "SeriesInstanceUID", "NumberOfSeriesRelatedInstances")
 """Which keys match the row of the study, and of the series (docs/design/0005-search.md)."""
 
+UNIQUE = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}
+
 TEXT_VRS = ("AE", "AS", "CS", "LO", "SH")
 LONG_TEXT_VRS = ("LT", "ST", "UC", "UR", "UT")
 WILD_VRS = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT")
 NUMBER_VRS = ("DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV")
 MOMENT_VRS = ("DA", "DT", "TM")
 SEVERAL_VRS = ("AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC")
-SWITCHES = ("emptyvaluematching", "multiplevaluematching")
+SWITCHES = ("emptyvaluematching", "multiplevaluematching", "fuzzymatching")
+CONTROLS = (*SWITCHES, "text")
 DAY = 86_400
+ZONE, ROW_ZONE = 0x00080201, -1
+"""Timezone Offset From UTC of an instance, and that of its study's row."""
 
 
 def tag(keyword: str) -> int:
@@ -67,12 +72,58 @@ def _values(vr: str, value: Any) -> list[Any]:
     return [_value(vr, single) for single in values]
 
 
+def as_told(row: dict[str, Any]) -> Plain:
+    """Take DICOM JSON apart into lists."""
+    return {
+        int(key, 16): (element["vr"], [_from_json(v) for v in element.get("Value", [])]) for key, element in row.items()
+    }
+
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    groups = ("Alphabetic", "Ideographic", "Phonetic")
+    if value.keys() <= set(groups):
+        return "=".join(value.get(group, "") for group in groups).rstrip("=")
+    return as_told(value)
+
+
 def _value(vr: str, value: Any) -> Any:
     if vr == "AT":
         return f"{int(value):08X}"
     if vr in ("DS", "IS") and value is not None and value != "":
         return getattr(value, "original_string", None) or str(value)
     return value if isinstance(value, int | float) else str(value or "")
+
+
+def in_own_zone(attributes: Plain, zone: str | None = None) -> Plain:
+    """Give date-times the offset that their data set tells, also those in its sequences."""
+    zone = zone_of(attributes) if zone is None else zone
+    own: Plain = {}
+    for number, (vr, values) in attributes.items():
+        if vr == "SQ":
+            values = [in_own_zone(item, zone) for item in values]
+        own[number] = (vr, [zoned(str(value), zone) for value in values] if vr == "DT" else values)
+    return own
+
+
+def zone_of(attributes: Plain, number: int = ZONE) -> str:
+    """Return the offset that a data set tells; empty when it tells none that is one."""
+    text = "".join(map(str, attributes.get(number, ("", []))[1][:1])).strip(" ")
+    return text if re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", text, re.ASCII) else ""
+
+
+def zoned(text: str, zone: str) -> str:
+    """Give a date-time an offset where it has none."""
+    bare = text.strip(" ")
+    # Also to one that is no day of the calendar.
+    return bare + zone if re.fullmatch(r"\d{4,14}(\.\d{1,6})?", bare, re.ASCII) else text
+
+
+def seconds_of(zone: str) -> int:
+    """Return how far east of UTC a zone is."""
+    away = int(zone[1:3] or 0) * 3600 + int(zone[3:] or 0) * 60
+    return -away if zone[:1] == "-" else away
 
 
 # --- what a value means --------------------------------------------------------------------------------------------
@@ -172,26 +223,35 @@ def without_value(vr: str, values: list[Any]) -> bool:
     return not any(name_groups(str(value)) if vr == "PN" else meaning(vr, value) is not None for value in values)
 
 
-def each_of(vr: str, text: str) -> Test:
+def each_of(vr: str, text: str, make: Callable[[str, str], Test]) -> Test:
     """Each of the values between backslashes is there (PS3.4 C.2.2.2.8)."""
-    wanted = [test_of(vr, piece) for piece in text.split("\\")]
+    wanted = [make(vr, piece) for piece in text.split("\\")]
     return lambda stored, values: all(test(stored, values) for test in wanted)
 
 
-def test_of(vr: str, text: str) -> Test:
+def fuzzy_test_of(vr: str, text: str) -> Test:
+    """Each word begins a word of the name (PS3.18 8.3.4.2), as far as the attribute is one."""
+    plain = test_of(vr, text, "")
+    if vr not in ("PN", "UN") or plain is universal or not fuzzy_words(text):
+        return plain
+    return lambda stored, values: bool(fuzzy_test(text, values)) if stored == "PN" else plain(stored, values)
+
+
+def test_of(vr: str, text: str, zone: str) -> Test:
     """Return what the text of a key asks of an attribute (PS3.4 C.2.2.2.1 to 5); `vr` may be UN for a private one."""
     if not text.strip(" ") or not text.strip("*"):
         return universal
     if vr == "UI":
         uids = {uid.strip(" ") for uid in re.split(r"[,\\]", text)}
         return lambda _, values: any(str(value).rstrip(" \0") in uids for value in values)
-    if vr in MOMENT_VRS and "-" in text and (bounds := range_of(vr, text)):
+    if vr in MOMENT_VRS and "-" in text and (bounds := range_of(vr, text, zone)):
         return lambda stored, values: any(_lies_within(stored, value, bounds) for value in values)
     if vr == "PN":
         wanted = [group for group in text.split("=") if group.strip(" ^")]
         if not wanted:
             return universal
         return lambda _, values: all(any(_name_matches(group, name) for name in values) for group in wanted)
+    text = zoned(text, zone) if vr == "DT" else text
     wild = ("*" in text or "?" in text) and (vr in WILD_VRS or vr == "UN")
     if not wild:
         return lambda stored, values: any(_equal(stored, value, text) for value in values)
@@ -224,13 +284,16 @@ def _wild(pattern: str) -> re.Pattern[str]:
     return re.compile("".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern), re.DOTALL)
 
 
+NEARLY = Fraction(1, 20_000)
+"""Seconds since year 1 as a double resolve some microseconds; single times in a zone are as wide as this."""
+
 Bounds: TypeAlias = tuple[Fraction | None, Fraction | None]
 """From the first moment on, and before the other."""
 
 
-def range_of(vr: str, text: str) -> Bounds | None:
+def range_of(vr: str, text: str, zone: str = "") -> Bounds | None:
     """Read a range; a hyphen that makes none belongs to an offset from UTC (PS3.4 C.2.2.2.5)."""
-    read = {"DA": _day, "TM": _time_of_day, "DT": _instant}[vr]
+    read = {"DA": _day, "TM": _time_of_day, "DT": lambda moment: _instant(zoned(moment, zone))}[vr]
     for place in (found.start() for found in re.finditer("-", text)):
         first, last = text[:place].strip(" "), text[place + 1 :].strip(" ")
         low, high = read(first) if first else None, read(last) if last else None
@@ -311,33 +374,54 @@ class Keys:
     """The matching keys of a query string, understood."""
 
     def __init__(self, given_pairs: Pairs) -> None:
-        self._switches = {name for name, value in given_pairs if name in SWITCHES and value == "true"}
-        pairs = [(name, value) for name, value in given_pairs if name not in SWITCHES]
+        told = dict(given_pairs)
+        self._switches = {name for name in SWITCHES if told.get(name) == "true"}
+        self._words = told.get("text")
+        given_pairs = [(name, value) for name, value in given_pairs if name not in CONTROLS]
+        self.zone = next((value for name, value in given_pairs if _is_zone(name)), "")
+        pairs = [(name, value) for name, value in given_pairs if not _is_zone(name)]
         self._creators = {
             tag(name.split(".")[-1]): value.strip(" ") for name, value in pairs if _is_creator(tag(name.split(".")[-1]))
         }
         self._asked: set[int] = set()
         read = [(self._steps(name), value) for name, value in pairs]
         given = {steps[0].tag: value for steps, value in read if len(steps) == 1}
-        self.combined = [pair for names in DATE_TIME_PAIRS if (pair := _combined(given, *map(tag, names)))]
+        self.combined = [
+            (*map(tag, names), bounds)
+            for names in DATE_TIME_PAIRS
+            if (bounds := _combined(*(given.get(tag(name), "") for name in names), in_zone=bool(self.zone)))
+        ]
         taken = {(Step(number),) for date_tag, time_tag, _ in self.combined for number in (date_tag, time_tag)}
+        left = [(steps, v) for steps, v in read if steps not in taken and steps[-1].tag not in self._asked]
+        self.clocks = [(steps[0].tag, v) for steps, v in left if self._is_clock(steps, v)]
         self.conditions: list[Condition] = [
-            (steps, self._test(_vr(steps[-1]), value))
-            for steps, value in read
-            if steps not in taken and steps[-1].tag not in self._asked
+            (steps, self._test(_vr(steps[-1]), value)) for steps, value in left if not self._is_clock(steps, value)
         ]
 
-    def hold(self, attributes: Plain) -> bool:
-        """Tell whether one instance satisfies all of them."""
-        pairs = all(_moment_holds(attributes, *pair) for pair in self.combined)
-        return pairs and holds(attributes, self.conditions)
+    def hold(self, instance: Plain, attributes: Plain) -> bool:
+        """Tell whether one instance satisfies all of them; `attributes` has the rows of its study and series too."""
+        if not all(_moment_holds(attributes, *pair, self.zone) for pair in self.combined):
+            return False
+        if not all(_clock_holds(attributes, number, value, self.zone) for number, value in self.clocks):
+            return False
+        return holds(attributes, self.conditions) and (self._words is None or has_text(instance, self._words))
+
+    def _is_clock(self, steps: tuple[Step, ...], value: str) -> bool:
+        """Whether a time of the request's day is asked for: not inside of sequences."""
+        asks = bool(value.strip(" ")) and bool(value.strip("*")) and value != '""'
+        return bool(self.zone) and len(steps) == 1 and _vr(steps[0]) == "TM" and asks
 
     def _test(self, vr: str, value: str) -> Test:
         if value == '""' and "emptyvaluematching" in self._switches:
             return without_value
         if "\\" in value and vr in SEVERAL_VRS and "multiplevaluematching" in self._switches:
-            return each_of(vr, value)
-        return test_of(vr, value)
+            return each_of(vr, value, self._single)
+        return self._single(vr, value)
+
+    def _single(self, vr: str, value: str) -> Test:
+        if "fuzzymatching" in self._switches and vr in ("PN", "UN"):
+            return fuzzy_test_of(vr, value)
+        return test_of(vr, value, self.zone)
 
     def _steps(self, name: str) -> tuple[Step, ...]:
         steps = []
@@ -352,6 +436,10 @@ class Keys:
         return tuple(steps)
 
 
+def _is_zone(name: str) -> bool:
+    return "." not in name and tag(name) == ZONE
+
+
 def _is_creator(number: int) -> bool:
     return bool(number & 0x10000) and 0x10 <= number & 0xFFFF <= 0xFF
 
@@ -362,9 +450,14 @@ def _vr(step: Step) -> str:
     return "UN" if step.creator is not None else str(dictionary_VR(step.tag))
 
 
-def _combined(given: dict[int, str], date_tag: int, time_tag: int) -> tuple[int, int, Bounds] | None:
-    """A range of dates and one of times are one interval, where each time has its date (C.2.2.2.5.4)."""
-    days, times = range_of("DA", given.get(date_tag, "")), range_of("TM", given.get(time_tag, ""))
+def _combined(day: str, time: str, *, in_zone: bool) -> Bounds | None:
+    """A range of dates and one of times are one interval, where each time has its date (C.2.2.2.5.4).
+
+    In a zone a single date with its time is one too (C.2.2.2.1.3).
+    """
+    days, times = range_of("DA", day), range_of("TM", time)
+    if in_zone and days is None and (single := _day(day.strip(" "))):
+        days, times = single, times or _single_time(time)
     if days is None or times is None:
         return None
     if (times[0] is not None and days[0] is None) or (times[1] is not None and days[1] is None):
@@ -372,135 +465,35 @@ def _combined(given: dict[int, str], date_tag: int, time_tag: int) -> tuple[int,
     low = None if days[0] is None else days[0] + (times[0] or 0)
     # The last day as a whole, or up to the last time in it.
     high = None if days[1] is None else days[1] - (0 if times[1] is None else DAY - times[1])
-    return date_tag, time_tag, (low, high)
+    return low, high
 
 
-def _moment_holds(attributes: Plain, date_tag: int, time_tag: int, bounds: Bounds) -> bool:
+def _single_time(text: str) -> Bounds | None:
+    """A moment, as far as doubles tell moments apart."""
+    read = _time_of_day(text.strip(" "))
+    return read and (read[0] - NEARLY, read[0] + NEARLY)
+
+
+def _moment_holds(attributes: Plain, date_tag: int, time_tag: int, bounds: Bounds, zone: str) -> bool:
     """A missing time counts as midnight."""
-    day, time = _first(attributes, date_tag), _first(attributes, time_tag)
-    return isinstance(day, Fraction) and _between(day + (time if isinstance(time, Fraction) else 0), bounds)
+    day, time = first_of(attributes, date_tag), first_of(attributes, time_tag)
+    shift = seconds_of(zone) - _own_seconds(attributes, time_tag) if zone else 0
+    return isinstance(day, Fraction) and _between(day + (time if isinstance(time, Fraction) else 0) + shift, bounds)
 
 
-def _first(attributes: Plain, number: int) -> Any:
+def _clock_holds(attributes: Plain, number: int, text: str, zone: str) -> bool:
+    """A time of the request's day (C.2.2.2.5.2)."""
+    low, high = range_of("TM", text) or _single_time(text) or (None, None)
+    shift = seconds_of(zone) - _own_seconds(attributes, number)
+    clocks = (meaning("TM", value) for value in attributes.get(number, ("", []))[1])
+    return any(_between((clock + shift) % DAY, (low, high)) for clock in clocks if isinstance(clock, Fraction))
+
+
+def _own_seconds(attributes: Plain, number: int) -> int:
+    of_study = number == tag("StudyTime")
+    return seconds_of(zone_of(attributes, ROW_ZONE if of_study else ZONE))
+
+
+def first_of(attributes: Plain, number: int) -> Any:
     vr, values = attributes.get(number, ("", []))
     return meaning(vr, values[0]) if values else None
-
-
-# --- the archive ---------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Instance:
-    """One stored instance."""
-
-    attributes: Plain
-
-    def uid(self, keyword: str) -> str:
-        """Return a unique key."""
-        return str(self.attributes[tag(keyword)][1][0])
-
-    def text(self, keyword: str) -> str:
-        """Return the values of an attribute, joined; empty when there are none."""
-        return "\\".join(map(str, self.attributes.get(tag(keyword), ("", []))[1]))
-
-
-@dataclass
-class Study:
-    """A study with its instances as they arrived."""
-
-    instances: list[Instance] = field(default_factory=list)
-    collection: int = 1
-
-    def series(self) -> dict[str, list[Instance]]:
-        """Return the instances by series."""
-        found: dict[str, list[Instance]] = {}
-        for instance in self.instances:
-            found.setdefault(instance.uid("SeriesInstanceUID"), []).append(instance)
-        return found
-
-
-@dataclass
-class ReferenceArchive:
-    """Studies in the order of their arrival.
-
-    Attributes:
-        study_facts, series_facts: attributes about which instances of a study (of a series) may disagree.
-    """
-
-    study_facts: tuple[str, ...]
-    series_facts: tuple[str, ...]
-    studies: list[Study] = field(default_factory=list)
-    _views: "list[tuple[Study, Instance, Plain]]" = field(default_factory=list)
-
-    def add(self, study: Study) -> None:
-        """Take in a study."""
-        self.studies.append(study)
-        self._views.clear()
-
-    def search(
-        self,
-        level: str,
-        pairs: Pairs,
-        *,
-        study: str | None = None,
-        series: str | None = None,
-        collections: tuple[int, ...] | None = None,
-        passes: Callable[[Plain], bool] = bool,
-    ) -> set[str]:
-        """Return the unique keys of all entities of a level that match, pass a filter and may be seen."""
-        keys = Keys(pairs)
-        unique = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}[level]
-        return {
-            instance.uid(unique)
-            for owner, instance, view in self._all_views()
-            if (collections is None or owner.collection in collections)
-            and study in (None, instance.uid("StudyInstanceUID"))
-            and series in (None, instance.uid("SeriesInstanceUID"))
-            and keys.hold(view)
-            and passes(view)
-        }
-
-    def order(self, level: str) -> dict[str, Any]:
-        """Return what each entity is sorted by, of studies and series: lower comes first."""
-        places: dict[str, Any] = {}
-        for number, study in enumerate(self.studies):
-            day = _first(self._row(study.instances, self.study_facts), tag("StudyDate"))
-            place = (-day if isinstance(day, Fraction) else 1, -number)
-            places[study.instances[0].uid("StudyInstanceUID")] = place
-            for uid, instances in study.series().items() if level == "series" else ():
-                number_in_study = _first(self._row(instances, self.series_facts), tag("SeriesNumber"))
-                places[uid] = (*place, float("inf") if number_in_study is None else number_in_study)
-        return places
-
-    def _all_views(self) -> "list[tuple[Study, Instance, Plain]]":
-        """Every instance as keys see it: with the values of the rows of its study and series."""
-        if not self._views:
-            for study in self.studies:
-                row = self._study_row(study)
-                for instances in study.series().values():
-                    both = row | self._series_row(instances)
-                    self._views += [(study, i, i.attributes | both) for i in instances]
-        return self._views
-
-    def _row(self, instances: Sequence[Instance], facts: Sequence[str]) -> Plain:
-        """What most instances say, of equals the oldest."""
-        said = Counter(tuple(map(instance.text, facts)) for instance in instances)
-        most = said.most_common(1)[0][0]
-        elected = next(instance for instance in instances if tuple(map(instance.text, facts)) == most)
-        return {tag(name): elected.attributes.get(tag(name), ("UN", [])) for name in facts}
-
-    def _study_row(self, study: Study) -> Plain:
-        row = self._row(study.instances, self.study_facts)
-        rows = [self._row(instances, self.series_facts) for instances in study.series().values()]
-        modalities = {value for row in rows for value in row[tag("Modality")][1] if value}
-        classes = {instance.uid("SOPClassUID") for instance in study.instances}
-        counts = {"NumberOfStudyRelatedSeries": len(rows), "NumberOfStudyRelatedInstances": len(study.instances)}
-        row[tag("ModalitiesInStudy")] = ("CS", sorted(modalities))
-        row[tag("SOPClassesInStudy")] = ("UI", sorted(classes))
-        row |= {tag(name): ("IS", [count]) for name, count in counts.items()}
-        return {number: row[number] for number in map(tag, STUDY_KEYS) if number in row}
-
-    def _series_row(self, instances: Sequence[Instance]) -> Plain:
-        row = self._row(instances, self.series_facts)
-        row[tag("NumberOfSeriesRelatedInstances")] = ("IS", [len(instances)])
-        return {number: row[number] for number in map(tag, SERIES_KEYS) if number in row}

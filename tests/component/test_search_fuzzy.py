@@ -43,12 +43,12 @@ from dicomweb_archive.index.search.planning.shape import choose_shape
 from dicomweb_archive.index.writing.register import Register
 
 NAMES = (
-    "Müller^Jörg", "Mueller^Hans", "Muller-Roe^Anna", "Miller^Anna", "Иванов^Юрий", "Ivanov^Anna",
+    "Müller^Jörg", "Mueller^Joerg", "Muller-Roe^Anna", "Miller^Anna", "Иванов^Юрий", "Ivanov^Anna",
     "Yamada^Tarou=山田^太郎=やまだ^たろう", "Παπανδρέου^Άννα", "O'Brien^Seán", "Łoś^Jürgen", "%_\\^x", "",
 )  # fmt: skip
 KEYS = (
     "müller", "Mueller", "anna", "Anna Mul", "jorg Mü", "ivan", "иванов юр", "yamada 太郎", "ヤマタ", "papandreou ann",
-    "OBrien", "los jur", "operator", "operator 3 anna", "m", "x", "a b", "nobody",
+    "OBrien", "los jur", "Joerg", "Jörg", "operator", "operator 3 anna", "m", "x", "a b", "nobody",
 )  # fmt: skip
 WHERE = (
     "PatientName",
@@ -230,9 +230,9 @@ delete from term m using path p where p.id = m.path_id and p.vr = 'PN'
 """
 
 
-def migrate(connection: sa.Connection) -> None:
-    """Run the one migration, on the tables that later ones have changed since."""
-    [file] = migrations_folder().glob("versions/*_name_words.py")
+def migrate(connection: sa.Connection, name: str) -> None:
+    """Run one migration, on the tables that later ones have changed since."""
+    [file] = migrations_folder().glob(f"versions/*_{name}.py")
     spec = importlib.util.spec_from_file_location("name_words_migration", file)
     assert spec is not None
     assert spec.loader is not None
@@ -250,11 +250,35 @@ async def test_an_archive_from_before_gets_the_words_of_its_names(
         zones = "select count(*) from zone z join path p on p.id = z.path_id where p.vr = 'PN'"
         assert await connection.fetchval(zones) > 0
         await connection.execute(BEFORE)
-    url = database_server.url_of(filled)
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: connect(url))
-    async with engine.begin() as sql_connection:
-        await sql_connection.run_sync(migrate)
-    await engine.dispose()
+    await run_migration(database_server.url_of(filled), "name_words")
     async with shared.connection() as connection:
         assert await connection.fetch(WORDS) == wanted
         assert len(wanted) > 100
+
+
+# Joerg as he was spelt.
+SPELT_BEFORE = """
+update study set patient_name_words = replace(patient_name_words, ' iorg', ' ioerg') where patient_name like '%joerg%';
+update study set referring_physician_name_words = replace(referring_physician_name_words, ' iorg', ' ioerg')
+where referring_physician_name like '%joerg%';
+delete from name_word w using term t where t.hash = w.hash and w.word = 'iorg' and t.value like '%joerg%'
+"""
+
+
+async def test_names_from_before_are_found_however_an_umlaut_behind_j_is_written(
+    database_server: TestServer, filled: str, shared: Database
+) -> None:
+    async with shared.connection() as connection:
+        wanted = await connection.fetch(WORDS)
+        await connection.execute(SPELT_BEFORE)
+        assert await connection.fetch(WORDS) != wanted
+    await run_migration(database_server.url_of(filled), "umlauts_behind_j")
+    async with shared.connection() as connection:
+        assert await connection.fetch(WORDS) == wanted
+
+
+async def run_migration(url: str, name: str) -> None:
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: connect(url))
+    async with engine.begin() as sql_connection:
+        await sql_connection.run_sync(migrate, name)
+    await engine.dispose()

@@ -116,6 +116,9 @@ async def test_what_remains_can_be_left_uncounted(filled: Archive) -> None:
     answer = await filled.get("/instances?limit=1&count=none")
     assert "There are additional results that can be requested" in answer.headers["warning"]
     assert "link" in answer.headers
+    answer = await filled.get("/instances?limit=0&count=none")
+    assert "There are additional results that can be requested" in answer.headers["warning"]
+    assert "warning" not in (await filled.get("/instances?limit=0&count=none&Modality=XX")).headers
     answer = await filled.get("/instances?limit=1&count=exact")
     assert "There are 7 additional results" in answer.headers["warning"]
 

@@ -2,7 +2,12 @@
 
 import re
 
+from pydicom.datadict import keyword_for_tag
 from tests.conftest import REPOSITORY
+
+from dicomweb_archive.dicom.attributes import INSTANCE_RETURN, SERIES_RETURN, STUDY_RETURN
+from dicomweb_archive.dicom.query import Level
+from dicomweb_archive.wire.search_parameters import parse_search
 
 STATEMENT = REPOSITORY / "docs" / "conformance.md"
 
@@ -24,3 +29,18 @@ def test_every_claim_in_a_table_of_claims_names_its_test():
     claims = [row for row in rows if row.count("|") == 1 and not row.startswith(("---", " claim "))]
     assert claims
     assert [row for row in claims if "`test_" not in row.split("|")[1]] == []
+
+
+def test_the_attributes_of_the_statement_are_those_that_match_and_are_returned():
+    tables = {"study": STUDY_RETURN, "series": SERIES_RETURN, "instance": INSTANCE_RETURN}
+    text = STATEMENT.read_text()
+    for level, returned in tables.items():
+        [row] = re.findall(rf"^\| {level} \| (.+) \|$", text, re.MULTILINE)
+        keys, always, known = (cell.split(", ") for cell in row.split(" | "))
+        # Types R and U of the tables are always there, C when known.
+        types = {keyword_for_tag(line.tag): line.type for line in returned}
+        assert set(always) == {name for name, kind in types.items() if kind in "RU"}
+        assert set(known) == {name for name, kind in types.items() if kind == "C"}
+        for key in keys:
+            asked = parse_search([(key, "")], Level(level))
+            assert (len(asked.query.keys), asked.warnings) == (1, ()), key

@@ -80,12 +80,16 @@ def _written(vr: str, number: float) -> str | int | float:
     if vr not in DATE_VRS and vr != "TM":
         return _short(number)
     day, seconds = divmod(number, DAY_SECONDS)
+    if vr == "TM" and day == 1 and seconds < 1:
+        # A leap second (PS3.5 6.2) belongs to the day that it ends.
+        seconds += DAY_SECONDS
     if vr != "TM" and not 1 <= day <= date.max.toordinal():
         # A data set has the attribute with another value representation.
         return _short(number)
     clock = timedelta(seconds=round(seconds, 6))
     whole = int(clock.total_seconds())
-    time = f"{whole // 3600:02}{whole // 60 % 60:02}{whole % 60:02}"
+    hour, minute = divmod(min(whole, DAY_SECONDS - 1) // 60, 60)
+    time = f"{hour:02}{minute:02}{whole - hour * 3600 - minute * 60:02}"
     if clock.microseconds:
         time += f".{clock.microseconds:06}".rstrip("0")
     if vr == "TM":

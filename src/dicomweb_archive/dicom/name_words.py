@@ -53,11 +53,12 @@ _KATAKANA: Final = MappingProxyType({letter: chr(letter - 0x60) for letter in ra
 # `y` and `i` are one letter: Yuri, Iurii and Yuriy are ways to write Юрий.
 _PLAIN: Final = MappingProxyType(str.maketrans({**_LATIN, **_CYRILLIC, **_GREEK, "y": "i"}))
 # The scholarly way, which is also that of the Slavic languages with Latin letters, without its accents.
-_OTHER: Final = MappingProxyType(dict(_PLAIN) | str.maketrans(_table("ж=z х=h ц=c ч=c ш=s щ=sc ђ=d đ=dj j=i")))
+_OTHER: Final = MappingProxyType(dict(_PLAIN) | str.maketrans(_table("ж=z х=h ц=c ч=c ш=s щ=sc ђ=d đ=dj")))
 _GREEK_PAIRS: Final = MappingProxyType(
     {"ου": "ou", "αυ": "av", "ευ": "ev", "ηυ": "iv", "γγ": "ng", "γκ": "gk", "γξ": "nx", "γχ": "nch", "μπ": "b"}
 )
 _GREEK_PAIR: Final = re.compile("|".join(_GREEK_PAIRS))
+_J: Final = "\ue000"
 # Not after a vowel or q (Bauer, Quentin) and not at the end (Joe, Sue), where it is no umlaut.
 _UMLAUT: Final = re.compile(r"(?<![aeiouq])(?:([aou])e|(a)a)(?=[b-df-hj-np-tv-z])")
 
@@ -132,6 +133,7 @@ def _spellings(word: str) -> tuple[str, ...]:
     """Write one folded word in up to two ways; the first changes letter by letter, so that it keeps beginnings."""
     plain = word.translate(_PLAIN)
     other = word if word.isascii() else _GREEK_PAIR.sub(lambda pair: _GREEK_PAIRS[pair[0]], word)
-    other = other.translate(_OTHER)
-    other = _UMLAUT.sub(r"\1\2", other).replace("ph", "f").replace("ii", "i")
+    # A j becomes the i that it stands for only behind umlauts: no vowel goes before that of Joerg.
+    other = other.replace("j", _J).translate(_OTHER)
+    other = _UMLAUT.sub(r"\1\2", other).replace(_J, "i").replace("ph", "f").replace("ii", "i")
     return tuple(dict.fromkeys(filter(None, (plain[:WORD_CHARACTERS], other[:WORD_CHARACTERS]))))

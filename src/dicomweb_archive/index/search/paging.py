@@ -93,7 +93,7 @@ class PageSearch:
         if self.plan.limit and not self._is_full(rows):
             return hits
         if self.plan.counting is Counting.NONE:
-            return replace(hits, uncounted=bool(rows))
+            return replace(hits, uncounted=bool(rows) if self.plan.limit else await self._finds_any())
         counted = await self._count() if counting else None
         if counted is not None:
             remaining, capped = counted
