@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from tests.component.object_store_contract import ObjectStoreContract, put
-from tests.s3 import s3_place, s3_server
 
 from dicomweb_archive.errors import DamagedObjectError, ObjectNotFoundError, StorageUnavailableError
 from dicomweb_archive.observability import Metrics
@@ -22,11 +21,7 @@ from dicomweb_archive.storage.blocks.cache import BLOCK_BYTES, BlockCache, Block
 from dicomweb_archive.storage.blocks.disk import DiskLevel
 from dicomweb_archive.storage.blocks.store import BlockStore
 from dicomweb_archive.storage.filesystem import FolderStore
-from dicomweb_archive.storage.s3.place import S3Place
-from dicomweb_archive.storage.s3.store import S3Store
 from dicomweb_archive.storage.spans import Span, stream_spans
-
-__all__ = ["s3_place", "s3_server"]
 
 BLOCK = 1000
 
@@ -105,20 +100,10 @@ def figures(store: BlockStore) -> dict[str, float]:
     return {name: getattr(meters, f"_{name}")._value.get() for name in ("memory", "disk", "store")}
 
 
-class TestBeforeAFolder(ObjectStoreContract):
+class TestBlockStore(ObjectStoreContract):
     @pytest.fixture
     async def store(self, start: Open) -> BlockStore:
         return await start(memory=10_000_000, disk=10_000_000, block_bytes=BLOCK_BYTES)
-
-
-class TestBeforeS3(ObjectStoreContract):
-    @pytest.fixture
-    async def store(self, s3_place: S3Place, tmp_path: Path) -> AsyncIterator[BlockStore]:
-        behind = await S3Store.open_bucket(s3_place)
-        bounds = BlockSettings("test", 10_000_000, 10_000_000, tmp_path / "blocks", leave_free_bytes=0)
-        opened = BlockStore(behind, await BlockCache.open(behind, bounds, Metrics().blocks))
-        yield opened
-        await opened.close()
 
 
 @pytest.mark.parametrize(
@@ -212,6 +197,14 @@ async def test_a_series_that_is_read_in_order_is_read_ahead(start: Open, origin:
     assert len(read) == len(set(read))
     assert sum(start > len(content) for start, _ in origin.asked) == 0
     assert len(origin.asked) < 15
+
+
+async def test_nothing_is_read_ahead_without_memory_for_it(start: Open, origin: Origin, content: bytes) -> None:
+    store = await start(memory=0)
+    for offset in range(0, 9000, 1000):
+        assert await store.read("pack", offset, 1000) == content[offset : offset + 1000]
+    await settle(store)
+    assert origin.asked == [(offset, 1000) for offset in range(0, 9000, 1000)]
 
 
 async def test_a_stream_takes_what_is_there_and_leaves_nothing(

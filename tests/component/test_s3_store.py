@@ -22,6 +22,9 @@ from dicomweb_archive.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
+from dicomweb_archive.observability import Metrics
+from dicomweb_archive.storage.blocks.cache import BlockCache, BlockSettings
+from dicomweb_archive.storage.blocks.store import BlockStore
 from dicomweb_archive.storage.s3 import control, range_stream
 from dicomweb_archive.storage.s3 import store as s3_store
 from dicomweb_archive.storage.s3.control import BucketControl
@@ -63,6 +66,16 @@ async def unfinished(place: S3Place) -> list[str]:
 
 class TestS3Store(ObjectStoreContract):
     pass
+
+
+class TestS3StoreBehindBlocks(ObjectStoreContract):
+    @pytest.fixture
+    async def store(self, s3_place: S3Place, tmp_path: Path) -> AsyncIterator[BlockStore]:
+        behind = await S3Store.open_bucket(s3_place)
+        bounds = BlockSettings("test", 10_000_000, 10_000_000, tmp_path / "blocks", leave_free_bytes=0)
+        opened = BlockStore(behind, await BlockCache.open(behind, bounds, Metrics().blocks))
+        yield opened
+        await opened.close()
 
 
 async def test_keys_lie_below_the_prefix(store: S3Store, s3_place: S3Place) -> None:

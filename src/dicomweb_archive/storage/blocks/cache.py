@@ -62,9 +62,8 @@ class BlockCache:
             )
             self._disk = DiskDoor(level, meters)
         self._loader = BlockLoader(store, self._memory, self._disk, meters, settings.block_bytes)
-        # What is read ahead must not push out what it was read ahead of.
-        room = settings.memory_bytes // 8 if settings.memory_bytes else _READ_AHEAD_BYTES
-        self._ahead = ReadAhead(min(_READ_AHEAD_BYTES, room) // settings.block_bytes)
+        # What is read ahead waits in memory, and must not push out what it was read ahead of.
+        self._ahead = ReadAhead(min(_READ_AHEAD_BYTES, settings.memory_bytes // 8) // settings.block_bytes)
         self._ahead_running = 0
         self._names: dict[str, str] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -153,6 +152,7 @@ class BlockCache:
 
     def _read_ahead(self, key: str, object_id: str, numbers: Sequence[int]) -> None:
         """Begin to load the next blocks where the object is read in its order."""
+        # Hot path: an open series is mostly in memory, and nothing is left to be done.
         wanted = self._ahead.next(object_id, numbers[0], numbers[-1])
         missing = [number for number in wanted if self._memory.peek(object_id, (number,)) is None]
         if not missing or self._ahead_running >= _AHEAD_AT_ONCE or object_id in self._loader.gone:

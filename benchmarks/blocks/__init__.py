@@ -1,0 +1,1 @@
+"""Frames and pictures from a bucket, with and without the block cache, beside a folder."""
