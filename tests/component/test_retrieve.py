@@ -542,8 +542,8 @@ async def test_an_archive_holds_the_files_as_they_were_stored_unless_asked_other
     one = await service.retrieve_instances(scopes[0], ANONYMOUS, parse_accept("application/zip"), ROOT)
     assert await unzipped(one) == {paths[0]: files[0]}
     with pytest.raises(NotAcceptableError):
-        rle = parse_accept("application/zip; transfer-syntax=1.2.840.10008.1.2.5")
-        await service.retrieve_instances(study, ANONYMOUS, rle, ROOT)
+        video = parse_accept("application/zip; transfer-syntax=1.2.840.10008.1.2.4.102")
+        await service.retrieve_instances(study, ANONYMOUS, video, ROOT)
 
 
 async def test_an_archive_of_what_is_missing_is_an_error_before_its_first_byte(

@@ -101,6 +101,12 @@ async def test_absurd_images_can_be_had_as_stored_and_in_no_other_way(archive: A
             assert int(answer.headers["content-length"]) == len(answer.content)
         else:
             assert 400 <= answer.status_code < 500, path
+    for path, media_type in (("/frames/1", "image/jphc"), ("", "application/dicom"), ("/frames/1", "image/dicom-rle")):
+        wanted = "1.2.840.10008.1.2.5" if media_type == "image/dicom-rle" else "1.2.840.10008.1.2.4.201"
+        answer = await archive.get(INSTANCE + path, headers={"accept": f"{media_type}; transfer-syntax={wanted}"})
+        made = name == "frames" and path != ""
+        as_stored = wanted == syntax and path != "" and name == "RLE offsets"
+        assert made or as_stored or 400 <= answer.status_code < 500, (path, media_type)
     stored = await archive.get(INSTANCE, headers={"accept": "application/dicom; transfer-syntax=*"})
     assert stored.content == instance
     zipped = await archive.get(INSTANCE, headers={"accept": "application/zip"})

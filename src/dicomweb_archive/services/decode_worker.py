@@ -20,11 +20,12 @@ from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.imaging.decode import decode_frame
 from dicomweb_archive.imaging.display_elements import parse_header
 from dicomweb_archive.imaging.display_tables import DisplayTables
+from dicomweb_archive.imaging.encode import encode_frame
 from dicomweb_archive.imaging.gif_animation import frame_milliseconds
 from dicomweb_archive.imaging.picture import Picture
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.imaging.render import StoredFrame, render_stored
-from dicomweb_archive.imaging.transcode import to_explicit_little_endian
+from dicomweb_archive.imaging.transcode import EXPLICIT_VR_LITTLE_ENDIAN, to_compressed, to_explicit_little_endian
 
 HEAD = struct.Struct(">IQ")
 """Lengths of the JSON object and of the payload that follow."""
@@ -43,8 +44,17 @@ def _decode_frame(arguments: dict[str, Any], payload: bytes) -> _Answer:
     return {"photometric_interpretation": photometric_interpretation}, decoded
 
 
+def _encode_frame(arguments: dict[str, Any], payload: bytes) -> _Answer:
+    pixels = PixelFormat(*arguments["pixels"])
+    encoded, photometric_interpretation = encode_frame(payload, arguments["source"], pixels, arguments["target"])
+    return {"photometric_interpretation": photometric_interpretation}, encoded
+
+
 def _transcode(arguments: dict[str, Any], payload: bytes) -> _Answer:
-    return {}, to_explicit_little_endian(payload)
+    syntax = arguments["transfer_syntax"]
+    if syntax == EXPLICIT_VR_LITTLE_ENDIAN:
+        return {}, to_explicit_little_endian(payload)
+    return {}, to_compressed(payload, syntax)
 
 
 def _render(arguments: dict[str, Any], payload: bytes) -> _Answer:
@@ -68,6 +78,7 @@ def _render(arguments: dict[str, Any], payload: bytes) -> _Answer:
 
 JOBS: dict[str, Callable[[dict[str, Any], bytes], _Answer]] = {
     "decode_frame": _decode_frame,
+    "encode_frame": _encode_frame,
     "transcode": _transcode,
     "render": _render,
 }

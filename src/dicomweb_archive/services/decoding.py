@@ -14,6 +14,7 @@ from dicomweb_archive.errors import OverloadedError, UndecodableError
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
 from dicomweb_archive.services.decode_worker import HEAD
 from dicomweb_archive.storage.base import Buffer
+from dicomweb_archive.wire.media_types import EXPLICIT_VR_LITTLE_ENDIAN
 
 # Of the parent's environment a worker gets what it needs to find Python, and no secret.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "HOME")
@@ -75,14 +76,28 @@ class DecodingPool:
         _, decoded = await self.run("decode_frame", arguments, frame)
         return decoded
 
-    async def transcode(self, instance: Payload) -> bytes:
-        """Write a whole instance in Explicit VR Little Endian: see `imaging.transcode`.
+    async def encode_frame(self, frame: Payload, source: str, pixels: PixelFormat, target: str) -> bytes:
+        """Encode one frame, compressed otherwise or native: see `imaging.encode.encode_frame`.
+
+        Raises:
+            UndecodableError: it cannot be decoded or encoded within the bounds.
+            OverloadedError: see `run`.
+        """
+        if check_pixel_format(pixels).decoded_frame_bytes > self.largest_payload_bytes:
+            message = "a decoded frame would be larger than a decoding process may handle"
+            raise UndecodableError(message)
+        arguments = {"source": source, "target": target, "pixels": tuple(pixels)}
+        _, encoded = await self.run("encode_frame", arguments, frame)
+        return encoded
+
+    async def transcode(self, instance: Payload, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN) -> bytes:
+        """Write a whole instance in another transfer syntax: see `imaging.transcode`.
 
         Raises:
             UndecodableError: it cannot be transcoded within the bounds.
             OverloadedError: see `run`.
         """
-        _, transcoded = await self.run("transcode", {}, instance)
+        _, transcoded = await self.run("transcode", {"transfer_syntax": transfer_syntax_uid}, instance)
         return transcoded
 
     async def run(self, job: str, arguments: Mapping[str, Any], payload: Payload) -> tuple[dict[str, Any], bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from dicomweb_archive.errors import NotFoundError
+from dicomweb_archive.errors import NotAcceptableError, NotFoundError
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, SegmentLocations
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, visibility_of
@@ -85,7 +85,7 @@ class Choice:
 
     def __init__(self, accepted: Acceptable) -> None:
         self._accepted = accepted
-        self._chosen: dict[tuple[object, ...], Offer] = {}
+        self._chosen: dict[tuple[object, ...], Offer | NotAcceptableError] = {}
 
     def __call__(self, offers: Callable[[], Sequence[Offer]], *kind: object) -> Offer:
         """Choose for an instance of a kind, whose offers are always the same.
@@ -94,8 +94,14 @@ class Choice:
             NotAcceptableError: nothing that can be had of it is accepted.
         """
         if kind not in self._chosen:
-            self._chosen[kind] = self._accepted.select(offers())
-        return self._chosen[kind]
+            try:
+                self._chosen[kind] = self._accepted.select(offers())
+            except NotAcceptableError as error:
+                self._chosen[kind] = error
+        chosen = self._chosen[kind]
+        if isinstance(chosen, NotAcceptableError):
+            raise chosen
+        return chosen
 
 
 def uids_of(location: InstanceLocation) -> tuple[str, str, str]:

@@ -22,7 +22,7 @@ from dicomweb_archive.imaging.native import (
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
 from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.services.decode_worker import PICTURE_HEAD
-from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
+from dicomweb_archive.services.decoding import DecodingPool, Payload, StoredPayload
 from dicomweb_archive.services.representation import Made, Part, slices
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.spans import MIB, Span, check_spans, stream_spans
@@ -101,6 +101,12 @@ class InstanceBytes:
         size = pixels.decoded_frame_bytes if stored.encapsulated else (pixels.frame_bits + 7) // 8
         return Part(content_type, url, make=partial(self._decoded_frame, location, number), made_length=size)
 
+    def encoded_frame_part(
+        self, syntax: str | None, location: InstanceLocation, number: int, content_type: str, url: str
+    ) -> Part:
+        """Describe one frame as a codestream of a transfer syntax that it is not stored in."""
+        return Part(content_type, url, make=partial(self._encoded_frame, location, number, syntax or "", content_type))
+
     def value_part(self, location: InstanceLocation, value: BulkValue, content_type: str, url: str) -> Part:
         """Describe one value: as it lies in the store where that is little endian."""
         if _is_deflated(location) or (_is_big_endian(location) and _word_bytes(location, value) > 1):
@@ -123,22 +129,23 @@ class InstanceBytes:
             content_type, url, make=make, made_length=size, make_from=partial(self._decoded_pixels_from, location)
         )
 
-    async def transcode(self, location: InstanceLocation) -> Made:
-        """Convert a whole instance to Explicit VR Little Endian.
+    async def transcode(self, location: InstanceLocation, syntax: str | None = None) -> Made:
+        """Convert a whole instance to a transfer syntax, Explicit VR Little Endian when none is named.
 
         Raises:
-            UndecodableError: it cannot be decoded, or is larger than a decoding process may handle.
+            UndecodableError: it cannot be decoded or encoded so, or is larger than a decoding process may handle.
         """
         if location.byte_length > self.decoding.largest_payload_bytes:
             message = "the instance is too large to be converted; retrieve it with transfer-syntax=*"
             raise UndecodableError(message)
-        data = await self.decoding.transcode(self._unread([span_of(location)]))
-        return Made(Offer(DICOM, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN).content_type, len(data), slices(data))
+        wanted = syntax or EXPLICIT_VR_LITTLE_ENDIAN
+        data = await self.decoding.transcode(self._unread([span_of(location)]), wanted)
+        return Made(Offer(DICOM, transfer_syntax=wanted).content_type, len(data), slices(data))
 
-    async def transcode_or_keep(self, location: InstanceLocation) -> Made:
+    async def transcode_or_keep(self, location: InstanceLocation, syntax: str | None = None) -> Made:
         """Convert an instance; one of many that cannot be converted goes as it is stored (PS3.18 8.7.3.4)."""
         try:
-            return await self.transcode(location)
+            return await self.transcode(location, syntax)
         except UndecodableError:
             content_type = Offer(DICOM, transfer_syntax=location.transfer_syntax_uid).content_type
             return Made(content_type, location.byte_length, stream_spans(self.store, [span_of(location)]))
@@ -190,6 +197,16 @@ class InstanceBytes:
     async def _decoded_frame(self, location: InstanceLocation, number: int) -> Made:
         data = await self._frame_bytes(location, number)
         return Made(_octets(), len(data), slices(data))
+
+    async def _encoded_frame(self, location: InstanceLocation, number: int, syntax: str, content_type: str) -> Made:
+        stored, pixels = pixels_of(location)
+        if stored.encapsulated:
+            frame: Payload = self._unread(_frame_spans(location, number))
+        else:
+            frame = [await self._frame_bytes(location, number)]
+        source = location.transfer_syntax_uid if stored.encapsulated else ""
+        data = await self.decoding.encode_frame(frame, source, pixels, syntax)
+        return Made(content_type, len(data), slices(data))
 
     async def _decoded_pixels(self, location: InstanceLocation, size: int) -> Made:
         return Made(_octets(), size, self._frame_after_frame(location, 1))

@@ -10,9 +10,16 @@ from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLoca
 from dicomweb_archive.index.reading.metadata_answers import MetadataAnswer
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.conversions import (
+    choose_first,
+    choose_or_keep,
+    offers_in_archive,
+    offers_of_file,
+    offers_of_frames,
+)
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_answers import Choice, InstanceAnswers, codestream_parts, uids_of
-from dicomweb_archive.services.instance_bytes import InstanceBytes, can_convert, pixels_of, span_of
+from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of, span_of
 from dicomweb_archive.services.packing import member_name
 from dicomweb_archive.services.representation import Made, Part, Representation, multipart
 from dicomweb_archive.services.zip_archive import Member, archive_of
@@ -23,9 +30,6 @@ from dicomweb_archive.wire.media_types import (
     ZIP,
     Acceptable,
     Offer,
-    frame_offers,
-    instance_offers,
-    zip_offers,
 )
 from dicomweb_archive.wire.resources import ServiceRoot
 
@@ -65,7 +69,8 @@ class RetrieveService:
             return await self._answers.of_one(location, principal, self._retrieve_instance(location, accepted, root))
         segments = await self._answers.locate_all(scope, principal)
         choose = Choice(accepted)
-        if _prefers_archive(next(location for segment in segments for location in segment), accepted):
+        locations = (location for segment in segments for location in segment)
+        if choose_first(locations, choose, _offers_of_many).type == ZIP:
             name = scope.series_instance_uid or scope.study_instance_uid
             return await self._archive(name, lambda: self._archive_members(segments, choose))
         return await multipart(self.objects.streaming, DICOM, lambda: self._instance_parts(segments, choose, root))
@@ -91,6 +96,7 @@ class RetrieveService:
                 raise RequestTooLargeError(message)
             segments += found
         choose = Choice(accepted)
+        choose_first((location for segment in segments for location in segment), choose, offers_in_archive)
         return await self._archive("series", lambda: self._archive_members(segments, choose))
 
     async def retrieve_frames(
@@ -107,12 +113,11 @@ class RetrieveService:
         """
         require(principal, Role.READER)
         location = await self._answers.locate_one(scope, principal)
-        stored, pixels = pixels_of(location)
+        _, pixels = pixels_of(location)
         if not all(1 <= number <= pixels.number_of_frames for number in frames):
             message = f"frames of this instance are numbered from 1 to {pixels.number_of_frames}"
             raise NotFoundError(message)
-        syntax = location.transfer_syntax_uid if stored.encapsulated else EXPLICIT_VR_LITTLE_ENDIAN
-        offer = accepted.select(frame_offers(syntax, can_decode=can_convert(location), single=len(frames) == 1))
+        offer = accepted.select(offers_of_frames(location, single=len(frames) == 1))
         parts = self._frame_parts(location, frames, offer, root)
         etag = f'"{location.digest.hex()}/{offer.transfer_syntax}"'
         return await self._answers.of_one(location, principal, self._answers.answer(offer, parts, etag))
@@ -143,14 +148,10 @@ class RetrieveService:
     async def _retrieve_instance(
         self, location: InstanceLocation, accepted: Acceptable, root: ServiceRoot
     ) -> Representation:
-        stored = location.transfer_syntax_uid
-        can_decode = can_convert(location)
-        offer = accepted.select(
-            instance_offers(stored, can_decode=can_decode, single=True) + zip_offers(stored, can_decode=can_decode)
-        )
+        offer = accepted.select(offers_of_file(location, single=True) + offers_in_archive(location))
         if offer.type == ZIP:
             return await self._archive(location.sop_instance_uid, lambda: [self._archive_member(location, offer)])
-        make = None if offer.as_stored else partial(self._bytes.transcode, location)
+        make = None if offer.as_stored else partial(self._bytes.transcode, location, offer.transfer_syntax)
         part = _instance_part(location, offer, root, make)
         return await self._answers.answer(offer, [part], f'"{location.digest.hex()}/{offer.transfer_syntax}"')
 
@@ -159,10 +160,10 @@ class RetrieveService:
     ) -> Iterator[Part]:
         for segment in segments:
             for location in segment:
-                syntax, can_decode = location.transfer_syntax_uid, can_convert(location)
-                offers = partial(instance_offers, syntax, can_decode=can_decode, single=False)
-                offer = choose(offers, syntax, can_decode)
-                make = None if offer.as_stored else partial(self._bytes.transcode_or_keep, location)
+                offer = choose_or_keep(location, choose, offers_of_file)
+                make = None
+                if not offer.as_stored:
+                    make = partial(self._bytes.transcode_or_keep, location, offer.transfer_syntax)
                 yield _instance_part(location, offer, root, make)
 
     async def _archive(self, name: str, members: Callable[[], Iterable[Member]]) -> Representation:
@@ -173,9 +174,7 @@ class RetrieveService:
     def _archive_members(self, segments: Sequence[SegmentLocations], choose: Choice) -> Iterator[Member]:
         for segment in segments:
             for location in segment:
-                syntax, can_decode = location.transfer_syntax_uid, can_convert(location)
-                offer = choose(partial(zip_offers, syntax, can_decode=can_decode), syntax, can_decode)
-                yield self._archive_member(location, offer)
+                yield self._archive_member(location, choose_or_keep(location, choose, offers_in_archive))
 
     def _archive_member(self, location: InstanceLocation, offer: Offer) -> Member:
         return Member(
@@ -183,7 +182,7 @@ class RetrieveService:
             member_name(location.sop_instance_uid).encode("ascii"),
             span_of(location),
             location.digest,
-            None if offer.as_stored else partial(self._bytes.transcode, location),
+            None if offer.as_stored else partial(self._bytes.transcode, location, offer.transfer_syntax),
         )
 
     def _frame_parts(
@@ -194,10 +193,10 @@ class RetrieveService:
         stored, _ = pixels_of(location)
         if stored.encapsulated and offer.as_stored:
             return codestream_parts(location, frames, offer, urls)
-        return [
-            self._bytes.frame_part(location, number, offer.content_type, url)
-            for number, url in zip(frames, urls, strict=True)
-        ]
+        describe = self._bytes.frame_part
+        if offer.transfer_syntax != EXPLICIT_VR_LITTLE_ENDIAN:
+            describe = partial(self._bytes.encoded_frame_part, offer.transfer_syntax)
+        return [describe(location, number, offer.content_type, url) for number, url in zip(frames, urls, strict=True)]
 
 
 def _instance_part(
@@ -207,12 +206,5 @@ def _instance_part(
     return Part(offer.content_type, root.instance(*uids_of(location)), spans, make)
 
 
-def _prefers_archive(location: InstanceLocation, accepted: Acceptable) -> bool:
-    """Tell whether a study or series is to be an archive, by what can be had of its first instance.
-
-    Raises:
-        NotAcceptableError: neither an archive nor parts are acceptable.
-    """
-    syntax, can_decode = location.transfer_syntax_uid, can_convert(location)
-    parts = instance_offers(syntax, can_decode=can_decode, single=False)
-    return accepted.select(parts + zip_offers(syntax, can_decode=can_decode)).type == ZIP
+def _offers_of_many(location: InstanceLocation) -> tuple[Offer, ...]:
+    return offers_of_file(location) + offers_in_archive(location)

@@ -9,10 +9,10 @@ types among the ranges of a DICOM resource are ignored and not answered with 400
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from dicomweb_archive.errors import NotAcceptableError
 from dicomweb_archive.wire.header_fields import parse_media_type, quote, split_list
@@ -55,6 +55,11 @@ FRAME_MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Media type of compressed pixel data by transfer syntax (PS3.18 Table 8.7.3-5); others are octet-stream."""
 
+_DEFAULT_SYNTAXES: Final = frozenset(
+    {"1.2.840.10008.1.2.5", f"{_JPEG}.70", f"{_JPEG}.80", f"{_JPEG}.90", f"{_JPEG}.201"}
+)
+"""What the media types of compressed frames mean without a transfer syntax (PS3.18 Table 8.7.3-5)."""
+
 # Pixel data in these have lost something already, so they may be sent as they are held (PS3.18 8.7.3.4): the lossy
 # processes of JPEG, retired ones too, and of its successors, and all kinds of video.
 _LOSSY: Final = frozenset(f"{_JPEG}.{number}" for number in (*range(50, 57), *range(59, 65), 81, 91, 93, 203, 112)) | {
@@ -75,6 +80,7 @@ class Offer:
         transfer_syntax: UID for application/dicom, frames and bulkdata; `None` where the word means nothing.
         as_stored: the bytes are in the store as they are sent.
         by_default: stands for Explicit VR Little Endian where a client names no transfer syntax.
+        named: what a range has to name for it to be made: nothing, its media type, or its transfer syntax too.
     """
 
     type: str
@@ -82,6 +88,7 @@ class Offer:
     transfer_syntax: str | None = None
     as_stored: bool = False
     by_default: bool = False
+    named: Literal["", "type", "syntax"] = ""
 
     @property
     def content_type(self) -> str:
@@ -124,6 +131,8 @@ class MediaRange:
         if offer.transfer_syntax is not None and self.transfer_syntax not in (None, "*", offer.transfer_syntax):
             return None
         if self.transfer_syntax is None and not _is_default_syntax(offer, is_exact=sub != "*"):
+            return None
+        if offer.named and self.transfer_syntax != offer.transfer_syntax and (offer.named == "syntax" or sub == "*"):
             return None
         exactness = (sub != "*") + (main != "*")
         syntax = 0 if self.transfer_syntax is None else 1 if self.transfer_syntax == "*" else 2
@@ -205,7 +214,7 @@ STORE_RESPONSE_OFFERS: Final = (Offer(DICOM_JSON), Offer(DICOM_XML, multipart=Tr
 """Representations of a Store Instances Response (PS3.18 Table 10.5.4-1); XML also as a single part."""
 
 
-def instance_offers(stored: str, *, can_decode: bool, single: bool) -> tuple[Offer, ...]:
+def instance_offers(stored: str, *, can_decode: bool, single: bool, encodings: Sequence[str] = ()) -> tuple[Offer, ...]:
     """List the representations of an instance (PS3.18 10.4.4).
 
     `transfer-syntax=*` gives the bytes that were stored, Implicit VR included: PS3.18 8.6.2.1 would have it
@@ -218,42 +227,59 @@ def instance_offers(stored: str, *, can_decode: bool, single: bool) -> tuple[Off
         stored: its transfer syntax.
         can_decode: it can be converted to Explicit VR Little Endian, the default.
         single: the resource is one instance, so that a single part may be sent.
+        encodings: further transfer syntaxes that it can be converted to, for who names them.
     """
     offers = _with_forms(DICOM, stored, can_decode=can_decode, single=single)
+    offers += tuple(
+        Offer(DICOM, multipart, syntax, named="syntax") for syntax in encodings for multipart in _forms(single=single)
+    )
     if can_decode or (single and stored not in _LOSSY):
         return offers
     return tuple(replace(offer, by_default=True) for offer in offers)
 
 
-def zip_offers(stored: str, *, can_decode: bool) -> tuple[Offer, ...]:
+def zip_offers(stored: str, *, can_decode: bool, encodings: Sequence[str] = ()) -> tuple[Offer, ...]:
     """List the representations of an instance within a ZIP archive (PS3.18 10.4.4).
 
     Without a transfer syntax the files are those that were stored: no table has a default for archives, and what
     people keep of them are files, not answers.
     """
     as_stored = Offer(ZIP, transfer_syntax=stored, as_stored=True)
+    made = tuple(Offer(ZIP, transfer_syntax=syntax, named="syntax") for syntax in encodings)
     if stored == EXPLICIT_VR_LITTLE_ENDIAN or not can_decode:
-        return (as_stored,)
-    return as_stored, Offer(ZIP, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN)
+        return as_stored, *made
+    return as_stored, Offer(ZIP, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN), *made
 
 
-def frame_offers(stored: str, *, can_decode: bool, single: bool) -> tuple[Offer, ...]:
+def frame_offers(stored: str, *, can_decode: bool, single: bool, encodings: Sequence[str] = ()) -> tuple[Offer, ...]:
     """List the representations of frames: decoded, and as stored under the codec's media type (PS3.18 10.4.4).
 
     `single`: one frame is asked for. With `transfer-syntax=*` stored codestreams also go as octet-stream,
-    because viewers ask for it so.
+    because viewers ask for it so. `encodings` are transfer syntaxes that frames can be converted to: who names a
+    media type gets its default syntax (Table 8.7.3-5), who names a transfer syntax that one.
     """
+    made = tuple(_encoded_offers(encodings, single=single))
     if stored in _NATIVE:
         # The bytes of a native frame do not depend on the VR coding around it; big endian ones are swapped.
-        return bulkdata_offers(single=single)
+        return bulkdata_offers(single=single) + made
     octets = _with_forms(OCTET_STREAM, stored, can_decode=can_decode, single=single)
     codec = FRAME_MEDIA_TYPES.get(stored)
     if codec is None:
-        return octets
-    forms = (True, False) if single else (True,)
-    compressed = tuple(Offer(codec, multipart, stored, as_stored=True) for multipart in forms)
+        return octets + made
+    compressed = tuple(Offer(codec, multipart, stored, as_stored=True) for multipart in _forms(single=single))
     decoded = tuple(offer for offer in octets if not offer.as_stored)
-    return decoded + compressed + octets[len(decoded) :]
+    return decoded + compressed + octets[len(decoded) :] + made
+
+
+def _encoded_offers(encodings: Sequence[str], *, single: bool) -> Iterator[Offer]:
+    for syntax in encodings:
+        for multipart in _forms(single=single):
+            yield Offer(
+                FRAME_MEDIA_TYPES[syntax], multipart, syntax, named="type" if syntax in _DEFAULT_SYNTAXES else "syntax"
+            )
+    for syntax in encodings:
+        for multipart in _forms(single=single):
+            yield Offer(OCTET_STREAM, multipart, syntax, named="syntax")
 
 
 def bulkdata_offers(*, single: bool) -> tuple[Offer, ...]:
@@ -277,8 +303,13 @@ def _with_forms(media_type: str, stored: str, *, can_decode: bool, single: bool)
     return tuple(
         Offer(media_type, multipart, syntax, as_stored)
         for syntax, as_stored in syntaxes
-        for multipart in ((True, False) if single else (True,))
+        for multipart in _forms(single=single)
     )
+
+
+def _forms(*, single: bool) -> tuple[bool, ...]:
+    """Tell whether a payload may be of several parts, the usual form, or also a single one."""
+    return (True, False) if single else (True,)
 
 
 def _rank(ranges: Sequence[MediaRange], offers: Sequence[Offer]) -> tuple[Offer, ...]:

@@ -133,6 +133,60 @@ def test_what_cannot_be_decoded_is_refused_when_explicit_was_asked_and_sent_stor
         select('multipart/related; type="application/dicom"', None, offers)
 
 
+HTJ2K, RPCL, JLS = (f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 80))
+ENCODINGS = (HTJ2K, RPCL, J2K, JLS, JPEG)
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (f"application/dicom; transfer-syntax={HTJ2K};q=0.3, application/dicom; transfer-syntax={JLS};q=0.9", JLS),
+        (f"application/dicom; transfer-syntax={HTJ2K}, application/dicom; transfer-syntax={EXPLICIT}", EXPLICIT),
+        (f"application/dicom; transfer-syntax={JLS}, application/dicom; transfer-syntax={HTJ2K}", HTJ2K),
+        (f"application/dicom; transfer-syntax={JLS}, application/dicom;q=0.9", JLS),
+        ("application/dicom; transfer-syntax=*", EXPLICIT),
+        ("application/dicom", EXPLICIT),
+        ("*/*", EXPLICIT),
+        (f"*/*, application/dicom; transfer-syntax={EXPLICIT};q=0", None),
+        (f'multipart/related; type="*/*"; transfer-syntax={JPEG}', JPEG),
+    ],
+)
+def test_what_is_stored_goes_before_what_has_to_be_made(accept: str, chosen: str | None) -> None:
+    offers = instance_offers(EXPLICIT, can_decode=True, single=True, encodings=ENCODINGS)
+    ranked = [offer.transfer_syntax for offer in parse_accept(accept).rank(offers)]
+    # What nobody named is not made, also where nothing else is left.
+    assert set(ranked) <= {EXPLICIT, *(syntax for syntax in ENCODINGS if syntax in accept)}
+    if chosen is not None:
+        assert ranked[0] == chosen
+
+
+@pytest.mark.parametrize(
+    ("accept", "stored", "chosen"),
+    [
+        ("image/jphc", EXPLICIT, HTJ2K),
+        ("image/jphc; transfer-syntax=*", EXPLICIT, HTJ2K),
+        (f"image/jphc; transfer-syntax={RPCL}", EXPLICIT, RPCL),
+        ("image/jphc", RPCL, RPCL),
+        ("image/jls", J2K, JLS),
+        ("image/jpeg", EXPLICIT, None),
+        ("image/jpeg; transfer-syntax=*", EXPLICIT, None),
+        (f"image/jpeg; transfer-syntax={JPEG}", EXPLICIT, JPEG),
+        ("image/*", EXPLICIT, None),
+        ("image/*; transfer-syntax=*", J2K, J2K),
+        ('multipart/related; type="image/*"; transfer-syntax=*', EXPLICIT, None),
+        (OHIF_FRAMES, EXPLICIT, EXPLICIT),
+        ("application/octet-stream", J2K, EXPLICIT),
+        (f"application/octet-stream; transfer-syntax={HTJ2K}", J2K, HTJ2K),
+    ],
+)
+def test_a_codecs_media_type_means_its_default_syntax_and_others_are_named(
+    accept: str, stored: str, chosen: str | None
+) -> None:
+    encodings = tuple(syntax for syntax in ENCODINGS if syntax != stored)
+    ranked = parse_accept(accept).rank(frame_offers(stored, can_decode=True, single=True, encodings=encodings))
+    assert (ranked[0].transfer_syntax if ranked else None) == chosen
+
+
 VIDEO = "1.2.840.10008.1.2.4.102"
 EXTENDED = "1.2.840.10008.1.2.4.51"
 

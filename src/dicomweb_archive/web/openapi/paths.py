@@ -21,6 +21,7 @@ from dicomweb_archive.web.openapi.operations import (
     uri,
 )
 from dicomweb_archive.web.openapi.schemas import BYTES, DATA_SETS, JSON, OCTETS, PART10, XML
+from dicomweb_archive.wire.media_types import FRAME_MEDIA_TYPES
 
 _STUDY = "/studies/{study}"
 _SERIES = f"{_STUDY}/series/{{series}}"
@@ -67,6 +68,7 @@ def dicomweb_paths() -> dict[str, dict[str, Any]]:
     one_instance = {**instances, "application/dicom": BYTES}
     metadata = {JSON: DATA_SETS, XML: BYTES}
     octets = {OCTETS: BYTES, "application/octet-stream": BYTES}
+    frames = octets | dict.fromkeys(sorted({*FRAME_MEDIA_TYPES.values()}), BYTES)
     return {
         "/": capabilities("retrieve_capabilities"),
         "": capabilities("retrieve_capabilities_of_base"),
@@ -109,7 +111,7 @@ def dicomweb_paths() -> dict[str, dict[str, Any]]:
             "get": retrieve("retrieve_instance_metadata", "Retrieve the metadata of an instance.", metadata)
         },
         f"{_INSTANCE}/frames/{{frames}}": {
-            "get": ranged(retrieve("retrieve_frames", "Retrieve frames of an instance.", octets))
+            "get": ranged(retrieve("retrieve_frames", "Retrieve frames of an instance.", frames))
         },
         f"{_STUDY}/rendered": {
             "get": rendered_set("retrieve_rendered_study", "Retrieve what can be shown of a study (PS3.18 10.4.1.1.3).")
