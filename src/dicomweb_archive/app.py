@@ -30,6 +30,7 @@ from dicomweb_archive.services.access import AccessPolicy
 from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
+from dicomweb_archive.services.drawing import DrawingThread
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.maintenance import IndexMaintenance
@@ -144,8 +145,10 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             memory_bytes=settings.decode_memory_bytes,
         )
         stack.push_async_callback(decoding.close)
+        drawing = DrawingThread(timeout_seconds=settings.decode_timeout_seconds)
+        stack.callback(drawing.close)
         viewer_files = await asyncio.to_thread(_read_viewer, settings)
-        services = _build_services(settings, metrics, database, objects, decoding, viewer_files)
+        services = _build_services(settings, metrics, database, objects, decoding, drawing, viewer_files)
         stack.push_async_callback(services.overview.close)
         stack.push_async_callback(services.tags.close)
         stack.push_async_callback(services.status.close)
@@ -235,11 +238,12 @@ def _build_services(
     database: Database,
     objects: ObjectStore,
     decoding: DecodingPool,
+    drawing: DrawingThread,
     viewer_files: ViewerFiles | None,
 ) -> Services:
     instances = InstanceIndex(database)
     metadata = MetadataIndex(database, kept_root=settings.service_root)
-    pictures = Pictures(instances, objects, decoding)
+    pictures = Pictures(instances, objects, decoding, drawing)
     search_index = SearchIndex(database)
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,

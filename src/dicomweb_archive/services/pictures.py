@@ -1,17 +1,20 @@
-"""Pictures: a frame of a located instance, drawn in the decoding processes."""
+"""Pictures: a frame of a located instance, drawn by a thread where it is plain, else in the decoding processes."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from typing import Any
 
 from dicomweb_archive import __version__
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.imaging.gif_animation import TRAILER, animation_frame, animation_head
 from dicomweb_archive.imaging.picture import Picture
+from dicomweb_archive.imaging.render import StoredFrame
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
-from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
+from dicomweb_archive.services.drawing import DrawingThread, is_plain
 from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of
 from dicomweb_archive.services.recheck import gone_if_deleted
 from dicomweb_archive.storage.base import Buffer, ObjectStore
@@ -40,6 +43,7 @@ class Pictures:
     instances: InstanceIndex
     objects: ObjectStore
     decoding: DecodingPool
+    thread: DrawingThread
 
     def drawing(self, location: InstanceLocation, frame: int, picture: Picture, visibility: Visibility) -> Drawing:
         """Return the picture of a frame, numbered from 1.
@@ -86,17 +90,33 @@ class Pictures:
     async def _drawn(
         self, location: InstanceLocation, frame: int, picture: Picture, visibility: Visibility
     ) -> tuple[dict[str, float], bytes]:
-        stored, pixels = pixels_of(location)
-        arguments = {
-            "transfer_syntax": location.transfer_syntax_uid if stored.encapsulated else None,
-            "pixels": tuple(pixels),
-            "tag": stored.tag,
-            "number": frame,
-            "picture": asdict(picture),
-        }
-        content = InstanceBytes(self.objects, self.decoding)
+        payload = InstanceBytes(self.objects, self.decoding).picture_payload(location, frame)
         async with gone_if_deleted(self.instances, location, visibility):
-            return await self.decoding.run("render", arguments, content.picture_payload(location, frame))
+            drawn = await self._plainly_drawn(location, frame, picture, payload)
+            if drawn is not None:
+                return {}, drawn
+            return await self.decoding.run("render", _arguments(location, frame, picture), payload)
+
+    async def _plainly_drawn(
+        self, location: InstanceLocation, frame: int, picture: Picture, payload: StoredPayload
+    ) -> bytes | None:
+        stored, pixels = pixels_of(location)
+        described = StoredFrame(b"", None, pixels, stored.tag, frame)
+        if not is_plain(pixels, picture, tag=stored.tag, encapsulated=stored.encapsulated, head_bytes=stored.offset):
+            return None
+        return await self.thread.draw(payload, described, picture)
+
+
+def _arguments(location: InstanceLocation, frame: int, picture: Picture) -> dict[str, Any]:
+    """Describe a picture for a decoding process."""
+    stored, pixels = pixels_of(location)
+    return {
+        "transfer_syntax": location.transfer_syntax_uid if stored.encapsulated else None,
+        "pixels": tuple(pixels),
+        "tag": stored.tag,
+        "number": frame,
+        "picture": asdict(picture),
+    }
 
 
 def picture_tag(digest: bytes, frame: int, picture: Picture) -> str:
