@@ -241,7 +241,7 @@ def _build_services(
     drawing: DrawingThread,
     viewer_files: ViewerFiles | None,
 ) -> Services:
-    instances = InstanceIndex(database)
+    instances = InstanceIndex(database, meters=metrics.locations)
     metadata = MetadataIndex(database, kept_root=settings.service_root)
     pictures = Pictures(instances, objects, decoding, drawing)
     search_index = SearchIndex(database)

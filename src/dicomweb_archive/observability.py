@@ -203,6 +203,21 @@ class BlockMeters:
             self._store.inc(store)
 
 
+class LocationMeters:
+    """Counts how single instances were located by one server process; without a registry for nobody."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        located = Counter(
+            "dicomweb_locations",
+            "Single instances that were located: from memory, from memory after a check, or by the database.",
+            ("found",),
+            registry=registry or CollectorRegistry(),
+        )
+        self.memory, self.checked, self.database = (
+            located.labels(found) for found in ("memory", "checked", "database")
+        )
+
+
 class Metrics:
     """Prometheus meters of one server process; labels come from bounded sets only.
 
@@ -235,6 +250,7 @@ class Metrics:
             "dicomweb_store_instances", "Instances received, by what became of them.", ("outcome",), registry=registry
         )
         self.blocks = BlockMeters(registry)
+        self.locations = LocationMeters(registry)
         self._routes: dict[tuple[str, str, int], _RouteMeters] = {}
 
     def count_request(

@@ -98,6 +98,8 @@ async def test_what_was_touched_is_read_from_the_cache_until_it_is_deleted(archi
     metrics = (await archive.client.get("/metrics")).text
     found = dict(re.findall(r'dicomweb_block_cache_reads_total\{found="(\w+)"\} (\S+)', metrics))
     assert float(found["memory"]) > float(found["store"]) > 0
+    located = dict(re.findall(r'dicomweb_locations_total\{found="(\w+)"\} (\S+)', metrics))
+    assert float(located["memory"]) + float(located["checked"]) > float(located["database"]) == 1
     status = (await archive.client.get("/status")).text
     assert "Block cache" in status
     assert "could not use its disk" not in status

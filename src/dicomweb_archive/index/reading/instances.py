@@ -19,6 +19,7 @@ from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.reading.location_cache import CachedSegment, InstanceLocation, LocationCache
 from dicomweb_archive.index.scope import Scope, missing
 from dicomweb_archive.index.segments.locations import decode_locations
+from dicomweb_archive.observability import LocationMeters
 
 __all__ = ["InstanceIndex", "InstanceLocation", "Scope", "SegmentLocations"]
 
@@ -129,8 +130,10 @@ class InstanceIndex:
         *,
         cache_bytes: int = CACHE_BYTES,
         clock: Callable[[], float] = time.monotonic,
+        meters: LocationMeters | None = None,
     ) -> None:
         self._database = database
+        self._meters = meters or LocationMeters()
         self._cache = LocationCache(capacity_bytes=cache_bytes, clock=clock)
         self._deletes = 0
         # Viewers ask for many frames of a series at once; one of them asks the database, the others wait.
@@ -167,6 +170,8 @@ class InstanceIndex:
         if segment is None or not self._cache.is_fresh(segment):
             scope = Scope(study_instance_uid, series_instance_uid, sop_instance_uid)
             segment = await self._refresh(scope, visibility, sop_instance_uid)
+        else:
+            self._meters.memory.inc()
         location = segment.locations[sop_instance_uid]
         if (location.study_instance_uid, location.series_instance_uid) != (study_instance_uid, series_instance_uid):
             async with self._database.connection() as connection:
@@ -184,10 +189,13 @@ class InstanceIndex:
         async with lock:
             segment = self._cache.find(visibility, sop_instance_uid)
             if segment is not None and self._cache.is_fresh(segment):
+                self._meters.memory.inc()
                 return segment
             async with self._database.connection() as connection:
                 if segment is not None and await self._still_there(connection, segment):
+                    self._meters.checked.inc()
                     return segment
+                self._meters.database.inc()
                 return await self._load(connection, scope, visibility)
 
     async def _still_there(self, connection: Connection, segment: CachedSegment) -> bool:
