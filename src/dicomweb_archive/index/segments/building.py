@@ -44,6 +44,7 @@ _VRS_WITH_ZONE = frozenset({"DT", "SQ"})
 """What may hold date-times, which are in the zone of their data set."""
 
 _JSON = attrgetter("json")
+_DELTA = attrgetter("scanned.delta")
 _LEVEL_TAGS = STUDY_ROW_TAGS | SERIES_ROW_TAGS
 
 
@@ -110,8 +111,9 @@ def build_segments(instances: Sequence[StoredInstance], secret: bytes, *, timezo
 
 def split_instances(instances: Sequence[StoredInstance]) -> list[list[StoredInstance]]:
     """Split where instances disagree about study or series (votes count segments), and by volume."""
-    if _LEVEL_TAGS.isdisjoint(_varying_tags(instances)):
-        return _split_by_volume(instances)
+    varying = _varying_tags(instances)
+    if _LEVEL_TAGS.isdisjoint(varying):
+        return _split_by_volume(instances, varying)
     facts = [_level_facts(stored.scanned) for stored in instances]
     # Where each instance says something else about its series, those that agree about the study go together.
     for said in (facts, [each.study for each in facts]):
@@ -119,12 +121,11 @@ def split_instances(instances: Sequence[StoredInstance]) -> list[list[StoredInst
             groups: dict[object, list[StoredInstance]] = {}
             for stored, key in zip(instances, said, strict=True):
                 groups.setdefault(key, []).append(stored)
-            return [part for group in groups.values() for part in _split_by_volume(group)]
-    return _split_by_volume(instances)
+            return [part for group in groups.values() for part in _split_by_volume(group, varying)]
+    return _split_by_volume(instances, varying)
 
 
-def _split_by_volume(instances: Sequence[StoredInstance]) -> list[list[StoredInstance]]:
-    varying = _varying_tags(instances)
+def _split_by_volume(instances: Sequence[StoredInstance], varying: set[int]) -> list[list[StoredInstance]]:
     shared = sum(len(e.json) for tag, e in instances[0].scanned.base.items() if tag in varying)
     # At most what the base has of them, and what the instance has instead.
     if shared * len(instances) + _delta_bytes(instances) <= VARYING_LIMIT:
@@ -222,7 +223,11 @@ class _Builder:
             return
         shared = self._base.get(tag)
         column = [delta.get(tag, shared) for delta in self._deltas]
-        texts = [b"" if element is None else element.json for element in column]
+        try:
+            # Hot path: most columns have no gaps, and then nothing of ours runs for each instance.
+            texts = list(map(_JSON, column))
+        except AttributeError:
+            texts = [b"" if element is None else element.json for element in column]
         distinct = dict(zip(texts, column, strict=True))
         if distinct.keys() == {b""}:
             return
@@ -245,9 +250,10 @@ class _Builder:
             return
         step = step_name(tag, self._base)
         elements = [element for element in distinct.values() if element is not None]
-        for element in elements:
-            self._note_large(step, element)
-        forms = dict(zip((e.json for e in elements), self.collector.add_all(step, elements), strict=True))
+        if max(map(len, distinct)) > SEQUENCE_LIMIT:
+            for element in elements:
+                self._note_large(step, element)
+        forms = dict(zip(map(_JSON, elements), self.collector.add_all(step, elements), strict=True))
         first = forms.get(texts[0])
         if len(forms) == len(distinct) and all(form == first for form in forms.values()):
             # Written differently, and meaning the same.
@@ -327,7 +333,7 @@ def _most_common(said: Iterable[bytes]) -> bytes:
 
 
 def _varying_tags(instances: Iterable[StoredInstance]) -> set[int]:
-    return set[int]().union(*(stored.scanned.delta for stored in instances))
+    return set[int]().union(*map(_DELTA, instances))
 
 
 def _element(scanned: ScannedInstance, tag: int) -> Element | None:

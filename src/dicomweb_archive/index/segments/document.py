@@ -24,6 +24,8 @@ _MARKER = BULK_MARKER.encode()
 _BETWEEN_INSTANCES = b"\x1e"
 _BETWEEN_PARTS = b"\x1d"
 _LONGEST_BEGINNING = 256
+# Of zlib: takes a third of the time of the usual 6 and leaves two bytes an instance more.
+_LEVEL = 3
 _ENDS = (b'"]}', b"]}")
 _FIRST_VALUE = re.compile(rb'"Value":\["([^"]*)"')
 
@@ -36,7 +38,7 @@ def encode_document(lines: Iterable[tuple[int, Content]]) -> bytes:
             text += b"%08X=%b\n" % (tag, content)
         else:
             text += b"%08X%b\n" % (tag, _encode_column(content))
-    return zlib.compress(text)
+    return zlib.compress(text, _LEVEL)
 
 
 def _encode_column(texts: Sequence[bytes]) -> bytes:
@@ -45,7 +47,8 @@ def _encode_column(texts: Sequence[bytes]) -> bytes:
     Hot path (benchmarks/index): both are cut off all texts at once, and the length tells whether all had them.
     """
     joined = _BETWEEN_INSTANCES.join(texts)
-    beginning = _common_beginning(min(texts), max(texts))
+    distinct = set(texts)
+    beginning = _common_beginning(min(distinct), max(distinct))
     for end in _ENDS:
         if beginning and joined.endswith(end):
             between = joined[len(beginning) : len(joined) - len(end)]

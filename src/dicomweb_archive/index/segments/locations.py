@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,6 +12,12 @@ from dicomweb_archive.dicom.instance import BulkValue, PixelData, ScannedInstanc
 from dicomweb_archive.imaging.pixel_format import IMAGE_PIXEL_TAGS, PixelFormat, pixel_format_of
 
 _PIXEL_FIELDS = tuple(each.name for each in fields(PixelData))
+_PIXELS = attrgetter(*_PIXEL_FIELDS)
+_NO_PIXELS = (None,) * len(_PIXEL_FIELDS)
+
+# Of zlib; see `document.py`.
+_LEVEL = 3
+
 _IMAGE_PIXEL_TAGS = frozenset(IMAGE_PIXEL_TAGS)
 
 
@@ -40,16 +47,9 @@ def layouts_of(instances: Sequence[ScannedInstance]) -> list[FileLayout]:
             formats[key] = pixel_format
         else:
             pixel_format = _pixel_format(scanned, pixels)
-        layouts.append(
-            FileLayout(
-                transfer_syntax_uid=scanned.transfer_syntax_uid,
-                sop_class_uid=scanned.sop_class_uid,
-                pixel_data=pixels,
-                bulk=scanned.bulk,
-                neutralised=scanned.preamble_neutralised,
-                pixel_format=pixel_format,
-            )
-        )
+        # By position: names of arguments would take as long as all the rest.
+        syntax, sop_class = scanned.transfer_syntax_uid, scanned.sop_class_uid
+        layouts.append(FileLayout(syntax, sop_class, pixels, scanned.bulk, scanned.preamble_neutralised, pixel_format))
     return layouts
 
 
@@ -67,16 +67,18 @@ def encode_locations(layouts: Sequence[FileLayout]) -> bytes:
 
     Hot path (benchmarks/index).
     """
-    pixels = [layout.pixel_data for layout in layouts]
+    syntaxes, sop_classes, pixels, bulk, neutralised, formats = map(list, zip(*layouts, strict=True))
+    bulk_texts = {values: [tuple(value) for value in values] for values in set(bulk)}
+    pixel_columns = zip(*[_PIXELS(found) if found else _NO_PIXELS for found in pixels], strict=True)
     columns: list[list[Any]] = [
-        [layout.transfer_syntax_uid for layout in layouts],
-        [layout.sop_class_uid for layout in layouts],
-        [[tuple(value) for value in layout.bulk] if layout.bulk else () for layout in layouts],
-        [layout.neutralised for layout in layouts],
-        [layout.pixel_format and tuple(layout.pixel_format) for layout in layouts],
-        *([found and getattr(found, name) for found in pixels] for name in _PIXEL_FIELDS),
+        _once(syntaxes),
+        _once(sop_classes),
+        [bulk_texts[values] for values in _once(bulk)],
+        _once(neutralised),
+        [found and tuple(found) for found in _once(formats)],
+        *map(_once, map(list, pixel_columns)),
     ]
-    return zlib.compress(orjson.dumps({"n": len(layouts), "columns": [_once(column) for column in columns]}))
+    return zlib.compress(orjson.dumps({"n": len(layouts), "columns": columns}), _LEVEL)
 
 
 def _once(column: list[Any]) -> list[Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain, islice
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from dicomweb_archive.dicom.instance import Attributes, Element, Value
@@ -42,6 +43,9 @@ _VRS_OF_THEIR_OWN = _BINARY_VRS | {"DT", "SQ"}
 _SHORT_JSON_BYTES = 192
 _EMPTY_JSON_BYTES = len(b'{"vr":"XX"}')
 _EMPTY = (MatchValue("", None),)
+_KIND = attrgetter("vr", "is_bulk")
+_JSON = attrgetter("json")
+_HASH = attrgetter("hash")
 
 RecheckValue: TypeAlias = "str | float | dict[str, list[RecheckValue]] | None"
 Recheck: TypeAlias = list[RecheckValue]
@@ -199,11 +203,13 @@ class TermCollector:
 
     def add_all(self, path: str, elements: Sequence[Element]) -> list[Recheck]:
         """Collect elements of one path, one call of `add` for each; hot path (benchmarks/index)."""
-        vr = elements[0].vr
+        (vr, is_bulk), *others = set(map(_KIND, elements))
         if (
-            vr in _VRS_OF_THEIR_OWN
+            others
+            or is_bulk
+            or vr in _VRS_OF_THEIR_OWN
             or len(path) > PATH_LIMIT
-            or any(e.is_bulk or e.vr != vr or len(e.json) > _SHORT_JSON_BYTES for e in elements)
+            or max(map(len, map(_JSON, elements))) > _SHORT_JSON_BYTES
         ):
             return [self.add(path, element) for element in elements]
         pairs = [_short_forms(vr, element.values) for element in elements]
@@ -232,7 +238,7 @@ class TermCollector:
         listed = {path: names for path, names in unlisted.items() if path in result.paths}
         result.dictionary.extend(_name_rows(secret, listed))
         result.hashes.sort()
-        result.dictionary.sort()
+        result.dictionary.sort(key=_HASH)
         return result
 
     def _distinct_of(self, path: str, vr: str) -> dict[str, float | None]:

@@ -212,6 +212,9 @@ def _uids(packs: Iterable[PackRecord]) -> Iterable[str]:
 
 
 def _without_repetitions(packs: Sequence[PackRecord]) -> list[PackRecord]:
+    uids = list(_uids(packs))
+    if len(set(uids)) == len(uids) and all(all(pack.segments) and pack.segments for pack in packs):
+        return list(packs)
     seen: set[str] = set()
     kept = []
     for pack in packs:
