@@ -9,7 +9,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 from starlette.routing import Route
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, image, part10
-from tests.http.archive import Archive
+from tests.http.archive import ROOT, Archive
 from tests.http.conftest import StartArchive
 
 INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
@@ -111,6 +111,51 @@ async def test_absurd_images_can_be_had_as_stored_and_in_no_other_way(archive: A
     assert stored.content == instance
     zipped = await archive.get(INSTANCE, headers={"accept": "application/zip"})
     assert instance in zipped.content
+
+
+def short_palette() -> bytes:
+    dataset = image(PhotometricInterpretation="PALETTE COLOR")
+    for colour in ("Red", "Green", "Blue"):
+        setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(dataset, f"{colour}PaletteColorLookupTableData", b"\x00\x01")
+    return part10(dataset)
+
+
+def rows_as_long_integers() -> bytes:
+    data = part10(image())
+    for tag in (0x0010, 0x0011):
+        start = data.index(struct.pack("<HH2s", 0x0028, tag, b"US"))
+        element = struct.pack("<HH2sHI", 0x0028, tag, b"UL", 4, 2**31)
+        data = data[:start] + element + data[start + 10 :]
+    return data
+
+
+def frames_as(text: bytes) -> bytes:
+    data = part10(image(NumberOfFrames="7"))
+    start = data.index(struct.pack("<HH2sH", 0x0028, 0x0008, b"IS", 2)) + 8
+    return data[:start] + text + data[start + 2 :]
+
+
+LYING = {
+    "short palette": (short_palette(), 406),
+    "rows of 2^31": (rows_as_long_integers(), 406),
+    "-5 frames": (frames_as(b"-5"), 200),
+    "no frame": (frames_as(b"0 "), 200),
+    "frames in words": (frames_as(b"xy"), 200),
+}
+"""Instances, and what becomes of their picture: an impossible Number of Frames is taken for one."""
+
+
+async def test_attributes_that_cannot_be_are_4xx_where_they_matter_and_nowhere_else(archive: Archive) -> None:
+    for name, (data, picture) in LYING.items():
+        assert (await archive.store(data)).status_code == 200, name
+        for path in ("/rendered", "/thumbnail", "/frames/1/rendered"):
+            assert (await archive.get(INSTANCE + path)).status_code == picture, (name, path)
+        assert (await archive.get(f"{INSTANCE}/frames/2")).status_code == 404, name
+        assert (await archive.get(f"{INSTANCE}/metadata")).status_code == 200, name
+        stored = await archive.get(INSTANCE, headers={"accept": "application/dicom; transfer-syntax=*"})
+        assert stored.content == data, name
+        assert (await archive.client.delete(f"{ROOT}{INSTANCE}")).status_code == 204
 
 
 async def test_many_ranges_cookies_and_conditions_change_nothing(archive: Archive) -> None:
