@@ -9,6 +9,7 @@ of the worker alone. Client, server and S3 service share the machine.
 """
 
 import argparse
+import asyncio
 import os
 import statistics
 import tempfile
@@ -32,7 +33,7 @@ JSON = {"Accept": "application/dicom+json"}
 SIDE = 512
 
 
-def kinds(instances: int, series: int) -> list[Kind]:
+def kinds(instances: int) -> list[Kind]:
     """Everything that is asked for."""
     paths = [f"{SERIES}/instances/{ROOT}.1.1.{number}" for number in range(1, instances + 1)]
     frames = Kind("frame", [f"{path}/frames/1" for path in paths], headers={"Accept": "application/octet-stream"})
@@ -147,7 +148,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
         (folder / "flat").write_bytes(os.urandom(size))
         (folder / "small").write_bytes(os.urandom(SIDE * SIDE * 2))
         flat = Server("bare", bare_root.url, bare_root.pid)
-        asked = kinds(arguments.instances, arguments.series)
+        asked = kinds(arguments.instances)
         takes = [(f"bare {kind.name}", _take(flat, kind)) for kind in limits(arguments.instances)]
         takes += [(f"{server.name} {kind.name}", _take(server, kind)) for kind in asked for server in started]
         if seaweed is not None:
@@ -171,8 +172,6 @@ def _take(server: Server, kind: Kind) -> Callable[[], Taken]:
 
 
 def _take_raw(seaweed: SeaweedServer) -> Callable[[], Taken]:
-    import asyncio
-
     place = place_of(seaweed)
     key, size = asyncio.run(largest_object(place))
 
