@@ -18,11 +18,14 @@ from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.search import execution as search
+from dicomweb_archive.index.search import paging
 from dicomweb_archive.index.search.execution import Chooser, SearchIndex
 from dicomweb_archive.index.search.kept_figures import REVISION, KeptFigures
+from dicomweb_archive.index.search.milestones import Milestones
 from dicomweb_archive.index.search.paging import PageSearch
-from dicomweb_archive.index.search.planning.plan import SearchPlan
+from dicomweb_archive.index.search.planning.plan import SearchPlan, Stretch
 from dicomweb_archive.index.search.planning.shape import Choice, Finding, Statistics, choose_shape
+from dicomweb_archive.index.search.sql import levels
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
 
@@ -280,6 +283,7 @@ async def test_what_would_cost_too_much_to_count_is_said_to_be_there_only_where_
     # A page of no rows is asked for because of its count.
     counted = await index.search(replace(query, limit=0), EVERYTHING, service_root=ROOT_URL)
     assert (counted.remaining > 1, counted.capped, counted.uncounted) == (True, False, False)
+    index.figures.clear()
     monkeypatch.setattr(PageSearch, "_within", _out_of_time)
     page = await index.search(replace(query, limit=0), EVERYTHING, service_root=ROOT_URL)
     assert page.uncounted
@@ -311,19 +315,21 @@ async def test_a_page_whose_count_takes_too_long_is_found_all_the_same(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_a_count_is_kept_for_further_pages_until_anything_is_stored(copy: Database, shape: str):
+@pytest.mark.parametrize("level", list(Level))
+async def test_a_count_is_kept_for_further_pages_until_anything_is_stored(copy: Database, shape: str, level: Level):
     index, register = SearchIndex(copy, choose=SHAPES[shape]), Register(copy)
 
     async def remaining(offset: int, visibility: Visibility = EVERYTHING) -> int:
-        query = SearchQuery(Level.STUDY, (MAKER,), limit=1, offset=offset)
+        query = SearchQuery(level, (MAKER,), relational=level is not Level.STUDY, limit=1, offset=offset)
         return (await index.search(query, visibility, service_root=ROOT_URL)).remaining
 
-    assert [await remaining(offset) for offset in (0, 0, 2, 4, 5)] == [5, 5, 3, 1, 0]
+    behind = {Level.STUDY: 5, Level.SERIES: 6, Level.INSTANCE: 30}[level]
+    assert [await remaining(offset) for offset in (0, 0, 2, behind)] == [behind, behind, behind - 2, 0]
     assert await remaining(0, Visibility(spaces=(9,))) == 0
     await store(register, ct_series(1, study=11, **attributes(2)))
-    assert [await remaining(offset) for offset in (0, 2)] == [6, 4]
+    assert [await remaining(offset) for offset in (0, 2)] == [behind + 1, behind - 1]
     await Removal(copy, InstanceIndex(copy)).delete_study(f"{ROOT}.11", EVERYTHING, actor="tester")
-    assert await remaining(1) == 4
+    assert await remaining(1) == behind - 1
 
 
 async def test_a_kept_figure_holds_for_the_rows_that_it_was_made_of(copy: Database):
@@ -361,3 +367,37 @@ async def test_an_order_driven_search_that_comes_short_begins_again_from_the_ter
     query = replace(query, keys=(MAKER,))
     assert await found(index, query) == await found(SearchIndex(database), query)
     assert await paged(index, query, 4) == await found(index, query)
+
+
+# --- deep pages of instances -----------------------------------------------------------------------------------
+
+
+async def test_deep_pages_of_instances_are_those_that_counting_from_the_first_one_finds(
+    copy: Database, monkeypatch: pytest.MonkeyPatch
+):
+    for statement in (levels, "MILESTONE_SERIES", 2), (paging, "DEEP_OFFSET", 1):
+        monkeypatch.setattr(*statement)
+    index, register = SearchIndex(copy), Register(copy)
+    query = SearchQuery(Level.INSTANCE, relational=True)
+    restricted = Visibility(spaces=(1, 9))
+    for _ in range(2):
+        whole = await found(index, query)
+        for visibility in (EVERYTHING, restricted):
+            for limit in (1, 4, 40):
+                pages = [
+                    await found(index, replace(query, limit=limit, offset=offset), visibility)
+                    for offset in range(len(whole) + 2)
+                ]
+                assert pages == [whole[offset : offset + limit] for offset in range(len(whole) + 2)]
+        # It lies in the first study, so that all milestones move.
+        await store(register, [part10(image(study=1, series=1, instance=99, **attributes(1)))])
+
+
+def test_a_stretch_holds_the_series_of_a_page():
+    milestones = Milestones("now", [3, 8, 20], [0, 10, 25])
+    assert milestones.stretch(0, 5) == Stretch(3, 8, 0)
+    assert milestones.stretch(9, 1) == Stretch(3, 8, 0)
+    assert milestones.stretch(9, 2) == Stretch(3, 20, 0)
+    assert milestones.stretch(10, 15) == Stretch(8, 20, 10)
+    assert milestones.stretch(24, 100).passed == 10
+    assert milestones.stretch(30, 1).first == 20

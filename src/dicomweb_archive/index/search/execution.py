@@ -14,6 +14,7 @@ from dicomweb_archive.index.search.answers import AnswerWriter
 from dicomweb_archive.index.search.documents import KeptDocuments
 from dicomweb_archive.index.search.kept_figures import KeptFigures
 from dicomweb_archive.index.search.kept_statements import KeptStatements
+from dicomweb_archive.index.search.milestones import KEPT_MILESTONES
 from dicomweb_archive.index.search.paging import Hits, PageSearch, PreparedSearch, Row, SortValues
 from dicomweb_archive.index.search.phrases import find_phrases
 from dicomweb_archive.index.search.planning.filter_plan import FilterPlan
@@ -89,6 +90,7 @@ class SearchIndex:
         self._documents = KeptDocuments(cache_bytes)
         self.statements = KeptStatements()
         self.figures = KeptFigures()
+        self._deep = KeptFigures(KEPT_MILESTONES)
 
     async def search(self, query: SearchQuery, visibility: Visibility, *, service_root: str) -> SearchPage:
         """Find one page of what matches and is visible, in a total order that stays the same between requests.
@@ -118,7 +120,7 @@ class SearchIndex:
         prepared = await self.prepare(connection, query)
         if prepared is None:
             return Hits()
-        return await PageSearch(connection, prepared, visibility, self.statements, self.figures).page()
+        return await PageSearch(connection, prepared, visibility, self.statements, self.figures, self._deep).page()
 
     async def prepare(self, connection: Connection, query: SearchQuery) -> PreparedSearch | None:
         """Plan a search and look its keys up; `None` when nothing can match.

@@ -27,10 +27,11 @@ _FIND_REVISION: Final = f"select {REVISION}"
 class KeptFigures:
     """Counts by what was asked, of one revision. Nothing of a search stays but a digest with a secret of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KEPT) -> None:
+        self._most = most
         self._secret = os.urandom(32)
         self._revision: str | None = None
-        self._figures: OrderedDict[bytes, int] = OrderedDict()
+        self._figures: OrderedDict[bytes, Any] = OrderedDict()
 
     def clear(self) -> None:
         """Forget all figures."""
@@ -40,8 +41,11 @@ class KeptFigures:
         """Return the name of a figure: a digest of the statement and its values."""
         return hashlib.blake2b(repr((text, values)).encode(), digest_size=16, key=self._secret).digest()
 
-    async def find(self, connection: Connection, name: bytes) -> int | None:
-        """Return a figure when it is kept and nothing has changed since; asks the database only if it is kept."""
+    async def find(self, connection: Connection, name: bytes) -> Any:
+        """Return a figure when it is kept and nothing has changed since, else `None`.
+
+        The database is asked only if it is kept.
+        """
         if name not in self._figures:
             return None
         revision = await connection.fetchval(_FIND_REVISION)
@@ -50,7 +54,7 @@ class KeptFigures:
         self._figures.move_to_end(name)
         return self._figures[name]
 
-    def keep(self, name: bytes, revision: str | None, figure: int) -> None:
+    def keep(self, name: bytes, revision: str | None, figure: Any) -> None:
         """Keep a figure of a revision, which the statement has said that found it."""
         if revision is None:
             return
@@ -59,5 +63,5 @@ class KeptFigures:
             self._revision = revision
         self._figures[name] = figure
         self._figures.move_to_end(name)
-        if len(self._figures) > KEPT:
+        if len(self._figures) > self._most:
             self._figures.popitem(last=False)

@@ -11,19 +11,23 @@ from dicomweb_archive.dicom.query import Counting, Level
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Connection
 from dicomweb_archive.index.search.collect import Collected, collect
-from dicomweb_archive.index.search.kept_figures import KeptFigures
+from dicomweb_archive.index.search.kept_figures import REVISION, KeptFigures
 from dicomweb_archive.index.search.kept_statements import KeptStatements
+from dicomweb_archive.index.search.milestones import Milestones
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice, Finding, Shape, driven_by_terms
 from dicomweb_archive.index.search.sql.keyset import label_of
 from dicomweb_archive.index.search.sql.levels import TOTAL
-from dicomweb_archive.index.search.sql.statements import Part
+from dicomweb_archive.index.search.sql.statements import Part, Statement
 
 HELD_ROWS = 1000
 """Pages of studies and series up to this size are read whole; of larger ones only the ids are."""
 
 COUNT_SECONDS = 2.0
 """Longest that counting what stands behind a page may take; then the number is said to be larger."""
+
+DEEP_OFFSET = 20_000
+"""From here on a page of all instances is sought from a milestone."""
 
 _OF_ONE_PAGE: Final = frozenset({"page", "offset", "end", "counted"})
 
@@ -69,6 +73,7 @@ class PageSearch:
     visibility: Visibility
     statements: KeptStatements
     figures: KeptFigures
+    deep: KeptFigures
 
     @property
     def plan(self) -> SearchPlan:
@@ -103,10 +108,49 @@ class PageSearch:
 
     async def _rows(self) -> Sequence[Row] | Collected:
         choice = self.prepared.choice
+        if self._is_deep:
+            deep = await self._deep_rows()
+            if deep:
+                return deep
         rows = await self._fetch(choice) if self.plan.limit else []
         if choice.shape is Shape.ORDERED and not self._is_full(rows) and await self._window_was_full(choice.window):
             rows = await self._fetch(driven_by_terms(self.plan, self.prepared.findings))
         return rows
+
+    # --- deep pages of instances -------------------------------------------------------------------------------
+
+    @property
+    def _is_deep(self) -> bool:
+        """Whether the page lies so far behind, in the instances' own order, that finding its series costs most."""
+        plan = self.plan
+        plain = plan.level is Level.INSTANCE and not plan.needs_segments and plan.in_own_order and not plan.resumed
+        return plain and plan.offset >= DEEP_OFFSET and 0 < plan.limit <= HELD_ROWS
+
+    async def _deep_rows(self) -> Sequence[Row]:
+        """Fetch a page from the milestone before it; nothing when there is none, or something has changed since."""
+        milestones = await self._milestones()
+        if milestones is None:
+            return []
+        stretch = milestones.stretch(self.plan.offset, self.plan.limit + 1)
+        near = replace(self.prepared, plan=replace(self.plan, stretch=stretch, skipping=True))
+        rows = await self.connection.fetch(
+            *await replace(self, prepared=near)._statement(self.prepared.choice, Part.PAGE)
+        )
+        return rows if rows and rows[0]["revision"] == milestones.revision else []
+
+    async def _milestones(self) -> Milestones | None:
+        statement, values = await self.statements.find(
+            self.plan, self.prepared.choice, self.visibility, Part.MILESTONES
+        )
+        name = self.deep.name(statement.text, values)
+        kept: Milestones | None = await self.deep.find(self.connection, name)
+        if kept is None:
+            rows = await self.connection.fetch(statement.text, *values)
+            if not rows or rows[0]["revision"] is None:
+                return None
+            kept = Milestones(rows[0]["revision"], [row["id"] for row in rows], [int(row["before"]) for row in rows])
+            self.deep.keep(name, kept.revision, kept)
+        return kept
 
     # --- page and count by one statement -----------------------------------------------------------------------
 
@@ -129,8 +173,7 @@ class PageSearch:
         """Fetch a page together with the count; by itself, where that is cheaper, when the count is kept."""
         choice = self.prepared.of_all()
         statement, values = await self.statements.find(self.plan, choice, self.visibility, Part.COUNTED)
-        of_all = [value for name, value in zip(statement.names, values, strict=True) if name not in _OF_ONE_PAGE]
-        figure = self.figures.name(statement.text, of_all)
+        figure = self._figure(statement, values)
         if self.prepared.choice.shape is Shape.ORDERED:
             known = await self.figures.find(self.connection, figure)
             if known is not None:
@@ -211,13 +254,25 @@ class PageSearch:
         return sums and (plan.in_own_order or not plan.resumed)
 
     async def _count_within(self, seconds: float, choice: Choice) -> int:
-        total: int
-        text, *values = await self._statement(choice, Part.COUNT)
-        if not (self.plan.keys or self.plan.filtered):
-            total = await self.connection.fetchval(text, *values)
-            return total
-        total = await self._within(seconds, self.connection.fetchval, text, values)
+        statement, values = await self.statements.find(self.plan, choice, self.visibility, Part.COUNT)
+        figure = self._figure(statement, values)
+        known: int | None = await self.figures.find(self.connection, figure)
+        if known is not None:
+            return known
+        text = f"select c.total, {REVISION} as revision from ({statement.text}) c(total)"  # noqa: S608 - no value in it
+        if self.plan.keys or self.plan.filtered:
+            (row,) = await self._within(seconds, self.connection.fetch, text, values)
+        else:
+            (row,) = await self.connection.fetch(text, *values)
+        total: int = row["total"]
+        if self._sums_counters or total < statement.value_of("counted", values):
+            self.figures.keep(figure, row["revision"], total)
         return total
+
+    def _figure(self, statement: Statement, values: Sequence[Any]) -> bytes:
+        """Name the count of a search, whichever of its pages is asked for."""
+        of_all = [value for name, value in zip(statement.names, values, strict=True) if name not in _OF_ONE_PAGE]
+        return self.figures.name(statement.text, of_all)
 
     async def _within(
         self, seconds: float, fetch: Callable[..., Awaitable[Any]], text: str, values: Sequence[Any]

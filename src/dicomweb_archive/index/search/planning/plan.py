@@ -166,6 +166,15 @@ def asks_for_emptiness(test: PositionTest) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Series that hold a page of instances: ids from `first` to before `end`, behind `passed` instances."""
+
+    first: int
+    end: int
+    passed: int
+
+
+@dataclass(frozen=True, slots=True)
 class SearchPlan:
     """A query, sorted by what answers it.
 
@@ -175,6 +184,8 @@ class SearchPlan:
         impossible: no instance can match, whatever is stored.
         filter: what the boolean filter asks beyond the keys that its simple conditions have become.
         order: what rows are sorted by, down to what no two of them share.
+        stretch: where among all instances, in their own order, the page lies (`search/milestones.py`); `skipping` when
+            that is known.
         after: the sort values of the row that the page begins behind; `resumed` when there are any.
     """
 
@@ -192,6 +203,8 @@ class SearchPlan:
     order: tuple[SortKey, ...] = ()
     after: tuple[str | int | float, ...] | None = field(default=None, compare=False)
     resumed: bool = False
+    stretch: Stretch | None = field(default=None, compare=False)
+    skipping: bool = False
     counting: Counting = field(default=Counting.BOUNDED, compare=False)
     count_cap: int = field(default=COUNT_CAP, compare=False)
 

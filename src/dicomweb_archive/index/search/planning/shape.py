@@ -258,10 +258,7 @@ def _page_by_terms_seconds(plan: SearchPlan, findings: Sequence[Finding], statis
 
 def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: Statistics) -> float:
     known = _all_findings(plan, findings, statistics)
-    shares = sorted(min(1.0, (f.segments + f.zones) / statistics.segments) for f in known)
-    # Keys go together more often than by chance: each further one counts with a smaller power.
-    share = prod(float(share ** (0.5**n)) for n, share in enumerate(shares))
-    share = min(1.0, share * max(1.0, sqrt(statistics.segments / statistics.studies)))
+    share = _share_of_studies(known, statistics)
     reachable = statistics.studies * (_COLUMN_SHARE if plan.study else 1.0)
     wanted = plan.offset + plan.limit + 1
     looked_at = min(reachable, wanted / max(share, 1e-9))
@@ -271,11 +268,22 @@ def _ordered_seconds(plan: SearchPlan, findings: Sequence[Finding], statistics: 
     listed = all(found.listed for found in known) and not _checks_each(plan)
     if (listed and len(known) == 1) or _are_proved(plan, findings):
         return looked_at * _LOOK_SECONDS * len(known)
-    told_by_row = any(f.listed and k.kind not in UNTOLD for k, f in zip(plan.keys, findings, strict=True))
-    if told_by_row or plan.level is Level.INSTANCE:
-        return looked_at * _RECHECK_SECONDS
+    told = [f for k, f in zip(plan.keys, findings, strict=True) if f.listed and k.kind not in UNTOLD]
+    if told:
+        # Only what the row of a segment leaves over is opened.
+        opened = _share_of_studies(told, statistics)
+        return looked_at * (_LOOK_SECONDS * len(told) + opened * _RECHECK_SECONDS)
     # A study that does not match has all its segments opened.
-    return looked_at * max(1.0, statistics.segments / statistics.studies) * _RECHECK_SECONDS
+    opened = 1.0 if plan.level is Level.INSTANCE else max(1.0, statistics.segments / statistics.studies)
+    return looked_at * opened * _RECHECK_SECONDS
+
+
+def _share_of_studies(known: Sequence[Finding], statistics: Statistics) -> float:
+    """Estimate the share of the studies that have a segment which all findings leave over."""
+    shares = sorted(min(1.0, (f.segments + f.zones) / statistics.segments) for f in known)
+    # Keys go together more often than by chance: each further one counts with a smaller power.
+    share = prod(float(share ** (0.5**n)) for n, share in enumerate(shares))
+    return min(1.0, share * max(1.0, sqrt(statistics.segments / statistics.studies)))
 
 
 def _are_proved(plan: SearchPlan, findings: Sequence[Finding]) -> bool:

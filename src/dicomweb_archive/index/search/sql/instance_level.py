@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import FromClause, and_, func, literal_column, select, true
 
+from dicomweb_archive.index.search.kept_figures import REVISION
 from dicomweb_archive.index.search.planning.order import DEFAULT_ORDER, Source
 from dicomweb_archive.index.search.planning.shape import Shape
 from dicomweb_archive.index.search.sql import aliases
@@ -106,10 +107,13 @@ class InstanceWriter(LevelWriter):
     def _whole_series(self, *, paged: bool) -> Query:
         """Series by running number of instances: a deep page costs a sum over series, not over instances."""
         s = self.s
-        upto = func.sum(s.c.instance_count).over(order_by=s.c.id, rows=(None, 0)).label("upto")
+        running: Expression = func.sum(s.c.instance_count).over(order_by=s.c.id, rows=(None, 0))
+        upto = (running + parameter("passed") if self.plan.skipping else running).label("upto")
         origin = s.join(self.t, self.t.c.id == s.c.study_id)
         numbered = select(s.c.id, s.c.instance_count, upto).select_from(origin)
         numbered = numbered.where(self.studies(), *self.series(), *self._from_last_series(s.c.id))
+        if self.plan.skipping:
+            numbered = numbered.where(s.c.id >= parameter("first_series"), s.c.id < parameter("end_series"))
         end = parameter("end") + self._size_of_last_series()
         # Each series holds at least one instance, so no more series than that are needed.
         n = numbered.order_by(s.c.id).limit(end).subquery("n")
@@ -131,6 +135,8 @@ class InstanceWriter(LevelWriter):
         query = select(*columns).select_from(origin).where(*self.behind_last(keys, values))
         if not paged:
             return query
+        if self.plan.skipping:
+            query = query.add_columns(literal_column(REVISION).label("revision"))
         return query.order_by(*in_order(keys, values)).limit(parameter("page")).offset(offset)
 
     def _size_of_last_series(self) -> Expression:

@@ -21,6 +21,9 @@ from dicomweb_archive.index.search.sql.positions import Expression
 from dicomweb_archive.index.search.sql.segments import BARRIER, ONE, Condition, Query
 from dicomweb_archive.index.search.sql.sql_types import LONG
 
+MILESTONE_SERIES = 512
+"""How many series lie between two milestones."""
+
 TOTAL = "total"
 """How many match in all, in the rows of a counted page."""
 
@@ -55,6 +58,17 @@ class LevelWriter(ABC):
     def count(self) -> Query:
         """Count what matches, up to a cap."""
         return counted(self.ids(paged=False))
+
+    def milestones(self) -> Query:
+        """Every so many series by id, with the number of the instances before it."""
+        s = self.s
+        before = func.sum(s.c.instance_count).over(order_by=s.c.id, rows=(None, 0)) - s.c.instance_count
+        number = func.row_number().over(order_by=s.c.id)
+        origin = s.join(self.t, self.t.c.id == s.c.study_id)
+        found = select(s.c.id, before.label("before"), number.label("number")).select_from(origin)
+        n = found.where(self.studies(), *self.series()).subquery("n")
+        first = n.c.number % literal_column(str(MILESTONE_SERIES)) == ONE
+        return select(n.c.id, n.c.before, literal_column(REVISION).label("revision")).where(first).order_by(n.c.id)
 
     def _counted(self, page: Query, *, counted: bool) -> Query:
         """Add how many match in all, for a page that has to find them all anyway."""

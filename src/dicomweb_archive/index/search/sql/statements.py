@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
 from dicomweb_archive.dicom.query import Counting, Level
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.search.planning.plan import SearchPlan
+from dicomweb_archive.index.search.planning.plan import SearchPlan, Stretch
 from dicomweb_archive.index.search.planning.shape import Choice
 from dicomweb_archive.index.search.sql.columns import column_parameters
 from dicomweb_archive.index.search.sql.filter_segments import plan_parameters
@@ -53,6 +53,8 @@ class Part(StrEnum):
     ALL = "all"
     """The ids of everything that matches in no order; of instances `segment_id` and `position`, or `segment_id` and
     `instance_count` where whole segments match."""
+    MILESTONES = "milestones"
+    """`id` of every so many series, how many instances are `before` it, and the `revision` that this is true of."""
     WINDOW = "window"
     """How many candidates an order driven search had, up to one more than its window."""
 
@@ -68,6 +70,10 @@ class Statement:
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """Put the values into the order of the parameters."""
         return [values[name] for name in self.names]
+
+    def value_of(self, name: str, arguments: Sequence[Any]) -> Any:
+        """Return one of the arguments by the name of its parameter."""
+        return arguments[self.names.index(name)]
 
 
 def compose(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part) -> Statement:
@@ -86,6 +92,8 @@ def compose(plan: SearchPlan, choice: Choice, visibility: Visibility, part: Part
             return compile_statement(writer.ids(paged=True))
         case Part.ALL:
             return compile_statement(writer.ids(paged=False))
+        case Part.MILESTONES:
+            return compile_statement(writer.milestones())
         case Part.COUNT:
             return compile_statement(writer.count())
         case Part.WINDOW:
@@ -102,11 +110,17 @@ def search_values(plan: SearchPlan, choice: Choice, visibility: Visibility) -> d
         **order_parameters(plan),
         **visibility.named_parameters(),
         "sop_instance_spaces": list(visibility.spaces),
+        **_stretch(plan),
         "page": plan.limit + 1,
         "offset": plan.offset,
         "end": plan.offset + plan.limit + 1,
         "counted": _NO_CAP if plan.counting is Counting.EXACT else plan.offset + plan.limit + plan.count_cap + 1,
     }
+
+
+def _stretch(plan: SearchPlan) -> dict[str, int]:
+    known = plan.stretch or Stretch(0, 0, 0)
+    return {"first_series": known.first, "end_series": known.end, "passed": known.passed}
 
 
 def details_statement(level: Level, ids: Sequence[int]) -> tuple[str, list[Any]]:
