@@ -162,7 +162,8 @@ async def test_what_fails_on_the_way_is_no_short_answer_and_what_cannot_be_is_le
     lying = part10(image(instance=2, NumberOfFrames=2**31 - 1))
     broken = encapsulated([b"\xff\xd8 no picture at all"], instance=3)
     unknown = encapsulated([b"\xff\xd8"], instance=4, transfer_syntax="1.2.840.10008.1.2.4.92")
-    await archive.store(*ct_series(1), lying, unknown)
+    await archive.store(*ct_series(1), lying, unknown, part10(image(series=2, NumberOfFrames=2**31 - 1)))
+    assert (await archive.get(f"{STUDY}/series/{UID}.1.2/rendered")).status_code == 404
     answer = await archive.get(f"{SERIES}/rendered")
     assert locations(answer) == [f"{instance_path(1, 1)}/rendered"]
     assert "2 of 3 instances" in answer.headers["warning"]

@@ -119,7 +119,8 @@ class Choices:
 
     def refusal(self) -> NotAcceptableError | None:
         """Return the error when something could be had in other forms; `None` when there was nothing."""
-        offered = dict.fromkeys(str(offer) for offers in self._chosen for offer in offers)
+        refused = [offers for offers, chosen in self._chosen.items() if chosen is None]
+        offered = dict.fromkeys(str(offer) for offers in refused for offer in offers)
         if not offered:
             return None
         message = "none of the representations that the client accepts can be had"
