@@ -7,8 +7,10 @@ colours asks for the stored transfer syntax.
 """
 
 import zlib
+from struct import Struct
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
@@ -20,9 +22,11 @@ from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_forma
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 """Deflated Image Frame Compression (PS3.5 A.4.13): each frame is a deflate stream of native pixels."""
 
+_RLE = "1.2.840.10008.1.2.5"
+_RLE_HEAD = Struct("<16I")
 _JPEG = "1.2.840.10008.1.2.4"
 DECODABLE_SYNTAXES = frozenset(
-    {"1.2.840.10008.1.2.5", DEFLATED_IMAGE_FRAME}
+    {_RLE, DEFLATED_IMAGE_FRAME}
     | {f"{_JPEG}.{process}" for process in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)}
     | jpeg_decoder.SYNTAXES
 )
@@ -55,6 +59,8 @@ def decode_frame(
     check_pixel_format(pixels)
     if transfer_syntax_uid == DEFLATED_IMAGE_FRAME:
         return _inflate(frame, pixels), pixels.photometric_interpretation
+    if transfer_syntax_uid == _RLE and pixels.bits_allocated == 1:
+        return _unpack_single_bits(frame, pixels), pixels.photometric_interpretation
     try:
         if jpeg_decoder.is_wanted(transfer_syntax_uid, pixels):
             array, colour = jpeg_decoder.decode(frame, transfer_syntax_uid, pixels)
@@ -79,6 +85,18 @@ def _decode_by_pydicom(
     options = _options(pixels) | {"as_rgb": as_rgb}
     array, described = get_decoder(transfer_syntax_uid).as_array(encapsulated, index=0, **options)
     return array, str(described["photometric_interpretation"])
+
+
+def _unpack_single_bits(frame: bytes, pixels: PixelFormat) -> bytes:
+    """Decode RLE of single bits, packed as in native pixel data and for which pydicom has no decoder (PS3.5 G.2)."""
+    size = pixels.decoded_frame_bytes
+    native = b""
+    if len(frame) > _RLE_HEAD.size and _RLE_HEAD.unpack_from(frame)[:2] == (1, _RLE_HEAD.size):
+        native = bytes(imagecodecs.packbits_decode(frame[_RLE_HEAD.size :]))
+    if not size <= len(native) <= size + 1:
+        message = "a frame of single bits does not hold what Rows and Columns say"
+        raise UndecodableError(message)
+    return native[:size]
 
 
 def _inflate(frame: bytes, pixels: PixelFormat) -> bytes:

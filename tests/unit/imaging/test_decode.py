@@ -67,6 +67,17 @@ def test_deflated_frames_are_inflated_within_bounds() -> None:
             decode_frame(wrong, DEFLATED_IMAGE_FRAME, GREY)
 
 
+def test_single_bits_in_rle_are_those_that_were_packed() -> None:
+    pixels = PixelFormat(5, 7, 1, 1, 1, 0, "MONOCHROME2", 0, 1)
+    head = (1).to_bytes(4, "little") + (64).to_bytes(4, "little") + bytes(56)
+    native = b"\xa5\xa5\xa5\x0f\x03"
+    runs = b"\xfe\xa5\x01\x0f\x03"
+    assert decode_frame(head + runs + b"\x80", "1.2.840.10008.1.2.5", pixels)[0] == native
+    for wrong in (head + runs[:2], head + b"\x81\xa5" * 3, runs, bytes(64) + runs):
+        with pytest.raises(UndecodableError, match="single bits"):
+            decode_frame(wrong, "1.2.840.10008.1.2.5", pixels)
+
+
 @pytest.mark.parametrize("syntax", sorted(DECODABLE_SYNTAXES))
 @pytest.mark.parametrize("frame", [b"", b"\0", b"\xff\xd8\xff\xd9", bytes(1000), b"\xff\x4f\xff\x51" + bytes(60)])
 def test_garbage_is_refused(syntax: str, frame: bytes) -> None:
