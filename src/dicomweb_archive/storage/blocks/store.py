@@ -19,8 +19,8 @@ from dicomweb_archive.storage.blocks.cache import BlockCache
 
 # What is read of one object by one reader and kept; a larger object is no picture that is looked at twice.
 _KEPT_OF_A_STREAM_BYTES = 64 * 1024 * 1024
-# What is passed on at a time of what goes through the cache, in whole blocks.
-_STEP_BYTES = 1024 * 1024
+# What is passed on at a time of what goes through the cache, in whole blocks; a slow client holds two of them.
+_STEP_BYTES = 256 * 1024
 
 
 class BlockStore:
