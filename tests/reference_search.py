@@ -247,7 +247,8 @@ def test_of(vr: str, text: str, zone: str) -> Test:
     if vr in MOMENT_VRS and "-" in text and (bounds := range_of(vr, text, zone)):
         return lambda stored, values: any(_lies_within(stored, value, bounds) for value in values)
     if vr == "PN":
-        wanted = [group for group in text.split("=") if group.strip(" ^")]
+        # A group that is `*` asks for nothing, as a key that is `*` does: names without that group match too.
+        wanted = [group for group in text.split("=") if group.strip(" ^") and group.strip("*")]
         if not wanted:
             return universal
         return lambda _, values: all(any(_name_matches(group, name) for name in values) for group in wanted)

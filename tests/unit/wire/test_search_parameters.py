@@ -58,6 +58,7 @@ def day(year: int, month: int, day_: int) -> float:
         ("PatientName==%E5%B1%B1*=", "00100010", WildCard("山*")),
         ("PatientName=a**b***", "00100010", WildCard("a*b*")),
         ("PatientName=*", "00100010", Universal()),
+        ("PatientName==*", "00100010", Universal()),
         ("PatientName=", "00100010", Universal()),
         ("PatientName", "00100010", Universal()),
         ("StudyInstanceUID=*", "0020000D", Universal()),
