@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless
+from tests.pieces import in_pieces_of
 from tests.pydicom_files import bundled, read
 
 from dicomweb_archive.dicom.part10 import scan
@@ -35,7 +37,7 @@ from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.packing import member_name
 from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.services.retrieve import RetrieveService
-from dicomweb_archive.storage.filesystem import FolderStore
+from dicomweb_archive.storage.filesystem import FolderReader, FolderStore
 from dicomweb_archive.storage.packs import Member, PackWriter
 from dicomweb_archive.wire.media_types import parse_accept
 from dicomweb_archive.wire.multipart import PartBegin, PartData, PartReader, parse_multipart_related
@@ -480,6 +482,18 @@ async def test_big_endian_words_are_turned_round(service: RetrieveService, index
     (scope,) = await index.keep("one.zip", data)
     answer = await service.retrieve_instances(scope, ANONYMOUS, parse_accept(SINGLE), ROOT)
     assert read(await body(answer)).PixelData == read(bundled("MR_small.dcm")).PixelData
+
+
+async def test_words_are_turned_round_wherever_the_pieces_of_a_store_end(
+    bulkdata: BulkdataService, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read(bundled("MR_small_bigendian.dcm"))
+    values = np.arange(1_000_000, dtype=np.uint16)
+    dataset.Rows, dataset.Columns, dataset.PixelData = 1000, 1000, values.astype(">u2").tobytes()
+    (scope,) = await index.keep("one.zip", saved(dataset))
+    monkeypatch.setattr(FolderReader, "stream", in_pieces_of(99_999, FolderReader.stream))
+    answer = await bulkdata.retrieve_value(scope, "7FE00010", ANONYMOUS, parse_accept("application/octet-stream"), ROOT)
+    assert await body(answer) == values.astype("<u2").tobytes()
 
 
 async def test_a_lying_deflated_stream_ends_with_an_error(bulkdata: BulkdataService, index: Index) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.pieces import in_pieces_of
 
 from dicomweb_archive.errors import DamagedObjectError
 from dicomweb_archive.services.representation import Made, Representation, slices
@@ -143,6 +144,20 @@ async def test_stored_and_made_files_may_alternate(store: FolderStore) -> None:
     with zipfile.ZipFile(io.BytesIO(await bytes_of(answer))) as archive:
         assert archive.testzip() is None
         assert [archive.read(name) for name in archive.namelist()] == [*files[:2], made, *files[2:]]
+
+
+async def test_headers_are_read_wherever_the_pieces_of_a_store_end(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, members = await stored(store)
+    answer = await archive_of(store, lambda: members)
+    whole = await bytes_of(answer)
+    monkeypatch.setattr(FolderReader, "stream", in_pieces_of(53, FolderReader.stream))
+    assert await bytes_of(await archive_of(store, lambda: members)) == whole
+    assert answer.ranged is not None
+    start = sum(SIZES)
+    pieces = [bytes(piece) async for piece in answer.ranged(start, len(whole))]
+    assert b"".join(pieces) == whole[start:]
 
 
 async def test_what_was_damaged_since_it_was_stored_fails_its_crc(store: FolderStore, tmp_path: Path) -> None:

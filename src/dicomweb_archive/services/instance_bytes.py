@@ -229,9 +229,20 @@ class InstanceBytes:
         else:
             chunks = stream_spans(self.store, [span_of(location, offset, length)])
         async with aclosing(chunks):
+            if width == 1:
+                async for chunk in chunks:
+                    yield chunk
+                return
+            # A word may lie across two pieces: a store passes its bytes on as they come.
+            waiting = b""
             async for chunk in chunks:
-                # Chunks are whole MiB from the value's first byte on, so no word lies across two of them.
-                yield chunk if width == 1 else swap_words(chunk, width)
+                data = memoryview(b"".join((waiting, chunk)))
+                whole = len(data) - len(data) % width
+                waiting = bytes(data[whole:])
+                if whole:
+                    yield swap_words(data[:whole], width)
+            if waiting:
+                yield waiting
 
     async def _frame_after_frame(self, location: InstanceLocation, first: int) -> AsyncGenerator[Buffer, None]:
         _, pixels = pixels_of(location)

@@ -170,12 +170,17 @@ async def _stored_files(
 
     # Each piece costs a walk through the server, so what is small goes out together.
     small = bytearray()
+    head = bytearray()
     remaining = 0
     async with aclosing(stream_spans(store, spans())) as pieces:
         async for piece in pieces:
             if remaining == 0:
+                head += piece
+                if not _is_whole(head, described[0]):
+                    continue
                 member = described.popleft()
-                crc = await crc_of(store, member.stored_name, member.span, piece)
+                crc = await crc_of(store, member.stored_name, member.span, bytes(head))
+                head.clear()
                 small += directory.add(member.name, crc, member.span.length)
                 remaining = member.span.length
                 continue
@@ -211,13 +216,22 @@ async def _skip(store: ObjectStore, directory: _Directory, members: Iterator[Mem
             yield header_span(member.stored_name, member.span)
 
     ahead = stream_spans(store, headers(), span_bytes=_SMALL_BYTES, read_ahead=_HEADERS_AT_ONCE)
+    head = bytearray()
     async with aclosing(ahead) as pieces:
         async for piece in pieces:
+            head += piece
+            if not _is_whole(head, described[0]):
+                continue
             member = described.popleft()
-            crc = await crc_of(store, member.stored_name, member.span, piece)
-            head = directory.add(member.name, crc, member.span.length)
-            directory.skipped += len(head) + member.span.length
+            crc = await crc_of(store, member.stored_name, member.span, bytes(head))
+            head.clear()
+            directory.skipped += len(directory.add(member.name, crc, member.span.length)) + member.span.length
     return chain(first, members)
+
+
+def _is_whole(head: bytearray, member: Member) -> bool:
+    """Tell whether all of a stored header has come: where a store's pieces end, nobody knows."""
+    return len(head) == header_span(member.stored_name, member.span).length
 
 
 async def _made_files(
