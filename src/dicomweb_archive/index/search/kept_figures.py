@@ -49,7 +49,8 @@ class KeptFigures:
         if name not in self._figures:
             return None
         revision = await connection.fetchval(_FIND_REVISION)
-        if revision is None or revision != self._revision:
+        # Meanwhile another search may have put it out, and its own figure of this very revision in.
+        if revision is None or revision != self._revision or name not in self._figures:
             return None
         self._figures.move_to_end(name)
         return self._figures[name]
