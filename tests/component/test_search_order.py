@@ -393,6 +393,35 @@ async def test_deep_pages_of_instances_are_those_that_counting_from_the_first_on
         await store(register, [part10(image(study=1, series=1, instance=99, **attributes(1)))])
 
 
+async def test_milestones_go_no_further_than_pages_that_were_asked_for(copy: Database, monkeypatch: pytest.MonkeyPatch):
+    """An archive of millions of small series is not gone through for a page near its beginning."""
+    for statement in (levels, "MILESTONE_SERIES", 2), (paging, "DEEP_OFFSET", 1):
+        monkeypatch.setattr(*statement)
+    made: list[Milestones] = []
+
+    def keep(self: KeptFigures, name: bytes, revision: str | None, figure: object) -> None:
+        if isinstance(figure, Milestones):
+            made.append(figure)
+        kept(self, name, revision, figure)
+
+    kept = KeptFigures.keep
+    monkeypatch.setattr(KeptFigures, "keep", keep)
+    for study in range(13, 23):
+        await store(Register(copy), ct_series(1, study=study, **attributes(2)))
+    index, query = SearchIndex(copy), SearchQuery(Level.INSTANCE, relational=True, limit=1)
+    whole = await found(index, replace(query, limit=100))
+    pages = [await found(index, replace(query, offset=offset)) for offset in (1, 1, 0, len(whole) - 1, 1)]
+    assert pages == [[whole[offset]] for offset in (1, 1, 0, -1, 1)]
+    assert [(len(milestones.series), milestones.whole) for milestones in made] == [(4, False), (9, True)]
+
+
+def test_milestones_reach_as_far_as_they_were_counted():
+    milestones = Milestones("now", [3, 8, 20], [0, 10, 25], whole=False)
+    assert milestones.reach(20, 5)
+    assert not milestones.reach(20, 6)
+    assert replace(milestones, whole=True).reach(20, 6)
+
+
 def test_a_stretch_holds_the_series_of_a_page():
     milestones = Milestones("now", [3, 8, 20], [0, 10, 25])
     assert milestones.stretch(0, 5) == Stretch(3, 8, 0)

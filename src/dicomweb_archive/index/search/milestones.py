@@ -15,11 +15,20 @@ _LAST: Final = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Milestones:
-    """Ids of series and how many instances there are before each, as true of one revision."""
+    """Ids of series and how many instances there are before each, as true of one revision.
+
+    Attributes:
+        whole: no series has been left out behind the last one.
+    """
 
     revision: str
     series: Sequence[int]
     before: Sequence[int]
+    whole: bool = True
+
+    def reach(self, offset: int, size: int) -> bool:
+        """Tell whether so many instances behind an offset lie before the last series, if they are anywhere."""
+        return self.whole or offset + size <= self.before[-1]
 
     def stretch(self, offset: int, size: int) -> Stretch:
         """Return the series among which so many instances behind an offset lie."""

@@ -142,15 +142,17 @@ class PageSearch:
         statement, values = await self.statements.find(
             self.plan, self.prepared.choice, self.visibility, Part.MILESTONES
         )
-        name = self.deep.name(statement.text, values)
+        name = self._figure(statement, values)
         kept: Milestones | None = await self.deep.find(self.connection, name)
-        if kept is None:
-            rows = await self.connection.fetch(statement.text, *values)
-            if not rows or rows[0]["revision"] is None:
-                return None
-            kept = Milestones(rows[0]["revision"], [row["id"] for row in rows], [int(row["before"]) for row in rows])
-            self.deep.keep(name, kept.revision, kept)
-        return kept
+        if kept is not None and kept.reach(self.plan.offset, self.plan.limit + 1):
+            return kept
+        rows = await self.connection.fetch(statement.text, *values)
+        if not rows or rows[0]["revision"] is None:
+            return None
+        series, before = [row["id"] for row in rows], [int(row["before"]) for row in rows]
+        made = Milestones(rows[0]["revision"], series, before, whole=not rows[-1]["end"])
+        self.deep.keep(name, made.revision, made)
+        return made
 
     # --- page and count by one statement -----------------------------------------------------------------------
 
@@ -270,7 +272,7 @@ class PageSearch:
         return total
 
     def _figure(self, statement: Statement, values: Sequence[Any]) -> bytes:
-        """Name the count of a search, whichever of its pages is asked for."""
+        """Name what is kept of a search, whichever of its pages is asked for."""
         of_all = [value for name, value in zip(statement.names, values, strict=True) if name not in _OF_ONE_PAGE]
         return self.figures.name(statement.text, of_all)
 

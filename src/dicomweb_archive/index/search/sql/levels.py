@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from sqlalchemy import FromClause, and_, bindparam, exists, func, literal_column, select, true
+from sqlalchemy import FromClause, and_, bindparam, exists, func, literal_column, or_, select, true
 
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.access import Visibility
@@ -60,15 +60,19 @@ class LevelWriter(ABC):
         return counted(self.ids(paged=False))
 
     def milestones(self) -> Query:
-        """Every so many series by id, with the number of the instances before it."""
-        s = self.s
+        """Every so many series by id, with the number of the instances before it, as far as two such pages may reach.
+
+        Each series holds at least one instance. The last one says whether it is the `end` because there may be more.
+        """
+        s, end = self.s, parameter("end") * literal_column("2")
         before = func.sum(s.c.instance_count).over(order_by=s.c.id, rows=(None, 0)) - s.c.instance_count
         number = func.row_number().over(order_by=s.c.id)
         origin = s.join(self.t, self.t.c.id == s.c.study_id)
         found = select(s.c.id, before.label("before"), number.label("number")).select_from(origin)
-        n = found.where(self.studies(), *self.series()).subquery("n")
-        first = n.c.number % literal_column(str(MILESTONE_SERIES)) == ONE
-        return select(n.c.id, n.c.before, literal_column(REVISION).label("revision")).where(first).order_by(n.c.id)
+        n = found.where(self.studies(), *self.series()).order_by(s.c.id).limit(end).subquery("n")
+        first, last = n.c.number % literal_column(str(MILESTONE_SERIES)) == ONE, n.c.number == end
+        columns = [n.c.id, n.c.before, last.label("end"), literal_column(REVISION).label("revision")]
+        return select(*columns).where(or_(first, last)).order_by(n.c.id)
 
     def _counted(self, page: Query, *, counted: bool) -> Query:
         """Add how many match in all, for a page that has to find them all anyway."""

@@ -54,7 +54,8 @@ class Part(StrEnum):
     """The ids of everything that matches in no order; of instances `segment_id` and `position`, or `segment_id` and
     `instance_count` where whole segments match."""
     MILESTONES = "milestones"
-    """`id` of every so many series, how many instances are `before` it, and the `revision` that this is true of."""
+    """`id` of every so many series, how many instances are `before` it, whether there may be more behind it that are
+    left out (`end`), and the `revision` that this is true of."""
     WINDOW = "window"
     """How many candidates an order driven search had, up to one more than its window."""
 
