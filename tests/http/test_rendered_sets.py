@@ -173,3 +173,13 @@ async def test_what_fails_on_the_way_is_no_short_answer_and_what_cannot_be_is_le
     # The transport of the tests says so of an answer that never ended.
     with pytest.raises(AssertionError):
         await archive.get(f"{SERIES}/rendered?viewport=400,400&quality=100")
+
+
+async def test_attributes_that_describe_no_image_withhold_no_other_of_the_series(archive: Archive) -> None:
+    nothing = encapsulated([b"\xff\xd8", b"\xff\xd8"], instance=2, Rows=0, Columns=0)
+    await archive.store(*ct_series(1), nothing)
+    for query in ("", "?viewport=8,8"):
+        answer = await archive.get(f"{SERIES}/rendered{query}")
+        assert locations(answer) == [f"{instance_path(1, 1)}/rendered"], query
+        assert "1 of 2 instances" in answer.headers["warning"]
+        assert (await archive.get(f"{instance_path(1, 2)}/rendered{query}")).status_code == 406

@@ -11,8 +11,8 @@ from dicomweb_archive.errors import UndecodableError
 def fragment_bounds(pixel_data: PixelData, count: int) -> Sequence[int]:
     """Return the index of the fragment that each of `count` frames begins with, and of the end: ascending.
 
-    Frames are told apart by the Extended Offset Table, else the Basic Offset Table, else by counting: one fragment
-    a frame, or all fragments for one frame.
+    Frames are told apart by counting: one fragment a frame, or all fragments for one frame; else by the Extended
+    Offset Table, else by the Basic Offset Table.
 
     Raises:
         UndecodableError: table and fragments do not tell the frames apart.
@@ -21,13 +21,14 @@ def fragment_bounds(pixel_data: PixelData, count: int) -> Sequence[int]:
     if count == 1:
         # The fragments of a single frame all belong to it, whatever a table says.
         return [0, len(fragments)]
+    if len(fragments) == count:
+        # Whatever a table says: a right one says this, and a wrong one leaves no doubt. A slide has 100,000 frames.
+        return range(count + 1)
     if pixel_data.extended_offset_table:
         offsets = [offset for offset, _ in pixel_data.extended_offset_table]
         return _bounds_by_table(fragments, offsets, count)
     if pixel_data.basic_offset_table:
         return _bounds_by_table(fragments, pixel_data.basic_offset_table, count)
-    if len(fragments) == count:
-        return range(count + 1)
     raise UndecodableError("no offset table, and the number of fragments is not Number of Frames")
 
 
@@ -43,7 +44,4 @@ def _bounds_by_table(fragments: Sequence[tuple[int, int]], offsets: Sequence[int
         is_ascending = all(later > earlier for earlier, later in pairwise(bounds))
         if is_exact and is_ascending and bounds[0] == 0:
             return [*bounds, len(fragments)]
-    if len(fragments) == count:
-        # The table is wrong, yet one fragment a frame leaves no doubt.
-        return list(range(count + 1))
     raise UndecodableError("the offset table does not fit the fragments")

@@ -10,6 +10,7 @@ from dicomweb_archive.errors import InvalidParameterError, NotAcceptableError, U
 from dicomweb_archive.imaging.frames import fragment_bounds
 from dicomweb_archive.imaging.native import native_frame_range
 from dicomweb_archive.imaging.picture import Picture
+from dicomweb_archive.imaging.pixel_format import check_pixel_format
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.services.instance_answers import uids_of
@@ -83,8 +84,10 @@ def check_region(location: InstanceLocation, parameters: RenderingParameters) ->
 
     Raises:
         InvalidParameterError: it does not.
+        UndecodableError: the attributes describe no image, so that nothing lies within it.
     """
     _, pixels = pixels_of(location)
+    check_pixel_format(pixels)
     viewport = parameters.viewport
     if viewport is not None and (viewport.x >= pixels.columns or viewport.y >= pixels.rows):
         raise InvalidParameterError("viewport", accepted="a region that lies within the image")
@@ -94,9 +97,10 @@ def check_frames(location: InstanceLocation) -> None:
     """Find out whether all frames are there: Number of Frames may claim anything, and nothing is listed by it before.
 
     Raises:
-        UndecodableError: there are fewer frames than the attributes say.
+        UndecodableError: there are fewer frames than the attributes say, or these describe none.
     """
     stored, pixels = pixels_of(location)
+    check_pixel_format(pixels)
     if stored.encapsulated:
         fragment_bounds(stored, pixels.number_of_frames)
     else:

@@ -80,6 +80,14 @@ def test_a_wrong_table_does_not_matter_when_fragments_are_frames(table: tuple[in
     assert list(fragment_bounds(pixels, 4)) == [0, 1, 2, 3, 4]
 
 
+def test_frames_of_one_fragment_are_found_without_a_look_at_a_table_of_many() -> None:
+    fragments = tuple((100 + 10 * number, 2) for number in range(4))
+    table = tuple(10 * number for number in range(4))
+    pixels = PixelData(0x7FE00010, "OB", 84, 60, encapsulated=True, fragments=fragments, basic_offset_table=table)
+    # Each frame of a slide is found anew, so a list as long as the slide were made for each.
+    assert fragment_bounds(pixels, 4) == range(5)
+
+
 def test_pydicoms_frames_are_found() -> None:
     data = bundled("SC_rgb_rle_2frame.dcm")
     dataset = read(data)
