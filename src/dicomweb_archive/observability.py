@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
@@ -134,6 +135,8 @@ def configure_logging(
     # These quote values of data sets in their warnings; what matters to us they raise.
     for name in ("pydicom", "PIL"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+        # Python writes warnings to standard error, past every handler.
+        warnings.filterwarnings("ignore", module=rf"{name}\b")
     # At debug level they speak of values, signatures and every wait.
     for name in ("asyncpg", "asyncio", "aiobotocore", "aiohttp", "botocore"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -3,9 +3,11 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
+from pydicom.charset import convert_encodings
 
 from dicomweb_archive import observability
 from dicomweb_archive.observability import Metrics, configure_logging, escape_control
@@ -79,6 +81,15 @@ def test_libraries_that_quote_values_are_silent(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     logging.getLogger("pydicom").warning("Invalid value for VR UI: %r", "Doe^Jane")
     assert log.getvalue() == ""
+
+
+def test_what_libraries_warn_of_is_not_written_past_the_log(log: io.StringIO) -> None:
+    with warnings.catch_warnings(record=True) as written:
+        warnings.simplefilter("always")
+        configure_logging("info", "json", log)
+        # Pictures are drawn in the server's process, and read odd headers by pydicom.
+        assert convert_encodings(["Doe^Jane"]) == ["iso8859"]
+    assert [str(warning.message) for warning in written] == []
 
 
 def test_debug_shows_the_messages_of_exceptions(log: io.StringIO) -> None:

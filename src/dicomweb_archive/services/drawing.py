@@ -1,9 +1,8 @@
 """DrawingThread: draws plain pictures beside the event loop, where no process has to keep hostile pixels apart."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 
 from dicomweb_archive.errors import ArchiveError, OverloadedError
 from dicomweb_archive.imaging.display_tables import BITS, DisplayTables
@@ -70,26 +69,29 @@ class DrawingThread:
             UndecodableError, InvalidParameterError: the attributes make no picture, or not the one asked for.
             OverloadedError: the turn did not come for too long.
         """
-        async with self._turn():
+        await self._wait_for_turn()
+        try:
             pieces = await payload.read()
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._drawn, pieces, frame, picture)
+        except BaseException:
+            self._turns.release()
+            raise
+        drawing = asyncio.get_running_loop().run_in_executor(self._executor, self._drawn, pieces, frame, picture)
+        # A thread cannot be stopped. The turn is its own until it has drawn, also when whoever asked has left: else
+        # clients that come and go would heap up pixels before it.
+        drawing.add_done_callback(lambda _: self._turns.release())
+        return await asyncio.shield(drawing)
 
     def close(self) -> None:
         """End the thread after what it is drawing."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _wait_for_turn(self) -> None:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._turns.acquire()
         except TimeoutError:
             message = f"no picture could be drawn for {self._timeout_seconds:g} s; try again later"
             raise OverloadedError(message) from None
-        try:
-            yield
-        finally:
-            self._turns.release()
 
     def _drawn(self, pieces: Sequence[Buffer], frame: StoredFrame, picture: Picture) -> bytes | None:
         data = b"".join(pieces)

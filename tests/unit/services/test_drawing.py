@@ -1,6 +1,7 @@
 """Pictures that are drawn beside the event loop, without a process."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from dicomweb_archive.imaging.display_tables import DisplayTables
 from dicomweb_archive.imaging.picture import Picture
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.imaging.render import render_stored
+from dicomweb_archive.services import drawing
 from dicomweb_archive.services.decode_worker import PICTURE_HEAD
 from dicomweb_archive.services.decoding import StoredPayload
 from dicomweb_archive.services.drawing import DrawingThread, is_plain
@@ -22,9 +24,9 @@ GREY = PixelFormat(512, 512, 1, 16, 12, 0, "MONOCHROME2", 0, 1)
 
 @pytest.fixture
 async def thread() -> AsyncIterator[DrawingThread]:
-    drawing = DrawingThread(timeout_seconds=0.2)
-    yield drawing
-    drawing.close()
+    drawer = DrawingThread(timeout_seconds=0.2)
+    yield drawer
+    drawer.close()
 
 
 def payload_of(head: bytes, data: Any) -> StoredPayload:
@@ -92,3 +94,32 @@ async def test_a_turn_that_does_not_come_ends_the_wait(thread: DrawingThread) ->
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert await thread.draw(payload_of(head, frame.data), frame, Picture())
+
+
+async def test_who_leaves_while_the_thread_draws_lets_nobody_heap_up_pixels_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Nothing here waits for time to pass.
+    thread = DrawingThread(timeout_seconds=60)
+    may_end = threading.Event()
+    monkeypatch.setattr(drawing, "render_stored", lambda *_: may_end.wait(60) and b"drawn")
+    read = 0
+
+    async def pieces() -> list[Any]:
+        nonlocal read
+        read += 1
+        return [PICTURE_HEAD.pack(0)]
+
+    _, frame = stored_frame(part10(image()))
+    try:
+        for _ in range(2):
+            leaving = [asyncio.create_task(thread.draw(StoredPayload(8, pieces), frame, Picture())) for _ in range(2)]
+            await asyncio.sleep(0.01)
+            for task in leaving:
+                task.cancel()
+            await asyncio.gather(*leaving, return_exceptions=True)
+        assert read == 2
+    finally:
+        may_end.set()
+    assert await thread.draw(StoredPayload(8, pieces), frame, Picture()) == b"drawn"
+    thread.close()
