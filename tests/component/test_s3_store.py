@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -189,22 +190,25 @@ async def test_an_object_that_goes_or_shrinks_meanwhile_ends_the_stream_with_an_
                     pass
 
 
-async def test_a_consumer_that_stops_keeps_no_connection_and_goes_on_in_small_requests(
+async def test_a_consumer_that_stops_keeps_no_connection_and_goes_on_in_small_requests_until_it_keeps_up(
     behind: S3Store, door: FaultyDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(range_stream, "STALL_SECONDS", 0.02)
+    monkeypatch.setattr(range_stream, "STALL_SECONDS", 0.1)
     data = os.urandom(4 * MIB)
     await put(behind, "object", data)
     door.ranges.clear()
     async with await behind.open("object") as reader, aclosing(reader.stream(0, len(data))) as chunks:
         received = bytearray(await anext(chunks))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         async for chunk in chunks:
             received += chunk
     assert received == data
     first, *others = (wanted.removeprefix("bytes=").split("-") for wanted in door.ranges)
     assert first == ["0", str(len(data) - 1)]
-    assert all(int(end) - int(start) < range_stream.SLOW_BYTES for start, end in others)
+    sizes = [int(end) - int(start) + 1 for start, end in others]
+    assert sizes[0] == range_stream.SLOW_BYTES
+    assert all(size <= 2 * before for before, size in pairwise(sizes))
+    assert len(sizes) < 8, "one that keeps up again is not held to small requests"
 
 
 async def streamed(store: S3Store, key: str, length: int) -> bytes:

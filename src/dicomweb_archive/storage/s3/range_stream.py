@@ -17,7 +17,8 @@ async def stream_range(requests: ObjectRequests, key: str, offset: int, length: 
     """Yield exactly these bytes of an object in pieces as they come.
 
     A service that breaks off is asked again for what is missing, as often in a row as for any other request. A
-    consumer that stops taking does not keep the connection: when it comes back it gets the rest in small requests.
+    consumer that stops taking does not keep the connection: when it comes back it gets the rest in small requests,
+    each twice as long as the one before while it keeps up. A read that was begun ahead waits for its turn like that.
 
     Raises:
         DamagedObjectError: the object ends before them.
@@ -27,18 +28,21 @@ async def stream_range(requests: ObjectRequests, key: str, offset: int, length: 
     position, end = offset, offset + length
     at_once = length
     failures = 0
+    loop = asyncio.get_running_loop()
     while position < end:
-        begun = position
+        begun, kept = position, 0.0
         answer: RangeAnswer | None = None
         try:
             answer = await requests.open_range(key, position, min(at_once, end - position))
             while chunk := await answer.next_chunk():
                 position += len(chunk)
-                stall = asyncio.get_running_loop().call_later(STALL_SECONDS, answer.give_up)
+                stall, given = loop.call_later(STALL_SECONDS, answer.give_up), loop.time()
                 try:
                     yield chunk
                 finally:
                     stall.cancel()
+                kept += loop.time() - given
+            at_once = at_once * 2 if kept < STALL_SECONDS else SLOW_BYTES
         except PassingError:
             if answer is not None and answer.was_given_up:
                 at_once = SLOW_BYTES
