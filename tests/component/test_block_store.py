@@ -408,6 +408,16 @@ class TestDiskLevel:
         assert level.write(self.OBJECT, {10: bytes(BLOCK)}).evicted > 0
         assert level.read(self.OBJECT, [0, 1, 2, 9, 10]).keys() == {0, 2, 9, 10}
 
+    def test_what_was_deleted_long_ago_is_not_remembered_for_ever(self, tmp_path: Path) -> None:
+        level = self.level(tmp_path)
+        others = [f"{number:032x}" for number in range(3)]
+        level.forget(others)
+        for name in others:
+            os.utime(tmp_path / "blocks" / "gone" / name, (0, 0))
+        level.forget([self.OBJECT])
+        assert level.gone() == [self.OBJECT]
+        assert [path.name for path in (tmp_path / "blocks" / "gone").iterdir()] == [self.OBJECT]
+
     def test_a_bound_that_has_become_less_holds_from_the_start(self, tmp_path: Path) -> None:
         self.level(tmp_path).write(self.OBJECT, {number: bytes(BLOCK) for number in range(10)})
         self.level(tmp_path, 20_000)

@@ -122,8 +122,9 @@ class DiskLevel:
         return (self.folder / "gone" / object_id).exists()
 
     def gone(self) -> list[str]:
-        """Return the ids of the objects that were deleted a short time ago."""
+        """Return the ids of the objects that were deleted a short time ago, and drop those of before."""
         with suppress(FileNotFoundError):
+            self._sweep()
             return [path.name for path in (self.folder / "gone").iterdir()]
         return []
 

@@ -96,7 +96,8 @@ class DiskDoor:
 
     async def drop(self, object_id: str) -> None:
         """Remove the blocks of an object that is not as it should be, also those that are being written."""
-        await self.settle()
+        # Not `settle`: while others go on reading there is always something to be written.
+        await asyncio.gather(*self._writes, return_exceptions=True)
         await self._try(self._writing, lambda: self._level.drop(object_id))
 
     async def look(self) -> list[str] | None:
