@@ -138,6 +138,10 @@ async def test_a_stored_video_is_shown_as_what_a_player_takes(archive: Archive) 
     path = f"{instance_path(1, 1)}/rendered"
     answer = await archive.get(path)
     assert (answer.headers["content-type"], answer.content) == ("video/mp4", film)
+    assert "warning" not in answer.headers
+    unscaled = await archive.get(f"{path}?viewport=8,8")
+    assert unscaled.content == film
+    assert "parameters of pictures have been ignored" in unscaled.headers["warning"]
     piece = await archive.get(path, headers={"range": "bytes=256-258"})
     assert (piece.status_code, piece.content) == (206, b"\x00\x01\x02")
     assert (await archive.get(path, headers={"accept": "image/jpeg"})).status_code == 406

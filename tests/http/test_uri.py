@@ -162,6 +162,8 @@ async def test_what_has_no_picture_comes_as_its_document_or_file(archive: Archiv
         document = await ask(archive, address, **parameters)
         assert document.headers["content-type"] == "application/pdf"
         assert document.content == report.EncapsulatedDocument
+        assert "warning" not in document.headers
+    assert "parameters of pictures have been ignored" in (await ask(archive, address, rows="8")).headers["warning"]
     assert (await ask(archive, address, contentType="image/jpeg")).status_code == 406
     plan = bundled("rtplan.dcm")
     address = await stored(archive, plan)

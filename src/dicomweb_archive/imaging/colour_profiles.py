@@ -66,9 +66,18 @@ def _held_profile(header: Dataset, codestream: bytes) -> bytes | None:
     paths = header.get("OpticalPathSequence") or []
     held = [header.get("ICCProfile"), *(path.get("ICCProfile") for path in paths[:1])]
     if codestream:
-        with Image.open(io.BytesIO(codestream), formats=["JPEG"]) as image:
-            held.append(image.info.get("icc_profile"))
+        held.append(_profile_within(codestream))
     return next((bytes(profile) for profile in held if profile and _is_usable(bytes(profile))), None)
+
+
+def _profile_within(codestream: bytes) -> bytes | None:
+    try:
+        with Image.open(io.BytesIO(codestream), formats=["JPEG"]) as image:
+            profile: bytes | None = image.info.get("icc_profile")
+    # What is odd about it the decoder has put up with.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return profile
 
 
 def _is_usable(profile: bytes) -> bool:

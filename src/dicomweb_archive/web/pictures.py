@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.services.pictures import Drawing
+from dicomweb_archive.services.representation import Representation
 from dicomweb_archive.web.conditional import CACHE_CONTROL, is_unchanged, unchanged
 from dicomweb_archive.web.dependencies import root_of
 
@@ -33,6 +34,13 @@ def warn(request: Request, response: Response, warnings: Sequence[str]) -> None:
     """Add what the client is to be told beside the answer."""
     for warning in warnings:
         response.headers.append("warning", root_of(request).warning(warning))
+
+
+def warnings_of_stored(answer: Drawing | Representation, *, asked: bool) -> tuple[str, ...]:
+    """Say of a document or video, which goes as it is stored, that what was `asked` of a picture is ignored."""
+    if not asked or isinstance(answer, Drawing) or answer.content_type.startswith(("image/", "multipart/")):
+        return ()
+    return ("This is sent as it is stored: parameters of pictures have been ignored.",)
 
 
 def _head(drawing: Drawing, headers: Mapping[str, str]) -> Response:

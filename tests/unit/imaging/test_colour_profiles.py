@@ -69,6 +69,10 @@ def test_a_damaged_profile_says_nothing(damaged: bytes):
     assert described_colours(patches(), "yes", header(damaged), b"")[1] == named_profile("srgb")
 
 
+def test_a_codestream_that_another_decoder_puts_up_with_says_nothing():
+    assert described_colours(patches(), "yes", Dataset(), b"\xff\xd8 odd")[1] == named_profile("srgb")
+
+
 def test_greys_become_colours_that_are_described():
     grey = Image.fromarray(np.full((2, 2), 100, np.uint8))
     shown, profile = described_colours(grey, "yes", header(named_profile("adobergb")), b"")

@@ -17,12 +17,12 @@ from dicomweb_archive.web.dependencies import (
     scope_of,
 )
 from dicomweb_archive.web.payloads import payload_response
-from dicomweb_archive.web.pictures import picture_response, warn
+from dicomweb_archive.web.pictures import picture_response, warn, warnings_of_stored
 from dicomweb_archive.web.representations import accept_header, accept_parameter
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.media_types import parse_accept
 from dicomweb_archive.wire.query_strings import split_query
-from dicomweb_archive.wire.rendering import parse_rendering
+from dicomweb_archive.wire.rendering import RenderingParameters, parse_rendering
 from dicomweb_archive.wire.resources import parse_frames
 
 
@@ -41,9 +41,9 @@ async def retrieve_rendered_instance(request: Request) -> Response:
     """Retrieve an instance as pictures, or the document or video that it holds."""
     order, warnings = _order(request)
     scope, principal = scope_of(request), get_principal(request)
-    return await _respond(
-        request, await get_services(request).rendered.render_instance(scope, principal, order), warnings
-    )
+    answer = await get_services(request).rendered.render_instance(scope, principal, order)
+    ignored = warnings_of_stored(answer, asked=order.parameters != RenderingParameters())
+    return await _respond(request, answer, (*warnings, *ignored))
 
 
 async def retrieve_rendered_frames(request: Request) -> Response:

@@ -10,7 +10,7 @@ from dicomweb_archive.services.rendered import RenderingOrder
 from dicomweb_archive.services.uri import Rendering
 from dicomweb_archive.web.dependencies import WADO_URI, get_principal, get_services, root_of
 from dicomweb_archive.web.payloads import payload_response
-from dicomweb_archive.web.pictures import picture_response, warn
+from dicomweb_archive.web.pictures import picture_response, warn, warnings_of_stored
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.query_strings import split_query
@@ -48,7 +48,7 @@ async def _rendered(request: Request, scope: Scope, asked: UriRequest, plan: Ren
     if isinstance(answer, Drawing):
         return await picture_response(request, answer, asked.warnings)
     response = await payload_response(request, answer, {})
-    warn(request, response, asked.warnings)
+    warn(request, response, (*asked.warnings, *warnings_of_stored(answer, asked=bool(asked.of_pictures))))
     return response
 
 
