@@ -5,7 +5,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from tests.factories import ROOT, ct_series, image, part10
@@ -18,10 +18,11 @@ from dicomweb_archive.errors import GoneError, InvalidInstanceError, NotFoundErr
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.reading import documents as statements
+from dicomweb_archive.index.reading import metadata_answers
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.reading.metadata_answers import Coding, Finished, MetadataAnswer, RecentlyUsed
-from dicomweb_archive.index.segments.gzip_members import Fragment
+from dicomweb_archive.index.segments.gzip_members import Fragment, fragment_of
 from dicomweb_archive.index.writing.register import Register, Registration
 from dicomweb_archive.index.writing.removal import Removal
 
@@ -115,6 +116,25 @@ async def test_what_would_hold_too_much_is_streamed_without_a_length(series: int
         data = await joined(answer.encoded(coding))
         assert length == (None if series > 1 else len(data))
         assert decompressed(data) == expected
+
+
+async def test_a_frame_is_made_once_an_answer_though_it_is_not_kept(monkeypatch: pytest.MonkeyPatch):
+    made: list[bytes] = []
+
+    def frame_of(fragments: Sequence[Fragment]) -> bytes:
+        made.append(kept(fragments))
+        return made[-1]
+
+    kept = metadata_answers._frame_of
+    monkeypatch.setattr(metadata_answers, "_frame_of", frame_of)
+
+    async def finished() -> AsyncIterator[Finished]:
+        yield Finished(None, fragment_of(b"{}"))
+
+    answer = MetadataAnswer("", finished(), RecentlyUsed(1024))
+    assert await answer.length(Coding.ZSTD) == len(made[0])
+    assert await joined(answer.encoded(Coding.ZSTD)) == made[0]
+    assert len(made) == 1
 
 
 async def test_metadata_of_one_instance(index: MetadataIndex, register: Register):

@@ -74,6 +74,7 @@ class MetadataAnswer:
     _frames: RecentlyUsed[bytes]
     _gathered: list[Finished] = field(default_factory=list)
     _is_whole: bool = False
+    _made: bytes | None = None
 
     async def length(self, coding: Coding) -> int | None:
         """Return how long the answer is in a coding; `None` where finding out would hold too much in memory."""
@@ -154,6 +155,12 @@ class MetadataAnswer:
 
     async def _frame(self) -> bytes:
         """Return the one frame of an answer that is gathered; kept, because its series are finished."""
+        # Its length is asked for first, and an instance or a long series is not kept for others.
+        if self._made is None:
+            self._made = await self._kept_frame()
+        return self._made
+
+    async def _kept_frame(self) -> bytes:
         keys = tuple(each.key for each in self._gathered)
         frame = self._frames.find(keys)
         if frame is not None:
