@@ -151,8 +151,7 @@ class TermFinder:
 
     async def known_vrs(self, connection: Connection, names: Sequence[str]) -> dict[str, str]:
         """Return the VR with which the archive holds each of these paths, where it holds them at all."""
-        await self._learn_paths(connection, names)
-        return {name: self._paths[name].vr for name in names if name in self._paths}
+        return {name: path.vr for name, path in (await self._find_paths(connection, names)).items()}
 
     async def statistics(self, connection: Connection) -> TermStatistics:
         """Return what ANALYZE has seen, at most a minute old."""
@@ -169,23 +168,26 @@ class TermFinder:
 
     async def find(self, connection: Connection, keys: Sequence[IndexKey]) -> list[Finding] | None:
         """Look all keys up; `None` when there is one that no segment can hold."""
-        await self._learn_paths(connection, [key.path for key in keys])
-        if any(key.path not in self._paths and key.kind is not Kind.EMPTY for key in keys):
+        paths = await self._find_paths(connection, [key.path for key in keys])
+        if any(key.path not in paths and key.kind is not Kind.EMPTY for key in keys):
             return None
-        findings = [finding for finding in await self._find_known(connection, keys) if finding is not None]
+        findings = [finding for finding in await self._find_known(connection, keys, paths) if finding is not None]
         return findings if len(findings) == len(keys) else None
 
     async def find_each(self, connection: Connection, keys: Sequence[IndexKey]) -> list[Finding | None]:
         """Look each key up; `None` stands for one that no segment can hold."""
-        await self._learn_paths(connection, [key.path for key in keys])
-        known = [key for key in keys if key.path in self._paths]
-        findings = iter(await self._find_known(connection, known) if known else ())
-        return [next(findings) if key.path in self._paths else None for key in keys]
+        paths = await self._find_paths(connection, [key.path for key in keys])
+        known = [key for key in keys if key.path in paths]
+        findings = iter(await self._find_known(connection, known, paths) if known else ())
+        return [next(findings) if key.path in paths else None for key in keys]
 
-    async def _find_known(self, connection: Connection, keys: Sequence[IndexKey]) -> list[Finding | None]:
+    async def _find_known(
+        self, connection: Connection, keys: Sequence[IndexKey], paths: Mapping[str, _Path]
+    ) -> list[Finding | None]:
         secret = await self.secret()
         hashes = [[term_hash(secret, key.path, text) for text in key.texts] for key in keys]
-        counted, zones = await self._find_terms(connection, keys, hashes)
+        path_ids = [paths[key.path].id if key.path in paths else 0 for key in keys]
+        counted, zones = await self._find_terms(connection, keys, hashes, path_ids)
         statistics = await self.statistics(connection)
         findings: list[Finding | None] = []
         for number, key in enumerate(keys):
@@ -193,7 +195,7 @@ class TermFinder:
                 # Nothing is counted of what is not there; most attributes are missing in most segments.
                 findings.append(Finding(0, (), True, 0, statistics.sizes.segments, 0))
                 continue
-            path_id = self._paths[key.path].id
+            path_id = path_ids[number]
             found = {term: counted[term] for term in hashes[number] if term in counted}
             if key.kind in _FIND_MANY:
                 found = await _find_many(connection, path_id, key)
@@ -205,25 +207,31 @@ class TermFinder:
             findings.append(None if finding.nothing else finding)
         return findings
 
-    async def _learn_paths(self, connection: Connection, names: Sequence[str]) -> None:
-        """Rows of paths never change, so what was seen once is remembered, within bounds."""
-        unknown = [name for name in names if name not in self._paths]
-        if not unknown:
-            return
-        if len(self._paths) > _KNOWN_PATHS:
-            self._paths.clear()
-            unknown = list(names)
-        for name, id_, vr in await connection.fetch(FIND_PATHS, unknown):
-            self._paths[name] = _Path(id_, vr)
+    async def _find_paths(self, connection: Connection, names: Sequence[str]) -> dict[str, _Path]:
+        """Return the paths that there are; what was seen once is remembered, within bounds, since rows never change.
+
+        A search goes on with what it was given: others learn and forget paths meanwhile.
+        """
+        known = {name: self._paths[name] for name in names if name in self._paths}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            known |= {name: _Path(id_, vr) for name, id_, vr in await connection.fetch(FIND_PATHS, unknown)}
+            if len(self._paths) > _KNOWN_PATHS:
+                self._paths.clear()
+            self._paths |= known
+        return known
 
     async def _find_terms(
-        self, connection: Connection, keys: Sequence[IndexKey], hashes: Sequence[Sequence[int]]
+        self,
+        connection: Connection,
+        keys: Sequence[IndexKey],
+        hashes: Sequence[Sequence[int]],
+        path_ids: Sequence[int],
     ) -> tuple[dict[int, int], dict[int, int]]:
         """Return the count of each term that exists, and the number of zones for each key."""
-        path_ids = [self._paths[key.path].id if key.path in self._paths else 0 for key in keys]
         bounds = (list(column) for column in zip(*map(_cut_bounds, keys), strict=True))
         listed = [term for terms in hashes for term in terms]
-        rows = await connection.fetch(FIND_TERMS, listed, list(range(len(keys))), path_ids, *bounds)
+        rows = await connection.fetch(FIND_TERMS, listed, list(range(len(keys))), list(path_ids), *bounds)
         counted = {term: segments for key, term, segments in rows if key is None}
         return counted, {key: segments for key, _, segments in rows if key is not None}
 
