@@ -17,6 +17,8 @@ _PIXEL_DATA = 0x7FE00010
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 # What is larger takes so long that its copies into a process do not matter.
 _MOST_FRAME_BYTES = 8 * 1024 * 1024
+# A picture of 4096x4096 is encoded for seconds, which nothing could end here, and all others would wait.
+_MOST_SHOWN_PIXELS = 2048 * 2048
 _MOST_HEAD_BYTES = 128 * 1024
 # One is drawn while the pixels of the next are read.
 _AT_ONCE = 2
@@ -34,6 +36,7 @@ def is_plain(pixels: PixelFormat, picture: Picture, *, tag: int, encapsulated: b
         and pixels.bits_allocated in BITS
         and pixels.photometric_interpretation in _GREY
         and pixels.decoded_frame_bytes <= _MOST_FRAME_BYTES
+        and (picture.size is None or picture.size[0] * picture.size[1] <= _MOST_SHOWN_PIXELS)
         and head_bytes <= _MOST_HEAD_BYTES
         and not picture.annotation
         and picture.profile is None

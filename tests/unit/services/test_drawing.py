@@ -45,6 +45,7 @@ def payload_of(head: bytes, data: Any) -> StoredPayload:
         ({"bits_allocated": 32}, Picture(), {}),
         ({"bits_allocated": 1}, Picture(), {}),
         ({"rows": 4096, "columns": 4096}, Picture(), {}),
+        ({}, Picture(size=(4096, 4096)), {}),
         ({}, Picture(annotation=("patient",)), {}),
         ({}, Picture(profile="yes"), {}),
         ({}, Picture(timed=True), {}),
