@@ -1,6 +1,7 @@
 """BlockStore: the contract of stores, and that a cache is never more than a quicker way to the same bytes."""
 
 import asyncio
+import errno
 import os
 import random
 import signal
@@ -347,6 +348,23 @@ async def test_a_disk_that_fails_is_done_without_and_told_once(
     await store.read("pack", 45_000, 1000)
     await settle(store)
     assert block_files(tmp_path) != []
+
+
+async def test_a_folder_that_cannot_be_made_is_told_once(
+    start: Open, content: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(level: DiskLevel) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(DiskLevel, "_make_folders", refuse)
+    caplog.set_level("INFO")
+    store = await start()
+    for _ in range(3):
+        assert await store.read("pack", 0, 1000) == content[:1000]
+        await settle(store)
+        await look(store)
+    told = [record.message for record in caplog.records if "block cache" in record.message]
+    assert len(told) == len(set(told)) == 2
 
 
 async def test_a_full_disk_keeps_what_it_has(start: Open, content: bytes, tmp_path: Path) -> None:

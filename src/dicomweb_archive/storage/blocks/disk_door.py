@@ -45,7 +45,8 @@ class _Trouble:
             )
 
     def end(self) -> None:
-        if self._told:
+        # What works beside what fails, such as a look at the folder, ends nothing.
+        if self._told and self.is_over():
             self._told = False
             logger.info("the disk level of the block cache is used again")
 
