@@ -100,7 +100,8 @@ class Choice:
                 self._chosen[kind] = error
         chosen = self._chosen[kind]
         if isinstance(chosen, NotAcceptableError):
-            raise chosen
+            # Raised for each of thousands, it would gather the frames of every time.
+            raise chosen.with_traceback(None)
         return chosen
 
 
