@@ -70,7 +70,7 @@ class RetrieveService:
         segments = await self._answers.locate_all(scope, principal)
         choose = Choice(accepted)
         locations = (location for segment in segments for location in segment)
-        if choose_first(locations, choose, _offers_of_many).type == ZIP:
+        if (await choose_first(locations, choose, _offers_of_many)).type == ZIP:
             name = scope.series_instance_uid or scope.study_instance_uid
             return await self._archive(name, lambda: self._archive_members(segments, choose))
         return await multipart(self.objects.streaming, DICOM, lambda: self._instance_parts(segments, choose, root))
@@ -96,7 +96,7 @@ class RetrieveService:
                 raise RequestTooLargeError(message)
             segments += found
         choose = Choice(accepted)
-        choose_first((location for segment in segments for location in segment), choose, offers_in_archive)
+        await choose_first((location for segment in segments for location in segment), choose, offers_in_archive)
         return await self._archive("series", lambda: self._archive_members(segments, choose))
 
     async def retrieve_frames(
