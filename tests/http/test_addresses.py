@@ -102,7 +102,7 @@ async def urls_of(archive: Archive, headers: Sequence[tuple[str, str]]) -> list[
     search = await client.get(f"{ROOT}/instances?limit=1&nonsense=1", headers=headers)
     documents = [await archive.get(f"{scope}/metadata", headers=headers) for scope in (STUDY, SERIES, INSTANCE)]
     many = await archive.get(SERIES, headers=headers)
-    picture = await archive.get(f"{INSTANCE}/rendered?iccprofile=no", headers=headers)
+    picture = await archive.get(f"{INSTANCE}/rendered?nonsense=1", headers=headers)
     uids = dict(zip(("studyUID", "seriesUID", "objectUID"), INSTANCE.split("/")[2::2], strict=True))
     named = {"requestType": "WADO", "contentType": "application/dicom", **uids}
     file = await client.get("/wado", params=named, headers=headers)
