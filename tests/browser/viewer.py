@@ -16,6 +16,7 @@ from tests.browser.pictures import Picture, decoded, read_png
 
 _PICTURES_WITHIN_SECONDS = 90
 _CONTENT_MS = 5_000
+_FORGOTTEN_MS = 20_000
 
 # What a viewport shows is taken from the canvas on the page; only where it lies and which slice it claims to be is
 # asked of the viewer. The corners are those of the image (or volume) on the canvas, in its own pixels.
@@ -71,6 +72,7 @@ _IS_AT_SLICE_OR_BEYOND = f"([id, slice]) => {{ {_FIND} return viewport?.getSlice
 _HAS_ALL_SLICES = (
     f"id => {{ {_FIND} return viewport.getImageIds().every(each => window.cornerstone.cache.getImage(each)); }}"
 )
+_PAINT = f"""id => {{ {_FIND} viewport?.render(); }}"""
 _FETCH = "async address => [...new Uint8Array(await (await fetch(address)).arrayBuffer())]"
 _TO_DATA_URL = "canvas => canvas.toDataURL('image/png')"
 _AS_DATA_URL = """async picture => {
@@ -142,7 +144,13 @@ class Viewer:
 
     def wait_for_picture(self, viewport: str | None = None, *, slice_index: int | None = None) -> None:
         """Wait until a viewport (else the first) has painted the slice it is at, or the given one."""
-        self.page.wait_for_function(_IS_SHOWN, arg=[viewport, slice_index])
+        try:
+            self.page.wait_for_function(_IS_SHOWN, arg=[viewport, slice_index], timeout=_FORGOTTEN_MS)
+        except PageTimeoutError:
+            # Now and then, on a busy machine, the viewer has an image and forgets to paint it (its status stays
+            # `preRender`) until something else makes it paint: a resized window, or this.
+            self.page.evaluate(_PAINT, viewport)
+            self.page.wait_for_function(_IS_SHOWN, arg=[viewport, slice_index])
         # The status is set where painting is decided; the frame after it is the one on the screen.
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         # There may be images of one colour: whether it is the right picture is for the test to say.

@@ -34,9 +34,8 @@ class FolderStore:
     `open_folder` can sweep what a killed process left, also while other processes go on writing.
     """
 
-    # In steps of 256 KiB a series took half as much processor time again, since slices of a CT came in three pieces each; in steps
-    # of a MiB no less than now, and a reader that stalls holds that much. Who
-    # reads slowly gets these. What is read ahead waits in the page cache.
+    # In steps of 256 KiB a series took half as much processor time again, since slices of a CT came in three pieces
+    # each; steps of a MiB were no quicker than these. A slow reader gets small ones. The page cache reads ahead.
     reading = ReadPattern(read_bytes=512 * 1024, read_ahead=0, least_bytes=256 * 1024)
 
     def __init__(self, folder: Path) -> None:
