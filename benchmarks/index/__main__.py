@@ -5,6 +5,8 @@
 FOLDER holds the Part 10 files of one series whose headers are repeated under new UIDs; without it the real GE CT
 series of the test data is taken when it is there, else one is built.
 
+Storing from several processes at once, as the workers of an archive do, is measured with segments made beforehand.
+
 What counts as registering goes from instances that the scanner has read to rows that are committed: building the
 segment, dictionary, transaction and the wait for the disk. CPU is that of our process alone; that of building is
 printed first. The bare limits beside the figures are the same rows of the table `instance` alone, in a transaction
@@ -22,6 +24,7 @@ from pathlib import Path
 
 from tests.stored import digest_of, sharing_base
 
+from benchmarks.index.processes import print_rate
 from benchmarks.index.sizes import print_curve
 from benchmarks.scanner.__main__ import load
 from dicomweb_archive.dicom.instance import Element, ScannedInstance
@@ -38,6 +41,8 @@ from dicomweb_archive.index.writing.register import PackRecord, Register
 ROOT = "1.2.826.0.1.3680043.10.1463.7"
 URL = "http://127.0.0.1:8000/dicom-web"
 EVERYTHING = Visibility()
+# Numbers of the series that one process makes, so that no other makes the same; three are a study.
+_SERIES_APART = 3_000_000
 
 
 def uid_element(value: str) -> Element:
@@ -51,9 +56,9 @@ def text_element(vr: str, value: str) -> Element:
 class Headers:
     """Makes series without end out of the headers of one; three series a study, some values new in each."""
 
-    def __init__(self, files: list[bytes]) -> None:
+    def __init__(self, files: list[bytes], first: int = 1) -> None:
         self._scanned = sharing_base(scan(data) for data in files)
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
 
     def series(self, instances: int) -> tuple[PackRecord, tuple[str, str, str]]:
         """Return a pack with one new series, and the UIDs of its last instance."""
@@ -242,6 +247,10 @@ def main() -> None:
         Path(folder).chmod(0o711)
         with EmbeddedPostgres(Path(folder)) as postgres:
             asyncio.run(run(postgres.url, headers, arguments.seconds))
+            firsts = itertools.count(_SERIES_APART, _SERIES_APART)
+            for processes in (1, 2):
+                make = [Headers(files, next(firsts)) for _ in range(processes)]
+                print_rate(postgres.url, [lambda length, of=each: of.series(length)[0] for each in make], tasks=2)
             if arguments.sizes:
                 asyncio.run(print_curve(postgres, lambda length: headers.series(length)[0], arguments.sizes))
 
