@@ -17,6 +17,7 @@ from tests.browser.pictures import Picture, decoded, read_png
 _PICTURES_WITHIN_SECONDS = 90
 _CONTENT_MS = 5_000
 _FORGOTTEN_MS = 20_000
+_TURN_MS = 2_000
 
 # What a viewport shows is taken from the canvas on the page; only where it lies and which slice it claims to be is
 # asked of the viewer. The corners are those of the image (or volume) on the canvas, in its own pixels.
@@ -72,6 +73,11 @@ _IS_AT_SLICE_OR_BEYOND = f"([id, slice]) => {{ {_FIND} return viewport?.getSlice
 _HAS_ALL_SLICES = (
     f"id => {{ {_FIND} return viewport.getImageIds().every(each => window.cornerstone.cache.getImage(each)); }}"
 )
+# The slice that the wheel has asked for: a stack is at it once the image has come, a volume at once.
+_WANTED = f"""id => {{ {_FIND} return viewport.getTargetImageIdIndex?.() ?? viewport.getSliceIndex(); }}"""
+_WANTS_ANOTHER = f"""([id, slice]) => {{ {_FIND}
+  return viewport && (viewport.getTargetImageIdIndex?.() ?? viewport.getSliceIndex()) !== slice;
+}}"""
 _PAINT = f"""id => {{ {_FIND} viewport?.render(); }}"""
 _FETCH = "async address => [...new Uint8Array(await (await fetch(address)).arrayBuffer())]"
 _TO_DATA_URL = "canvas => canvas.toDataURL('image/png')"
@@ -209,8 +215,13 @@ class Viewer:
         """Turn the wheel over a viewport, forward or back, and wait for the picture there."""
         target = self.shown(viewport).slice + slices
         self.canvas(viewport).hover()
-        for _ in range(abs(slices)):
-            self.page.mouse.wheel(0, 100 if slices > 0 else -100)
+        deadline = time.monotonic() + _PICTURES_WITHIN_SECONDS
+        while (wanted := self.page.evaluate(_WANTED, viewport)) != target:
+            assert time.monotonic() < deadline, f"the wheel asks for slice {wanted}, not {target}"
+            self.page.mouse.wheel(0, 100 if target > wanted else -100)
+            # One turn at a time: a busy browser makes one event of several, and the viewer one step of an event.
+            with suppress(PageTimeoutError):
+                self.page.wait_for_function(_WANTS_ANOTHER, arg=[viewport, wanted], timeout=_TURN_MS, polling=10)
         self.wait_for_picture(viewport, slice_index=target)
 
     def lay_out(self, name: str) -> None:
