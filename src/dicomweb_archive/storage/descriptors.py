@@ -119,20 +119,27 @@ def write_fully(descriptor: int, pieces: Sequence[Buffer], position: int) -> int
 
 
 def read_cached(descriptor: int, offset: int, length: int) -> Buffer | None:
-    """Read exactly these bytes if that needs no waiting for the disk; `None` otherwise.
-
-    Hot path: a thread's hand-over costs more than copying a MiB that is in memory (benchmarks/storage). The call
-    asks the kernel for what is in its page cache and never blocks the event loop on a disk.
-    """
-    if _NO_WAIT is None:
-        return None
-    data = bytearray(length)
+    """Read exactly these bytes if that needs no waiting for the disk; `None` otherwise."""
     try:
-        taken = os.preadv(descriptor, [data], offset, _NO_WAIT)
+        return read_now(descriptor, offset, length)
     except OSError:
         # Not in memory, or a file system that cannot tell; the thread says what is really wrong.
         return None
-    return data if taken == length else None
+
+
+def read_now(descriptor: int, offset: int, length: int) -> Buffer | None:
+    """Read exactly these bytes if that needs no waiting for the disk; `None` when only some of them can be had so.
+
+    Hot path: a thread's hand-over costs more than copying a MiB that is in memory (benchmarks/storage). The call
+    asks the kernel for what is in its page cache and never blocks the event loop on a disk.
+
+    Raises:
+        OSError: none of them is in memory, or the file system cannot tell.
+    """
+    if _NO_WAIT is None:
+        raise OSError(errno.ENOSYS, "reads that do not wait")
+    data = bytearray(length)
+    return data if os.preadv(descriptor, [data], offset, _NO_WAIT) == length else None
 
 
 def _read_and_fetch_next(descriptor: int, offset: int, length: int) -> bytes:

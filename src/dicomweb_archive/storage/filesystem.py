@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 from dicomweb_archive.errors import ArchiveError, ConflictError, SetupError
 from dicomweb_archive.storage.base import Buffer, ObjectStat, ReadPattern, check_key
 from dicomweb_archive.storage.descriptors import OpenFile, read_fully, translate, write_fully
+from dicomweb_archive.storage.kept_files import KeptFiles
 
 Result = TypeVar("Result")
 
@@ -41,6 +42,7 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="folder-store")
+        self._kept = KeptFiles(self._close_soon)
         self._durable: set[Path] = set()
 
     @property
@@ -75,10 +77,19 @@ class FolderStore:
         descriptor = await self._acquire(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), os.close)
         return FolderReader(OpenFile(descriptor, self._executor))
 
-    async def read(self, key: str, offset: int, length: int) -> bytes:
-        """Return one range of an object: opened, read and closed in one thread job."""
+    async def read(self, key: str, offset: int, length: int) -> Buffer:
+        """Return one range of an object: at once when it lately was read and is in memory, else by a thread."""
+        cached = self._kept.read(key, offset, length)
+        if cached is not None:
+            return cached
         path = self._path(key)
-        return await self._run(lambda: _read_range(path, offset, length))
+        if not self._kept.wants(key):
+            return await self._run(lambda: _read_range(path, offset, length))
+        data, descriptor = await self._acquire(
+            lambda: _read_and_leave_open(path, offset, length), lambda read: os.close(read[1])
+        )
+        self._kept.keep(key, descriptor)
+        return data
 
     async def read_at_most(self, key: str, offset: int, length: int) -> bytes:
         """Return one range as far as the object goes."""
@@ -94,6 +105,7 @@ class FolderStore:
     async def delete(self, key: str) -> None:
         """Remove the object and make the removal durable; no error when there is none."""
         path = self._path(key)
+        self._kept.forget(key)
         await self._run(lambda: _remove(path))
 
     async def delete_many(self, keys: Sequence[str]) -> None:
@@ -128,11 +140,15 @@ class FolderStore:
         await self._run(self._folder.stat)
 
     async def close(self) -> None:
-        """Let running jobs end and stop the threads."""
+        """Let running jobs end, close what is open and stop the threads."""
+        self._kept.forget_all()
         await asyncio.to_thread(self._executor.shutdown)
 
     def _path(self, key: str) -> Path:
         return self._folder / check_key(key)
+
+    def _close_soon(self, descriptor: int) -> None:
+        self._executor.submit(os.close, descriptor)
 
     async def _run(self, job: Callable[[], Result]) -> Result:
         try:
@@ -303,6 +319,15 @@ def _read_range(path: Path, offset: int, length: int, *, cut_at_end: bool = Fals
         return read_fully(descriptor, offset, length)
     finally:
         os.close(descriptor)
+
+
+def _read_and_leave_open(path: Path, offset: int, length: int) -> tuple[bytes, int]:
+    descriptor = _open_to_read(path)
+    try:
+        return read_fully(descriptor, offset, length), descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _discard(created: tuple[Path, int]) -> None:
