@@ -173,6 +173,35 @@ async def test_an_unchanged_segment_stays_in_use_after_a_check(index: InstanceIn
     assert await locate(index) is found
 
 
+async def test_all_segments_in_use_are_asked_about_at_once(
+    database: Database, index: InstanceIndex, register: Register, clock: Clock
+):
+    for series in range(1, 4):
+        await register.register([pack_of(segment_of(ct_series(2, series=series)))], actor="tester")
+        await index.locate_instance(STUDY, f"{ROOT}.1.{series}", f"{ROOT}.1.{series}.1", EVERYTHING)
+    await Removal(database, InstanceIndex(database)).delete_series(STUDY, f"{ROOT}.1.3", EVERYTHING, actor="tester")
+    clock.seconds += FRESH_SECONDS
+    await locate(index)
+    with pytest.raises(GoneError):
+        await index.locate_instance(STUDY, f"{ROOT}.1.3", f"{ROOT}.1.3.1", EVERYTHING)
+    await database.close()
+    neighbour = await index.locate_instance(STUDY, f"{ROOT}.1.2", f"{ROOT}.1.2.1", EVERYTHING)
+    assert neighbour.series_instance_uid == f"{ROOT}.1.2"
+
+
+async def test_what_was_not_asked_for_lately_is_asked_about_when_it_is(
+    database: Database, index: InstanceIndex, register: Register, clock: Clock
+):
+    for series in (1, 2):
+        await register.register([pack_of(segment_of(ct_series(2, series=series)))], actor="tester")
+        await index.locate_instance(STUDY, f"{ROOT}.1.{series}", f"{ROOT}.1.{series}.2", EVERYTHING)
+    await Removal(database, InstanceIndex(database)).delete_series(STUDY, SERIES, EVERYTHING, actor="tester")
+    clock.seconds += 60
+    await index.locate_instance(STUDY, f"{ROOT}.1.2", f"{ROOT}.1.2.2", EVERYTHING)
+    with pytest.raises(GoneError):
+        await locate(index)
+
+
 async def test_hidden_studies_are_not_found_and_hide_within_a_second(
     database: Database, index: InstanceIndex, register: Register, clock: Clock
 ):
@@ -203,7 +232,7 @@ async def test_the_cache_stays_within_its_bound(database: Database, register: Re
     [
         pytest.param(statements.LOCATE_SEGMENTS, ([1], None, False, STUDY, None), id="study"),
         pytest.param(statements.LOCATE_INSTANCE, ([1], None, False, STUDY, SERIES, INSTANCE), id="instance"),
-        pytest.param(statements.CHECK_SEGMENT, ([1], None, False, 1), id="check"),
+        pytest.param(statements.CHECK_SEGMENTS, ([1], None, False, [1, 2]), id="check"),
     ],
 )
 async def test_point_look_ups_use_indexes(database: Database, statement: str, arguments: tuple[object, ...]):

@@ -5,6 +5,11 @@ for by the hundred, come from a cache of whole segments. What keeps it honest: s
 makes a new one; an entry is believed for half a second, then a point query asks whether its segment still
 exists and may be seen; and a delete by this process empties the cache before it is acknowledged, also of what
 was being read meanwhile.
+
+The point query asks for all segments in use at the same time: who looks through many series pays for one in half a
+second and not for one a series. Nothing but the rows themselves is asked, so whatever takes them away or hides them,
+be it another process, an embargo or an administrator with SQL, shows within that time; no writer need remember to
+tell, nor would deletes queue for a counter.
 """
 
 import asyncio
@@ -73,9 +78,9 @@ where {visible("st")} and wanted.space_id = any($1::int4[]) and wanted.sop_insta
 limit 1
 """  # noqa: S608 - composed of constants
 
-# Asks whether a cached segment still exists and may be seen.
-CHECK_SEGMENT = f"""
-select 1 from segment sg join study st on st.id = sg.study_id where {visible("st")} and sg.id = $4
+# Asks which of the cached segments still exist and may be seen.
+CHECK_SEGMENTS = f"""
+select sg.id from segment sg join study st on st.id = sg.study_id where {visible("st")} and sg.id = any($4::int8[])
 """  # noqa: S608 - composed of constants
 
 
@@ -138,6 +143,7 @@ class InstanceIndex:
         self._deletes = 0
         # Viewers ask for many frames of a series at once; one of them asks the database, the others wait.
         self._locks: WeakValueDictionary[tuple[Visibility, str], asyncio.Lock] = WeakValueDictionary()
+        self._checks: WeakValueDictionary[Visibility, asyncio.Lock] = WeakValueDictionary()
 
     async def locate(self, scope: Scope, visibility: Visibility) -> list[SegmentLocations]:
         """Locate every instance of a study, a series, or the one instance, in the order of packs.
@@ -185,28 +191,39 @@ class InstanceIndex:
         self._cache.clear()
 
     async def _refresh(self, scope: Scope, visibility: Visibility, sop_instance_uid: str) -> CachedSegment:
-        lock = self._locks.setdefault((visibility, scope.series_instance_uid or ""), asyncio.Lock())
-        async with lock:
+        async with self._locks.setdefault((visibility, scope.series_instance_uid or ""), asyncio.Lock()):
             segment = self._cache.find(visibility, sop_instance_uid)
-            if segment is not None and self._cache.is_fresh(segment):
-                self._meters.memory.inc()
+            if segment is not None and await self._is_still_there(segment):
                 return segment
             async with self._database.connection() as connection:
-                if segment is not None and await self._still_there(connection, segment):
-                    self._meters.checked.inc()
-                    return segment
                 self._meters.database.inc()
                 return await self._load(connection, scope, visibility)
 
-    async def _still_there(self, connection: Connection, segment: CachedSegment) -> bool:
+    async def _is_still_there(self, segment: CachedSegment) -> bool:
+        # One lock for all series: whoever waits for it mostly finds his segment among those that were asked about.
+        async with self._checks.setdefault(segment.visibility, asyncio.Lock()):
+            if self._cache.is_fresh(segment):
+                self._meters.memory.inc()
+                return True
+            is_there = segment.segment_id in await self._check(segment)
+        if is_there:
+            self._meters.checked.inc()
+        return is_there
+
+    async def _check(self, wanted: CachedSegment) -> set[int]:
+        """Ask which of this segment and of those in use still exist, and drop the others."""
         deletes, asked_at = self._deletes, self._cache.now()
-        parameters = segment.visibility.parameters()
-        if await connection.fetchval(CHECK_SEGMENT, *parameters, segment.segment_id) is None:
-            self._cache.drop(segment)
-            return False
-        if deletes == self._deletes:
-            segment.checked_at = asked_at
-        return True
+        # Whoever waited for long wants one that is no longer in use.
+        asked = {segment.segment_id: segment for segment in (wanted, *self._cache.in_use(wanted.visibility))}
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(CHECK_SEGMENTS, *wanted.visibility.parameters(), list(asked))
+        remaining = {row[0] for row in rows}
+        for segment in asked.values():
+            if segment.segment_id not in remaining:
+                self._cache.drop(segment)
+            elif deletes == self._deletes:
+                segment.checked_at = asked_at
+        return remaining
 
     async def _load(self, connection: Connection, scope: Scope, visibility: Visibility) -> CachedSegment:
         deletes, asked_at = self._deletes, self._cache.now()

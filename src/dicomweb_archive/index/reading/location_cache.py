@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 from dicomweb_archive.dicom.instance import BulkValue, PixelData
 from dicomweb_archive.imaging.pixel_format import PixelFormat
@@ -10,6 +11,12 @@ from dicomweb_archive.index.access import Visibility
 
 FRESH_SECONDS = 0.5
 """How long an entry is believed without asking the database; a delete by another process shows after that."""
+
+IN_USE_SECONDS = 1.0
+"""A segment that was asked for since then is likely to be asked for again."""
+
+MOST_CHECKED = 256
+"""So many segments are asked about at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,11 @@ class CachedSegment:
     visibility: Visibility
     locations: dict[str, InstanceLocation]
     checked_at: float
+    used_at: float = field(init=False)
     weight: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.used_at = self.checked_at
         self.weight = sum(_weight(location) for location in self.locations.values())
 
 
@@ -77,7 +86,14 @@ class LocationCache:
         segment = self._by_uid.get((visibility, sop_instance_uid))
         if segment is not None:
             self._segments.move_to_end((visibility, segment.segment_id))
+            segment.used_at = self._clock()
         return segment
+
+    def in_use(self, visibility: Visibility) -> list[CachedSegment]:
+        """Return the segments that were asked for a moment ago, the last one first; at most `MOST_CHECKED`."""
+        since = self._clock() - IN_USE_SECONDS
+        found = takewhile(lambda segment: segment.used_at >= since, reversed(self._segments.values()))
+        return list(islice((segment for segment in found if segment.visibility == visibility), MOST_CHECKED))
 
     def is_fresh(self, segment: CachedSegment) -> bool:
         """Tell whether the segment may be used without asking the database."""
