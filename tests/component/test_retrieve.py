@@ -6,6 +6,8 @@ import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,9 @@ from dicomweb_archive.errors import (
 )
 from dicomweb_archive.imaging.transcode import to_explicit_little_endian
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.reading.instances import InstanceLocation
+from dicomweb_archive.index.reading.instances import InstanceLocation, SegmentLocations
 from dicomweb_archive.index.scope import Scope
-from dicomweb_archive.index.segments.locations import layouts_of
+from dicomweb_archive.index.segments.locations import FileLayout, encode_locations, layouts_of
 from dicomweb_archive.services.access import ANONYMOUS, Principal, PrincipalKind
 from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.decoding import DecodingPool
@@ -89,9 +91,10 @@ class Index:
         await pack.close()
         return scopes
 
-    async def locate(self, scope: Scope, visibility: Visibility) -> list[list[InstanceLocation]]:
+    async def locate(self, scope: Scope, visibility: Visibility) -> list[SegmentLocations]:
         self.asked.append(visibility)
-        return [self.locations]
+        by_series = groupby(self.locations, key=attrgetter("study_instance_uid", "series_instance_uid"))
+        return [segment_of(list(group)) for _, group in by_series]
 
     async def locate_instance(self, study: str, series: str, instance: str, visibility: Visibility) -> InstanceLocation:
         self.asked.append(visibility)
@@ -99,6 +102,30 @@ class Index:
             if location.sop_instance_uid == instance:
                 return location
         raise NotFoundError("there is none")
+
+
+def segment_of(locations: list[InstanceLocation]) -> SegmentLocations:
+    """Put what is said of each instance of a series as the index does."""
+    layouts = [
+        FileLayout(
+            each.transfer_syntax_uid,
+            each.sop_class_uid,
+            each.pixel_data,
+            each.bulk,
+            each.neutralised,
+            each.pixel_format,
+        )
+        for each in locations
+    ]
+    columns = ("sop_instance_uid", "object_key", "byte_offset", "byte_length", "digest")
+    return SegmentLocations(
+        1,
+        locations[0].study_instance_uid,
+        locations[0].series_instance_uid,
+        range(len(locations)),
+        *([getattr(each, name) for each in locations] for name in columns),
+        locations=encode_locations(layouts),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,20 @@
 """Representation: what a retrieve transaction answers with, streamed, its length known when nothing is converted."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
-from dicomweb_archive.errors import DamagedObjectError, UndecodableError
+from dicomweb_archive.errors import UndecodableError
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.spans import MIB, Span, check_spans, cut_spans, stream_spans
+from dicomweb_archive.storage.woven import Item, stream_woven
 from dicomweb_archive.wire.multipart import PartFraming
 
 # After so many parts the loop looks after other requests: describing a part costs some microseconds.
 _PARTS_AT_ONCE = 250
-_SMALL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,27 @@ class Part:
         return self.made_length if self.make is not None else sum(span.length for span in self.spans)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredParts:
+    """Payloads of one media type that go as they lie, each one range; described together because that is quicker.
+
+    Attributes:
+        location: what their locations begin with.
+        names: what they end with.
+        spans: where they lie, in the order of the names.
+    """
+
+    content_type: str
+    location: str
+    names: Sequence[str]
+    spans: Sequence[Span]
+
+    @property
+    def length(self) -> int:
+        """Length in bytes of all of them, without what is between them."""
+        return sum(span.length for span in self.spans)
+
+
 async def single(store: ObjectStore, part: Part, headers: Mapping[str, str]) -> Representation:
     """Answer with one payload; what has to be made is made when the first chunk is asked for.
 
@@ -80,7 +100,9 @@ async def single(store: ObjectStore, part: Part, headers: Mapping[str, str]) -> 
     return Representation(part.content_type, chunks, part.length, headers, partial(_stored_range, store, part))
 
 
-async def multipart(store: ObjectStore, media_type: str, parts: Callable[[], Iterable[Part]]) -> Representation:
+async def multipart(
+    store: ObjectStore, media_type: str, parts: Callable[[], Iterable[Part | StoredParts]]
+) -> Representation:
     """Answer with a multipart/related payload (PS3.18 8.6.1.2).
 
     `parts` is called twice, once for the lengths and once for the bytes, so that a study of many instances need
@@ -92,17 +114,31 @@ async def multipart(store: ObjectStore, media_type: str, parts: Callable[[], Ite
     framing = PartFraming(media_type)
     length: int | None = len(framing.closing())
     ends: dict[str, int] = {}
-    for number, part in enumerate(parts()):
-        if number % _PARTS_AT_ONCE == _PARTS_AT_ONCE - 1:
+    unyielded = 0
+    for part in parts():
+        unyielded += len(part.names) if isinstance(part, StoredParts) else 1
+        if unyielded >= _PARTS_AT_ONCE:
+            unyielded = 0
             await asyncio.sleep(0)
         for span in part.spans:
-            ends[span.key] = max(ends.get(span.key, 0), span.offset + span.length)
-        if length is not None and part.length is not None:
-            length += len(_head(framing, part)) + part.length + len(framing.TAIL)
-        else:
-            length = None
-    await _check(store, [Span(key, 0, end) for key, end in ends.items()], small=length is not None and length < MIB)
-    return Representation(framing.content_type, _body(store, framing, parts()), length)
+            end = span.offset + span.length
+            if end > ends.get(span.key, 0):
+                ends[span.key] = end
+        framed = _framed_length(framing, part)
+        length = None if length is None or framed is None else length + framed
+    is_small = length is not None and length < MIB
+    await _check(store, [Span(key, 0, end) for key, end in ends.items()], small=is_small)
+    body = _body(store, framing, parts(), is_small=is_small)
+    return Representation(framing.content_type, body, length)
+
+
+def _framed_length(framing: PartFraming, part: Part | StoredParts) -> int | None:
+    """Compute how long a part is with its head and tail, when that is known before its turn."""
+    if isinstance(part, StoredParts):
+        heads = framing.heads(part.content_type, part.location)
+        tails = len(framing.TAIL) * len(part.names)
+        return heads.total_bytes([span.length for span in part.spans], part.names) + part.length + tails
+    return None if part.length is None else len(_head(framing, part)) + part.length + len(framing.TAIL)
 
 
 async def _check(store: ObjectStore, spans: Sequence[Span], *, small: bool | None = None) -> None:
@@ -120,61 +156,45 @@ async def slices(data: bytes) -> AsyncGenerator[Buffer, None]:
         yield view[start : start + MIB]
 
 
-async def _body(store: ObjectStore, framing: PartFraming, parts: Iterable[Part]) -> AsyncGenerator[Buffer, None]:
-    for is_stored, group in groupby(parts, key=lambda part: part.make is None):
-        stream = _stored_parts if is_stored else _made_parts
-        async with aclosing(stream(store, framing, group)) as pieces:
+async def _body(
+    store: ObjectStore, framing: PartFraming, parts: Iterable[Part | StoredParts], *, is_small: bool
+) -> AsyncGenerator[Buffer, None]:
+    """Yield the parts; those that lie in the store one behind the other go out as one stream."""
+    for is_made, group in groupby(parts, key=_is_made):
+        if is_made:
+            stream = _made_parts(framing, group)
+        else:
+            stream = stream_woven(store, _stored_items(framing, group), is_small=is_small)
+        async with aclosing(stream) as pieces:
             async for piece in pieces:
                 yield piece
     yield framing.closing()
 
 
-async def _stored_parts(
-    store: ObjectStore, framing: PartFraming, parts: Iterable[Part]
-) -> AsyncGenerator[Buffer, None]:
-    """Yield parts that lie in the store: one stream of large reads runs ahead across all of them."""
-    # The stream runs ahead: parts wait here from when their spans are asked for until their bytes come.
-    described: deque[Part] = deque()
-
-    def spans() -> Iterator[Span]:
-        for part in parts:
-            described.append(part)
-            yield from part.spans
-
-    # Hot path: each piece costs a walk through the server, so what is small goes out together (benchmarks/storage).
-    small = bytearray()
-    async with aclosing(stream_spans(store, spans())) as pieces:
-        remaining = -1
-        async for piece in pieces:
-            while remaining <= 0:
-                if remaining == 0:
-                    small += framing.TAIL
-                part = described.popleft()
-                remaining = part.length or 0
-                small += _head(framing, part)
-            remaining -= len(piece)
-            if len(piece) < _SMALL_BYTES:
-                small += piece
-                if len(small) < _SMALL_BYTES:
-                    continue
-                yield bytes(small)
-            else:
-                yield bytes(small)
-                yield piece
-            small.clear()
-        if remaining > 0:
-            message = "an object is shorter than what was stored"
-            raise DamagedObjectError(message)
-        if remaining == 0:
-            small += framing.TAIL
-    for part in described:
-        small += _head(framing, part) + framing.TAIL
-    if small:
-        yield bytes(small)
+def _is_made(part: Part | StoredParts) -> bool:
+    return isinstance(part, Part) and part.make is not None
 
 
-async def _made_parts(_: ObjectStore, framing: PartFraming, parts: Iterable[Part]) -> AsyncGenerator[Buffer, None]:
+def _stored_items(framing: PartFraming, parts: Iterable[Part | StoredParts]) -> Iterator[Item]:
+    """Yield what parts that lie in the store consist of."""
     for part in parts:
+        if isinstance(part, StoredParts):
+            heads = framing.heads(part.content_type, part.location)
+            tail = b""
+            for name, span in zip(part.names, part.spans, strict=True):
+                yield tail + heads.head(span.length, name)
+                yield span
+                tail = framing.TAIL
+            yield tail
+        else:
+            yield _head(framing, part)
+            yield from part.spans
+            yield framing.TAIL
+
+
+async def _made_parts(framing: PartFraming, parts: Iterable[Part | StoredParts]) -> AsyncGenerator[Buffer, None]:
+    for part in parts:
+        assert isinstance(part, Part)
         made = await _make(part)
         yield framing.head(made.content_type, length=made.length, location=part.location)
         async with aclosing(made.chunks) as chunks:

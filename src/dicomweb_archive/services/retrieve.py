@@ -21,9 +21,10 @@ from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_answers import Choice, InstanceAnswers, codestream_parts, uids_of
 from dicomweb_archive.services.instance_bytes import InstanceBytes, pixels_of, span_of
 from dicomweb_archive.services.packing import member_name
-from dicomweb_archive.services.representation import Made, Part, Representation, multipart
+from dicomweb_archive.services.representation import Made, Part, Representation, StoredParts, multipart
 from dicomweb_archive.services.zip_archive import Member, archive_of
 from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.storage.spans import Span
 from dicomweb_archive.wire.media_types import (
     DICOM,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -35,6 +36,7 @@ from dicomweb_archive.wire.resources import ServiceRoot
 
 # Where each instance lies is held while an archive is sent: some 300 bytes.
 _MOST_LISTED = 100_000
+_PARTS_TOGETHER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,7 @@ class RetrieveService:
             return await self._answers.of_one(location, principal, self._retrieve_instance(location, accepted, root))
         segments = await self._answers.locate_all(scope, principal)
         choose = Choice(accepted)
-        locations = (location for segment in segments for location in segment)
-        if (await choose_first(locations, choose, _offers_of_many)).type == ZIP:
+        if (await choose_first(_kinds_of(segments), choose, _offers_of_many)).type == ZIP:
             name = scope.series_instance_uid or scope.study_instance_uid
             return await self._archive(name, lambda: self._archive_members(segments, choose))
         return await multipart(self.objects.streaming, DICOM, lambda: self._instance_parts(segments, choose, root))
@@ -96,7 +97,7 @@ class RetrieveService:
                 raise RequestTooLargeError(message)
             segments += found
         choose = Choice(accepted)
-        await choose_first((location for segment in segments for location in segment), choose, offers_in_archive)
+        await choose_first(_kinds_of(segments), choose, offers_in_archive)
         return await self._archive("series", lambda: self._archive_members(segments, choose))
 
     async def retrieve_frames(
@@ -157,8 +158,13 @@ class RetrieveService:
 
     def _instance_parts(
         self, segments: Sequence[SegmentLocations], choose: Choice, root: ServiceRoot
-    ) -> Iterator[Part]:
+    ) -> Iterator[Part | StoredParts]:
         for segment in segments:
+            kind = segment.kind()
+            offer = None if kind is None else choose_or_keep(kind, choose, offers_of_file)
+            if offer is not None and offer.as_stored:
+                yield from _stored_parts(segment, offer, root)
+                continue
             for location in segment:
                 offer = choose_or_keep(location, choose, offers_of_file)
                 make = None
@@ -199,11 +205,28 @@ class RetrieveService:
         return [describe(location, number, offer.content_type, url) for number, url in zip(frames, urls, strict=True)]
 
 
+def _kinds_of(segments: Iterable[SegmentLocations]) -> Iterator[InstanceLocation]:
+    """Yield instances that between them can be had in every form that one of the segments' can."""
+    for segment in segments:
+        kind = segment.kind()
+        yield from segment if kind is None else (kind,)
+
+
 def _instance_part(
     location: InstanceLocation, offer: Offer, root: ServiceRoot, make: Callable[[], Awaitable[Made]] | None
 ) -> Part:
     spans = (span_of(location),) if make is None else ()
     return Part(offer.content_type, root.instance(*uids_of(location)), spans, make)
+
+
+def _stored_parts(segment: SegmentLocations, offer: Offer, root: ServiceRoot) -> Iterator[StoredParts]:
+    """Describe the instances of a segment that all go as they lie, so many together as take no time to describe."""
+    location = root.instance(segment.study_instance_uid, segment.series_instance_uid, "")
+    for first in range(0, len(segment), _PARTS_TOGETHER):
+        here = slice(first, first + _PARTS_TOGETHER)
+        places = zip(segment.object_keys[here], segment.byte_offsets[here], segment.byte_lengths[here], strict=True)
+        spans = [Span(*place) for place in places]
+        yield StoredParts(offer.content_type, location, segment.sop_instance_uids[here], spans)
 
 
 def _offers_of_many(location: InstanceLocation) -> tuple[Offer, ...]:

@@ -33,12 +33,14 @@ class ReadPattern:
         read_ahead: how many of these are begun ahead of the consumer.
         least_bytes: so few are asked for when the consumer is slow; as many as ever where that is no different.
         first_bytes: what is asked for first; the whole of what is no longer is better had by `ObjectStore.read`.
+        fills: its readers are `FillingReader`s, and bytes are best read where they are sent from.
     """
 
     read_bytes: int
     read_ahead: int
     least_bytes: int | None = None
     first_bytes: int = 1024 * 1024
+    fills: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,17 @@ class ObjectReader(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class FillingReader(ObjectReader, Protocol):
+    """An open object that is read into memory which is there already."""
+
+    async def fill(self, offset: int, places: Sequence[memoryview]) -> None:
+        """Fill these places, one behind the other, with the bytes from `offset` on.
+
+        Raises:
+            DamagedObjectError: the object ends before them.
+        """
 
 
 class ObjectStore(Protocol):

@@ -84,6 +84,15 @@ class OpenFile:
         read = _read_and_fetch_next if goes_on else read_fully
         return await self.run(lambda file: read(file, offset, length))
 
+    async def fill(self, offset: int, places: Sequence[memoryview]) -> None:
+        """Read into these places, one behind the other: at once from the page cache, else in a thread.
+
+        Raises:
+            DamagedObjectError: the file ends before them.
+        """
+        if self._closing or not fill_cached(self._descriptor, offset, places):
+            await self.run(lambda file: _fill_and_fetch_next(file, offset, places))
+
     def close(self) -> None:
         """Close the descriptor now, or as soon as the jobs that use it have ended."""
         if not self._closing:
@@ -142,13 +151,43 @@ def read_now(descriptor: int, offset: int, length: int) -> Buffer | None:
     return data if os.preadv(descriptor, [data], offset, _NO_WAIT) == length else None
 
 
+def fill_cached(descriptor: int, offset: int, places: Sequence[memoryview]) -> bool:
+    """Fill these places if that needs no waiting for the disk, and tell whether they are filled."""
+    if _NO_WAIT is None:
+        return False
+    try:
+        return os.preadv(descriptor, places, offset, _NO_WAIT) == sum(map(len, places))
+    except OSError:
+        return False
+
+
 def _read_and_fetch_next(descriptor: int, offset: int, length: int) -> bytes:
     """Read exactly these bytes, and have the kernel fetch those behind them while they are sent."""
+    _fetch(descriptor, offset + length)
+    return read_fully(descriptor, offset, length)
+
+
+def _fill_and_fetch_next(descriptor: int, offset: int, places: Sequence[memoryview]) -> None:
+    """Fill these places, and have the kernel fetch what is behind them while they are sent."""
+    _fetch(descriptor, offset + sum(map(len, places)))
+    waiting = list(places)
+    while waiting:
+        taken = os.preadv(descriptor, waiting, offset)
+        if not taken:
+            message = "an object is shorter than what was stored"
+            raise DamagedObjectError(message)
+        offset += taken
+        while waiting and taken >= len(waiting[0]):
+            taken -= len(waiting.pop(0))
+        if taken:
+            waiting[0] = waiting[0][taken:]
+
+
+def _fetch(descriptor: int, offset: int) -> None:
     if hasattr(os, "posix_fadvise"):
         # A hint: a file system that takes none says so, and is read all the same.
         with suppress(OSError):
-            os.posix_fadvise(descriptor, offset + length, _AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
-    return read_fully(descriptor, offset, length)
+            os.posix_fadvise(descriptor, offset, _AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
 
 
 def read_fully(descriptor: int, offset: int, length: int) -> bytes:

@@ -37,7 +37,7 @@ class FolderStore:
 
     # In steps of 256 KiB a series took half as much processor time again, since slices of a CT came in three pieces
     # each; steps of a MiB were no quicker than these. A slow reader gets small ones. The page cache reads ahead.
-    reading = ReadPattern(read_bytes=512 * 1024, read_ahead=0, least_bytes=256 * 1024)
+    reading = ReadPattern(read_bytes=512 * 1024, read_ahead=0, least_bytes=256 * 1024, fills=True)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -289,6 +289,10 @@ class FolderReader:
         most = FolderStore.reading.read_bytes
         for start in range(offset, offset + length, most):
             yield await self._file.read(start, min(most, offset + length - start), goes_on=True)
+
+    async def fill(self, offset: int, places: Sequence[memoryview]) -> None:
+        """Fill these places; the operating system is told that the next bytes will be wanted too."""
+        await self._file.fill(offset, places)
 
     async def close(self) -> None:
         """Close the file as soon as its reads have ended."""

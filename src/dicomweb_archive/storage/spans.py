@@ -15,8 +15,9 @@ from dicomweb_archive.storage.pace import Pace
 
 MIB = 1024 * 1024
 
-# Members of a pack are parted by a local header of some hundred bytes: reading over it costs less than a read.
-_GAP_BYTES = 4096
+GAP_BYTES = 4096
+"""Members of a pack are parted by a local header of some hundred bytes: reading over it costs less than a read."""
+
 _STATS_AT_ONCE = 8
 # What each of so many spans needs in memory is bounded too: they may be tiny.
 _MOST_CUTS = 1000
@@ -97,7 +98,7 @@ async def stream_spans(
         for piece in _cut(read.cuts, read.offset, data):
             yield piece
         return
-    async with _open_readers(store, pace.most_ahead + 2) as readers, _Ahead(pace) as ahead:
+    async with open_readers(store, pace.most_ahead + 2) as readers, _Ahead(pace) as ahead:
         for next_read in chain(begun, plan, (None,)):
             if next_read is not None:
                 reader = await readers.get(next_read.key)
@@ -196,7 +197,8 @@ class _Readers:
 
 
 @asynccontextmanager
-async def _open_readers(store: ObjectStore, most: int) -> AsyncIterator[_Readers]:
+async def open_readers(store: ObjectStore, most: int) -> AsyncIterator[_Readers]:
+    """Open objects for one stream, and close them with it; at most so many stay open."""
     readers = _Readers(store, most)
     try:
         yield readers
@@ -245,5 +247,5 @@ def _plan(spans: Iterable[Span], pace: Pace) -> Iterator[_Read]:
 
 def _continues(read: _Read, key: str, position: int) -> bool:
     gap = position - read.end
-    in_reach = read.key == key and 0 <= gap <= _GAP_BYTES and position < read.offset + read.limit
+    in_reach = read.key == key and 0 <= gap <= GAP_BYTES and position < read.offset + read.limit
     return in_reach and len(read.cuts) < _MOST_CUTS

@@ -6,7 +6,7 @@ what a client claims must not decide where a part ends.
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import ClassVar, Final, TypeAlias
@@ -296,6 +296,30 @@ def new_boundary() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class AlikeHeads:
+    """Heads of parts that differ in their length and in the end of their location alone.
+
+    Hot path: one by one they take longer to write than a slice takes to send (benchmarks/retrieve).
+
+    Attributes:
+        before: what stands before the length.
+        between: what stands between the length and the end of the location.
+    """
+
+    before: bytes
+    between: bytes
+
+    def head(self, length: int, name: str) -> bytes:
+        """Write the head of a part whose location ends with `name`."""
+        return b"%b%d%b%b\r\n\r\n" % (self.before, length, self.between, name.encode("ascii"))
+
+    def total_bytes(self, lengths: Sequence[int], names: Sequence[str]) -> int:
+        """Compute how long the heads of these parts are together."""
+        fixed = len(self.before) + len(self.between) + len(_CRLF * 2)
+        return fixed * len(lengths) + len("".join(map(str, lengths))) + len("".join(names))
+
+
+@dataclass(frozen=True, slots=True)
 class PartFraming:
     """What stands between the parts of a multipart/related answer (PS3.18 8.6.1.2, 8.7.1).
 
@@ -328,6 +352,15 @@ class PartFraming:
         if location is not None:
             lines.append(f"Content-Location: {location}")
         return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+    def heads(self, content_type: str, location: str) -> "AlikeHeads":
+        """Write what is the same in the heads of many parts, of which only the ends of their locations differ.
+
+        Args:
+            location: what their locations begin with.
+        """
+        before, _, between = self.head(content_type, length=0, location=location).partition(b": 0\r\n")
+        return AlikeHeads(before + b": ", b"\r\n" + between.removesuffix(_CRLF * 2))
 
     def closing(self) -> bytes:
         """Write the closing boundary line."""

@@ -304,6 +304,18 @@ def test_what_is_written_is_read_back_and_as_long_as_computed(bodies: list[bytes
         }
 
 
+def test_alike_heads_are_those_that_are_written_one_by_one():
+    framing = PartFraming("application/dicom")
+    content_type, names, lengths = "application/dicom; transfer-syntax=1.2", ["1.2.3", "", "4.5"], [7, 0, 12_345_678]
+    heads = framing.heads(content_type, "http://h/length: 0/")
+    written = [heads.head(length, name) for length, name in zip(lengths, names, strict=True)]
+    assert written == [
+        framing.head(content_type, length=length, location=f"http://h/length: 0/{name}")
+        for length, name in zip(lengths, names, strict=True)
+    ]
+    assert heads.total_bytes(lengths, names) == len(b"".join(written))
+
+
 def test_boundaries_are_legal_and_never_the_same() -> None:
     assert len({new_boundary() for _ in range(1000)}) == 1000
     assert parse_multipart_related(f"multipart/related; boundary={new_boundary()}").boundary

@@ -23,7 +23,7 @@ from dicomweb_archive.index.access import Visibility, visible
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.reading.location_cache import CachedSegment, InstanceLocation, LocationCache
 from dicomweb_archive.index.scope import Scope, missing
-from dicomweb_archive.index.segments.locations import decode_locations
+from dicomweb_archive.index.segments.locations import FileLayout, decode_kind, decode_locations
 from dicomweb_archive.observability import LocationMeters
 
 __all__ = ["InstanceIndex", "InstanceLocation", "Scope", "SegmentLocations"]
@@ -108,22 +108,32 @@ class SegmentLocations:
     def __iter__(self) -> Iterator[InstanceLocation]:
         layouts = decode_locations(self.locations)
         for index, position in enumerate(self.positions):
-            layout = layouts[position]
-            yield InstanceLocation(
-                study_instance_uid=self.study_instance_uid,
-                series_instance_uid=self.series_instance_uid,
-                sop_instance_uid=self.sop_instance_uids[index],
-                sop_class_uid=layout.sop_class_uid,
-                transfer_syntax_uid=layout.transfer_syntax_uid,
-                object_key=self.object_keys[index],
-                byte_offset=self.byte_offsets[index],
-                byte_length=self.byte_lengths[index],
-                digest=self.digests[index],
-                pixel_data=layout.pixel_data,
-                bulk=layout.bulk,
-                neutralised=layout.neutralised,
-                pixel_format=layout.pixel_format,
-            )
+            yield self._location(index, layouts[position])
+
+    def kind(self) -> InstanceLocation | None:
+        """Return one of the instances if all of them can be had in the same forms, `None` if they have to be asked.
+
+        Much quicker than looking at each, and what a series mostly is.
+        """
+        layout = decode_kind(self.locations, self.positions[0]) if self.positions else None
+        return None if layout is None else self._location(0, layout)
+
+    def _location(self, index: int, layout: FileLayout) -> InstanceLocation:
+        return InstanceLocation(
+            study_instance_uid=self.study_instance_uid,
+            series_instance_uid=self.series_instance_uid,
+            sop_instance_uid=self.sop_instance_uids[index],
+            sop_class_uid=layout.sop_class_uid,
+            transfer_syntax_uid=layout.transfer_syntax_uid,
+            object_key=self.object_keys[index],
+            byte_offset=self.byte_offsets[index],
+            byte_length=self.byte_lengths[index],
+            digest=self.digests[index],
+            pixel_data=layout.pixel_data,
+            bulk=layout.bulk,
+            neutralised=layout.neutralised,
+            pixel_format=layout.pixel_format,
+        )
 
 
 class InstanceIndex:

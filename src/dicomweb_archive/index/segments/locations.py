@@ -15,6 +15,9 @@ _PIXEL_FIELDS = tuple(each.name for each in fields(PixelData))
 _PIXELS = attrgetter(*_PIXEL_FIELDS)
 _NO_PIXELS = (None,) * len(_PIXEL_FIELDS)
 
+# The columns that decide what an instance can be had as: `ts`, `im`, and of the pixel data these two.
+_DECISIVE = (0, 4, 5 + _PIXEL_FIELDS.index("tag"), 5 + _PIXEL_FIELDS.index("encapsulated"))
+
 # Of zlib; see `document.py`.
 _LEVEL = 3
 
@@ -101,6 +104,20 @@ def decode_locations(locations: bytes) -> list[FileLayout]:
         layouts.append(layouts[-1] if entry == previous else _decode(entry))
         previous = entry
     return layouts
+
+
+def decode_kind(locations: bytes, position: int) -> FileLayout | None:
+    """Read the layout of one instance, if the others are like it in all that decides what they can be had as.
+
+    That is their transfer syntax, the format of their pixels, and which kind of pixel data they have, if any.
+    """
+    content = orjson.loads(zlib.decompress(locations))
+    if not isinstance(content, dict):
+        return None
+    if content["n"] > 1 and any(len(content["columns"][index]) > 1 for index in _DECISIVE):
+        return None
+    here = [column[position] if len(column) > 1 else column[0] for column in content["columns"]]
+    return _decode(next(_entries({"n": 1, "columns": [[value] for value in here]})))
 
 
 def _entries(content: dict[str, Any]) -> Iterator[dict[str, Any]]:

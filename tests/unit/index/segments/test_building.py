@@ -19,7 +19,7 @@ from dicomweb_archive.index.segments.building import (
     build_segments,
 )
 from dicomweb_archive.index.segments.document import decode_document
-from dicomweb_archive.index.segments.locations import decode_locations, encode_locations, layouts_of
+from dicomweb_archive.index.segments.locations import decode_kind, decode_locations, encode_locations, layouts_of
 from dicomweb_archive.index.segments.restored import restore_instances
 
 SECRET = bytes(range(16))
@@ -208,3 +208,22 @@ def test_a_segment_built_from_its_own_rows_is_the_same_segment():
     assert orjson.loads(after.columns) == orjson.loads(before.columns)
     assert (after.document, after.locations) == (before.document, before.locations)
     assert (after.study_facts, after.series_facts) == (before.study_facts, before.series_facts)
+
+
+def test_a_segment_is_of_one_kind_when_its_instances_can_be_had_in_the_same_forms():
+    layouts = layouts_of([scan(data) for data in ct_series(3)])
+    assert layouts[2].pixel_data is not None
+    moved = layouts[2]._replace(pixel_data=replace(layouts[2].pixel_data, offset=7), neutralised=True)
+    alike = [*layouts[:2], moved]
+    for position, layout in enumerate(alike):
+        assert decode_kind(encode_locations(alike), position) == layout
+    assert decode_kind(encode_locations(layouts[:1]), 0) == layouts[0]
+    assert layouts[2].pixel_format is not None
+    others = {
+        "transfer syntax": moved._replace(transfer_syntax_uid="1.2.840.10008.1.2"),
+        "pixel format": moved._replace(pixel_format=layouts[2].pixel_format._replace(bits_stored=16)),
+        "no pixels": moved._replace(pixel_data=None, pixel_format=None),
+        "encapsulated": moved._replace(pixel_data=replace(layouts[2].pixel_data, encapsulated=True)),
+    }
+    for what, layout in others.items():
+        assert decode_kind(encode_locations([*layouts[:2], layout]), 0) is None, what
