@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from tests.database import TestServer
 from tests.factories import encapsulated, identified, image, part10
-from tests.http.archive import ROOT, Archive
+from tests.http.archive import ROOT, Archive, parts_of
 from tests.pydicom_files import bundled, read
 
 from dicomweb_archive.app import create_app
@@ -227,3 +227,37 @@ async def test_an_instance_of_another_series_is_not_there(archive: Archive) -> N
     assert (await archive.client.delete(ROOT + path_of(address))).status_code == 204
     for kind in ("image/jpeg", "application/dicom"):
         assert (await ask(archive, address, contentType=kind)).status_code == 410
+
+
+async def test_a_report_comes_as_a_page_or_as_lines_by_either_way(archive: Archive) -> None:
+    address = await stored(archive, bundled("reportsi.dcm"))
+    path = f"{path_of(address)}/rendered"
+    page = await archive.get(path)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "sandbox" in page.headers["content-security-policy"]
+    assert "<h1>" in page.text
+    by_address = await ask(archive, address)
+    assert by_address.content == page.content
+    lines = await archive.get(path, headers={"accept": "text/plain"})
+    assert lines.headers["content-type"] == "text/plain; charset=utf-8"
+    assert (await ask(archive, address, contentType="text/plain")).content == lines.content
+    assert lines.headers["etag"] != page.headers["etag"]
+    again = await archive.get(path, headers={"if-none-match": page.headers["etag"]})
+    assert again.status_code == 304
+    head = await archive.client.head(ROOT + path)
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", page.headers["etag"])
+    ignored = await ask(archive, address, rows="8")
+    assert "parameters of pictures have been ignored" in ignored.headers["warning"]
+    refused = await archive.get(path, headers={"accept": "image/jpeg"})
+    assert refused.status_code == 406
+    assert refused.json()["available"][0] == "text/html"
+    (part,) = parts_of(await archive.get(f"/studies/{address['studyUID']}/rendered"))
+    assert part == (
+        {
+            "content-type": page.headers["content-type"],
+            "content-location": f"http://archive.example{ROOT}{path}",
+            "content-length": str(len(page.content)),
+        },
+        page.content,
+    )
+    assert (await archive.get(f"{path_of(address)}/thumbnail")).status_code == 404

@@ -5,6 +5,7 @@ are plain bytes too, never pickles, so that a process that was taken over cannot
 """
 
 import ctypes
+import io
 import os
 import resource
 import signal
@@ -15,7 +16,9 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import orjson
+from pydicom import dcmread
 
+from dicomweb_archive.dicom.report import read_report
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.imaging.decode import decode_frame
 from dicomweb_archive.imaging.display_elements import parse_header
@@ -26,6 +29,7 @@ from dicomweb_archive.imaging.picture import Picture
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.imaging.render import StoredFrame, render_stored
 from dicomweb_archive.imaging.transcode import EXPLICIT_VR_LITTLE_ENDIAN, to_compressed, to_explicit_little_endian
+from dicomweb_archive.wire.report_pages import write_report
 
 HEAD = struct.Struct(">IQ")
 """Lengths of the JSON object and of the payload that follow."""
@@ -76,11 +80,16 @@ def _render(arguments: dict[str, Any], payload: bytes) -> _Answer:
     return results, render_stored(head, frame, picture, _TABLES)
 
 
+def _report(arguments: dict[str, Any], payload: bytes) -> _Answer:
+    return {}, write_report(read_report(dcmread(io.BytesIO(payload))), arguments["media_type"])
+
+
 JOBS: dict[str, Callable[[dict[str, Any], bytes], _Answer]] = {
     "decode_frame": _decode_frame,
     "encode_frame": _encode_frame,
     "transcode": _transcode,
     "render": _render,
+    "report": _report,
 }
 """What a worker can do: (arguments, payload) -> (results, payload)."""
 

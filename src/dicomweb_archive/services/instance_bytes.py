@@ -150,6 +150,10 @@ class InstanceBytes:
             content_type = Offer(DICOM, transfer_syntax=location.transfer_syntax_uid).content_type
             return Made(content_type, location.byte_length, stream_spans(self.store, [span_of(location)]))
 
+    def file_payload(self, location: InstanceLocation) -> StoredPayload:
+        """Describe the whole file, to be read when a decoding process is free for it."""
+        return self._unread([span_of(location)])
+
     def picture_payload(self, location: InstanceLocation, number: int) -> StoredPayload:
         """Describe what a picture is made from, see `decode_worker`: the file up to its pixel data, and a frame.
 

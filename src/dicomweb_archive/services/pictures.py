@@ -22,7 +22,7 @@ from dicomweb_archive.storage.base import Buffer, ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture that can be had; whether the client has it already is asked before it is drawn.
+    """A picture, or a report as a page, that can be had; whether the client has it already is asked before it is drawn.
 
     Attributes:
         etag: changes with the instance, with what was asked for, and with the program that draws.

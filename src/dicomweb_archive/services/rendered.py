@@ -25,14 +25,17 @@ from dicomweb_archive.services.rendered_parts import (
     check_frames,
     check_region,
     rendered_offers,
+    shows_report,
     undecodable,
     video_part,
     wanted_picture,
 )
+from dicomweb_archive.services.reports import report_drawing
 from dicomweb_archive.services.representation import Representation, single, slices
 from dicomweb_archive.wire.media_types import Acceptable, Offer, document_offers
 from dicomweb_archive.wire.rendered_media_types import GIF, PICTURES, in_both_forms, in_parts
 from dicomweb_archive.wire.rendering import RenderingParameters
+from dicomweb_archive.wire.report_pages import REPORTS
 from dicomweb_archive.wire.resources import ServiceRoot
 
 # After so many instances the loop looks after other requests.
@@ -101,6 +104,8 @@ class RenderService:
             ObjectNotFoundError, DamagedObjectError: what is stored is not there as it should be.
         """
         location, visibility = await self._locate(scope, principal)
+        if shows_report(location):
+            return report_drawing(self.pictures, location, order.accepted.select(REPORTS).type, visibility)
         documents = document_offers(location.sop_class_uid)
         if documents and location.pixel_data is None:
             return await self._document(scope, location, order.accepted.select(documents), visibility)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dicomweb_archive.dicom.instance import BulkValue
+from dicomweb_archive.dicom.report import is_report
 from dicomweb_archive.errors import InvalidParameterError, NotAcceptableError, UndecodableError
 from dicomweb_archive.imaging.frames import fragment_bounds
 from dicomweb_archive.imaging.native import native_frame_range
@@ -16,12 +17,14 @@ from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.services.instance_answers import uids_of
 from dicomweb_archive.services.instance_bytes import InstanceBytes, can_convert, pixels_of, span_of
 from dicomweb_archive.services.pictures import Pictures
+from dicomweb_archive.services.reports import report_drawing
 from dicomweb_archive.services.representation import Part, Representation, single
 from dicomweb_archive.storage.base import Buffer
 from dicomweb_archive.wire.media_types import Acceptable, Offer, document_offers
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.rendered_media_types import GIF, PICTURES, in_parts, video_offers
 from dicomweb_archive.wire.rendering import RenderingParameters
+from dicomweb_archive.wire.report_pages import REPORTS
 from dicomweb_archive.wire.resources import ServiceRoot
 
 ENCAPSULATED_DOCUMENT = "00420011"
@@ -37,13 +40,20 @@ class RenderedPart:
 
 
 def rendered_offers(location: InstanceLocation) -> tuple[Offer, ...]:
-    """List what an instance can be shown as; nothing for what is no image and no document that we show."""
+    """List what an instance can be shown as; nothing for what is no image, report or document that we show."""
+    if shows_report(location):
+        return REPORTS
     documents = document_offers(location.sop_class_uid)
     if location.pixel_data is None:
         return documents if _document(location) is not None else ()
     if can_convert(location):
         return PICTURES
     return video_offers(location.transfer_syntax_uid) if location.pixel_data.encapsulated else ()
+
+
+def shows_report(location: InstanceLocation) -> bool:
+    """Tell whether an instance is shown as a page that is written from its content tree."""
+    return location.pixel_data is None and is_report(location.sop_class_uid)
 
 
 def video_part(location: InstanceLocation, content_type: str) -> Part:
@@ -143,6 +153,10 @@ class RenderedParts:
     def of_instance(self, location: InstanceLocation, offer: Offer) -> Iterator[RenderedPart]:
         """Yield what an instance is shown as: one part for each frame, or one for a whole."""
         url = f"{self.root.instance(*uids_of(location))}/rendered"
+        if shows_report(location):
+            report = report_drawing(self.pictures, location, offer.type, self.visibility)
+            yield RenderedPart(report.media_type, url, report.draw)
+            return
         stored = self._as_stored(location, offer.type)
         if stored is not None:
             yield RenderedPart(offer.type, url, partial(single, self.pictures.objects, stored, {}))

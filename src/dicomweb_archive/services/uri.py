@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from dicomweb_archive.dicom.report import is_report
 from dicomweb_archive.errors import InvalidParameterError, NotAcceptableError
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
@@ -11,6 +12,7 @@ from dicomweb_archive.services.instance_bytes import can_convert, pixels_of
 from dicomweb_archive.wire.media_types import DICOM, Offer, document_offers
 from dicomweb_archive.wire.rendered_media_types import PICTURES, video_offers
 from dicomweb_archive.wire.rendering import RenderingParameters, Viewport
+from dicomweb_archive.wire.report_pages import REPORTS
 from dicomweb_archive.wire.uri_parameters import UriRequest, whole_pixels
 
 
@@ -59,7 +61,7 @@ class UriService:
 
 def _rendered_offers(location: InstanceLocation) -> tuple[Offer, ...]:
     if location.pixel_data is None:
-        return document_offers(location.sop_class_uid)
+        return REPORTS if is_report(location.sop_class_uid) else document_offers(location.sop_class_uid)
     return PICTURES if can_convert(location) else video_offers(location.transfer_syntax_uid)
 
 

@@ -36,11 +36,12 @@ def warn(request: Request, response: Response, warnings: Sequence[str]) -> None:
         response.headers.append("warning", root_of(request).warning(warning))
 
 
-def warnings_of_stored(answer: Drawing | Representation, *, asked: bool) -> tuple[str, ...]:
-    """Say of a document or video, which goes as it is stored, that what was `asked` of a picture is ignored."""
-    if not asked or isinstance(answer, Drawing) or answer.content_type.startswith(("image/", "multipart/")):
+def warnings_of_others(answer: Drawing | Representation, *, asked: bool) -> tuple[str, ...]:
+    """Say of a report, document or video that what was `asked` of a picture is ignored."""
+    media_type = answer.media_type if isinstance(answer, Drawing) else answer.content_type
+    if not asked or media_type.startswith(("image/", "multipart/")):
         return ()
-    return ("This is sent as it is stored: parameters of pictures have been ignored.",)
+    return ("This is no picture: parameters of pictures have been ignored.",)
 
 
 def _head(drawing: Drawing, headers: Mapping[str, str]) -> Response:

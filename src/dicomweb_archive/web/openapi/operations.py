@@ -122,7 +122,7 @@ def ranged(operation: dict[str, Any]) -> dict[str, Any]:
 
 _PICTURES = {"image/jpeg": BYTES, "image/png": BYTES, "image/gif": BYTES}
 _SEVERAL_PICTURES = {f'multipart/related; type="{name}"': BYTES for name in _PICTURES}
-_RENDERED_WHOLE = ("application/pdf", "video/mp4", "video/mpeg", "video/H265")
+_RENDERED_WHOLE = ("text/html", "text/plain", "application/pdf", "video/mp4", "video/mpeg", "video/H265")
 
 
 def _rendered(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def rendered(name: str, summary: str) -> dict[str, Any]:
 
 
 def rendered_instance(name: str, summary: str) -> dict[str, Any]:
-    """Describe what is one picture, several, or a document or video that goes as it is."""
+    """Describe what is one picture, several, a report as a page, or a document or video that goes as it is."""
     return _rendered(name, summary, _PICTURES | _SEVERAL_PICTURES | dict.fromkeys(_RENDERED_WHOLE, BYTES))
 
 

@@ -17,7 +17,7 @@ from dicomweb_archive.web.dependencies import (
     scope_of,
 )
 from dicomweb_archive.web.payloads import payload_response
-from dicomweb_archive.web.pictures import picture_response, warn, warnings_of_stored
+from dicomweb_archive.web.pictures import picture_response, warn, warnings_of_others
 from dicomweb_archive.web.representations import accept_header, accept_parameter
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.media_types import parse_accept
@@ -42,7 +42,7 @@ async def retrieve_rendered_instance(request: Request) -> Response:
     order, warnings = _order(request)
     scope, principal = scope_of(request), get_principal(request)
     answer = await get_services(request).rendered.render_instance(scope, principal, order)
-    ignored = warnings_of_stored(answer, asked=order.parameters != RenderingParameters())
+    ignored = warnings_of_others(answer, asked=order.parameters != RenderingParameters())
     return await _respond(request, answer, (*warnings, *ignored))
 
 

@@ -10,7 +10,7 @@ from dicomweb_archive.services.rendered import RenderingOrder
 from dicomweb_archive.services.uri import Rendering
 from dicomweb_archive.web.dependencies import WADO_URI, get_principal, get_services, root_of
 from dicomweb_archive.web.payloads import payload_response
-from dicomweb_archive.web.pictures import picture_response, warn, warnings_of_stored
+from dicomweb_archive.web.pictures import picture_response, warn, warnings_of_others
 from dicomweb_archive.web.representations import accept_header
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.query_strings import split_query
@@ -45,10 +45,11 @@ async def _rendered(request: Request, scope: Scope, asked: UriRequest, plan: Ren
         if plan.frame is None
         else await service.render_frames(scope, [plan.frame], principal, order)
     )
+    warnings = (*asked.warnings, *warnings_of_others(answer, asked=bool(asked.of_pictures)))
     if isinstance(answer, Drawing):
-        return await picture_response(request, answer, asked.warnings)
+        return await picture_response(request, answer, warnings)
     response = await payload_response(request, answer, {})
-    warn(request, response, (*asked.warnings, *warnings_of_stored(answer, asked=bool(asked.of_pictures))))
+    warn(request, response, warnings)
     return response
 
 
