@@ -129,6 +129,34 @@ async def test_what_is_cut_short_is_never_a_whole_answer(stored: Archive) -> Non
     assert (await stored.get(first, headers={"accept": FILE})).status_code == 200
 
 
+SEVERAL = {name: asked for name, asked in READS.items() if STUDY in asked[1] and LAST not in asked[1]}
+"""What spans several packs, as streams do that meet a gone one in their middle."""
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+async def test_one_gone_or_cut_pack_of_several_is_never_a_whole_answer(archive: Archive, number: int) -> None:
+    packs = []
+    for instance in (1, 2, 4):
+        known = set(archive.files())
+        assert (await archive.store(part10(image(instance=instance, rows=64, columns=64)))).status_code == 200
+        packs += set(archive.files()) - known
+    whole = packs[number].read_bytes()
+    packs[number].chmod(0o600)
+    packs[number].write_bytes(whole[: len(whole) // 2])
+    for name, asked in SEVERAL.items():
+        assert is_visibly_failed(await read(archive, *asked)), name
+    packs[number].unlink()
+    for name, asked in SEVERAL.items():
+        answer = await read(archive, *asked)
+        assert is_visibly_failed(answer), name
+        assert answer.status == 500 or name.startswith("rendered"), name
+    # The others are there, and what was prepared when they came.
+    assert (await archive.get(f"{STUDY}/metadata")).status_code == 200
+    sound = f"{SERIES}/instances/{UID}.1.1.{(2, 4, 1)[number]}"
+    assert (await archive.get(sound, headers={"accept": FILE})).status_code == 200
+    assert (await archive.get(f"{sound}/rendered")).status_code == 200
+
+
 async def test_a_wrong_offset_table_gives_no_wrong_frame_and_the_file_as_it_came(archive: Archive) -> None:
     frames = [bytes([number]) * 40 for number in range(3)]
     sound = encapsulated(frames, fragments_per_frame=2)

@@ -21,6 +21,7 @@ from dicomweb_archive.services.rendered_parts import (
     Choices,
     RenderedPart,
     RenderedParts,
+    Tell,
     answer_in_parts,
     check_frames,
     check_region,
@@ -44,11 +45,16 @@ _LOOKED_AT_ONCE = 250
 
 @dataclass(frozen=True, slots=True)
 class RenderingOrder:
-    """What one request wants: which forms it takes, how it is drawn, and where its parts are to be found."""
+    """What one request wants: which forms it takes, how it is drawn, and where its parts are to be found.
+
+    Attributes:
+        tell: describes, as media type and payload, why one of several pictures could not be drawn.
+    """
 
     accepted: Acceptable
     parameters: RenderingParameters
     root: ServiceRoot
+    tell: Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ class RenderService:
             level = "study" if scope.series_instance_uid is None else "series"
             raise choices.refusal() or NotFoundError(f"nothing in this {level} can be shown")
         parts = RenderedParts(self.pictures, order.parameters, visibility, order.root)
-        answer = answer_in_parts(first.type, _all_parts(segments, choices, parts))
+        answer = answer_in_parts(first.type, _all_parts(segments, choices, parts), order.tell)
         return RenderedSet(answer, shown, left_out)
 
     async def render_instance(
@@ -120,7 +126,7 @@ class RenderService:
                 check_frames(location)
         parts = RenderedParts(self.pictures, order.parameters, visibility, order.root)
         if offer.multipart:
-            return answer_in_parts(offer.type, parts.of_instance(location, offer))
+            return answer_in_parts(offer.type, parts.of_instance(location, offer), order.tell)
         if offer.type == GIF and pixels.number_of_frames > 1:
             return self._animation(location, order.parameters, visibility)
         return self._drawing(location, 1, offer, order.parameters, visibility)
@@ -147,7 +153,7 @@ class RenderService:
             return self._drawing(location, frames[0], offer, order.parameters, visibility)
         wanted_picture(offer.type, order.parameters)
         parts = RenderedParts(self.pictures, order.parameters, visibility, order.root)
-        return answer_in_parts(offer.type, parts.of_frames(location, frames, offer))
+        return answer_in_parts(offer.type, parts.of_frames(location, frames, offer), order.tell)
 
     async def _locate(self, scope: Scope, principal: Principal) -> tuple[InstanceLocation, Visibility]:
         require(principal, Role.READER)

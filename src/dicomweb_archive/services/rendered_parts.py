@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from dicomweb_archive.dicom.instance import BulkValue
 from dicomweb_archive.dicom.report import is_report
@@ -28,6 +29,9 @@ from dicomweb_archive.wire.report_pages import REPORTS
 from dicomweb_archive.wire.resources import ServiceRoot
 
 ENCAPSULATED_DOCUMENT = "00420011"
+
+Tell: TypeAlias = Callable[[UndecodableError], tuple[str, bytes]]
+"""Describes an error as media type and payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,15 +199,25 @@ class RenderedParts:
         )
 
 
-def answer_in_parts(media_type: str, parts: Iterable[RenderedPart]) -> Representation:
-    """Answer with parts that are drawn as the client takes them; one is in memory at a time."""
+def answer_in_parts(media_type: str, parts: Iterable[RenderedPart], tell: Tell) -> Representation:
+    """Answer with parts that are drawn as the client takes them; one is in memory at a time.
+
+    Where a codestream turns out to be damaged its part tells so, under the URL of the picture, and the others go on.
+    """
     framing = PartFraming(media_type)
-    return Representation(framing.content_type, _body(framing, parts))
+    return Representation(framing.content_type, _body(framing, parts, tell))
 
 
-async def _body(framing: PartFraming, parts: Iterable[RenderedPart]) -> AsyncGenerator[Buffer, None]:
+async def _body(framing: PartFraming, parts: Iterable[RenderedPart], tell: Tell) -> AsyncGenerator[Buffer, None]:
     for part in parts:
-        made = await part.make()
+        try:
+            made = await part.make()
+        except UndecodableError as error:
+            content_type, told = tell(error)
+            yield framing.head(content_type, length=len(told), location=part.location)
+            yield told
+            yield framing.TAIL
+            continue
         if isinstance(made, bytes):
             yield framing.head(part.content_type, length=len(made), location=part.location)
             yield made

@@ -100,6 +100,12 @@ def problem_response(
     )
 
 
+def problem_part(error: errors.ArchiveError) -> tuple[str, bytes]:
+    """Describe an error, as media type and payload, in place of one part of an answer that goes on without it."""
+    answer = problem_response(problem_of(error), str(error))
+    return str(answer.media_type), bytes(answer.body)
+
+
 def headers_of(error: errors.ArchiveError) -> dict[str, str]:
     """Return what the answer to an error has to say besides its status (RFC 9110 10.2.3, 11.6.1)."""
     if isinstance(error, errors.UnauthenticatedError):

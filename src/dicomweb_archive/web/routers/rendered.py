@@ -16,6 +16,7 @@ from dicomweb_archive.web.dependencies import (
     root_of,
     scope_of,
 )
+from dicomweb_archive.web.errors import problem_part
 from dicomweb_archive.web.payloads import payload_response
 from dicomweb_archive.web.pictures import picture_response, warn, warnings_of_others
 from dicomweb_archive.web.representations import accept_header, accept_parameter
@@ -59,7 +60,7 @@ async def retrieve_rendered_frames(request: Request) -> Response:
 def _order(request: Request) -> tuple[RenderingOrder, tuple[str, ...]]:
     asked = parse_rendering(split_query(request.scope["query_string"]))
     accepted = parse_accept(accept_header(request), accept_parameter(request))
-    return RenderingOrder(accepted, asked.parameters, root_of(request)), asked.warnings
+    return RenderingOrder(accepted, asked.parameters, root_of(request), problem_part), asked.warnings
 
 
 async def _respond(request: Request, answer: Drawing | Representation, warnings: Sequence[str]) -> Response:

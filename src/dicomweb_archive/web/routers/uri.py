@@ -9,6 +9,7 @@ from dicomweb_archive.services.pictures import Drawing
 from dicomweb_archive.services.rendered import RenderingOrder
 from dicomweb_archive.services.uri import Rendering
 from dicomweb_archive.web.dependencies import WADO_URI, get_principal, get_services, root_of
+from dicomweb_archive.web.errors import problem_part
 from dicomweb_archive.web.payloads import payload_response
 from dicomweb_archive.web.pictures import picture_response, warn, warnings_of_others
 from dicomweb_archive.web.representations import accept_header
@@ -39,7 +40,7 @@ async def _file(request: Request, scope: Scope, asked: UriRequest) -> Response:
 
 async def _rendered(request: Request, scope: Scope, asked: UriRequest, plan: Rendering) -> Response:
     service, principal = get_services(request).rendered, get_principal(request)
-    order = RenderingOrder(asked.accepted, plan.parameters, root_of(request))
+    order = RenderingOrder(asked.accepted, plan.parameters, root_of(request), problem_part)
     answer = (
         await service.render_instance(scope, principal, order)
         if plan.frame is None
