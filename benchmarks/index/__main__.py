@@ -33,8 +33,9 @@ from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.migrate import upgrade
-from dicomweb_archive.index.reading.documents import MetadataAnswer, MetadataIndex
+from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.reading.metadata_answers import Coding, MetadataAnswer
 from dicomweb_archive.index.segments.building import StoredInstance, build_segments
 from dicomweb_archive.index.writing.register import PackRecord, Register
 
@@ -122,7 +123,7 @@ async def median_ms(work: Callable[[], Awaitable[object]], times: int) -> float:
 
 
 async def drained(answer: MetadataAnswer, *, as_gzip: bool) -> int:
-    return sum([len(chunk) async for chunk in (answer.gzip() if as_gzip else answer.json())])
+    return sum([len(chunk) async for chunk in answer.encoded(Coding.GZIP if as_gzip else Coding.IDENTITY)])
 
 
 def build_us(headers: Headers, instances: int) -> float:

@@ -5,7 +5,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from tests.factories import ROOT, ct_series, image, part10
@@ -17,12 +17,12 @@ from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.errors import GoneError, InvalidInstanceError, NotFoundError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
-from dicomweb_archive.index.reading import documents as statements
-from dicomweb_archive.index.reading import metadata_answers
+from dicomweb_archive.index.reading import documents, finished_series, metadata_answers
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
-from dicomweb_archive.index.reading.metadata_answers import Coding, Finished, MetadataAnswer, RecentlyUsed
-from dicomweb_archive.index.segments.gzip_members import Fragment, fragment_of
+from dicomweb_archive.index.reading.metadata_answers import Coding, MetadataAnswer, SeriesAnswer
+from dicomweb_archive.index.reading.recently_used import RecentlyUsed
+from dicomweb_archive.index.segments.gzip_members import Fragment
 from dicomweb_archive.index.writing.register import Register, Registration
 from dicomweb_archive.index.writing.removal import Removal
 
@@ -70,8 +70,8 @@ async def test_metadata_of_a_series_are_those_of_its_instances(index: MetadataIn
     await register.register([pack_of(segment_of(files[3:]))], actor="tester")
     expected = b"[" + b",".join(own_json(scan(data)) for data in files) + b"]"
     assert b'"BulkDataURI":"http://archive.example/dicom-web/studies/' in expected
-    assert await joined((await series_answer(index)).json()) == expected
-    member = await joined((await series_answer(index)).gzip())
+    assert await joined((await series_answer(index)).encoded(Coding.IDENTITY)) == expected
+    member = await joined((await series_answer(index)).encoded(Coding.GZIP))
     assert gzip.decompress(member) == expected
     assert zlib.decompressobj(31).decompress(member) == expected, "one member, for plain readers"
 
@@ -82,17 +82,24 @@ async def test_metadata_of_a_study_are_those_of_its_series_in_order(index: Metad
         await register.register([pack_of(segment_of(files))], actor="tester")
     answer = await index.study_metadata(STUDY, EVERYTHING, service_root=URL)
     expected = [own_json(scan(data)) for number in (1, 2, 3) for data in series[number]]
-    assert gzip.decompress(await joined(answer.gzip())) == b"[" + b",".join(expected) + b"]"
+    assert gzip.decompress(await joined(answer.encoded(Coding.GZIP))) == b"[" + b",".join(expected) + b"]"
     answer = await index.study_metadata(STUDY, EVERYTHING, service_root=URL)
-    assert await joined(answer.json()) == b"[" + b",".join(expected) + b"]"
+    assert await joined(answer.encoded(Coding.IDENTITY)) == b"[" + b",".join(expected) + b"]"
 
 
-async def test_each_coding_of_a_study_is_as_long_as_was_said(index: MetadataIndex, register: Register):
+async def test_each_coding_is_as_long_as_was_said_whole_or_as_a_stream(index: MetadataIndex, register: Register):
     for number in (1, 2, 3):
         await register.register([pack_of(segment_of(ct_series(2, series=number)))], actor="tester")
     for coding in Coding:
-        answer = await index.study_metadata(STUDY, EVERYTHING, service_root=URL)
-        assert await answer.length(coding) == len(await joined(answer.encoded(coding)))
+        for _ in range(2):
+            answer = await index.study_metadata(STUDY, EVERYTHING, service_root=URL)
+            data = await joined(answer.encoded(coding))
+            assert await answer.length(coding) == len(data)
+            assert b"".join(await answer.whole(coding) or ()) == data
+        one = await index.instance_metadata(STUDY, SERIES, f"{SERIES}.2", EVERYTHING, service_root=URL)
+        data = await joined(one.encoded(coding))
+        assert await one.length(coding) == len(data)
+        assert b"".join(await one.whole(coding) or ()) == data
 
 
 def undeflated(text: bytes) -> Fragment:
@@ -101,47 +108,72 @@ def undeflated(text: bytes) -> Fragment:
     return Fragment(writer.compress(text) + writer.flush(zlib.Z_FULL_FLUSH), zlib.crc32(text), len(text))
 
 
+DECODED: dict[Coding, Callable[[bytes], bytes]] = {
+    Coding.GZIP: gzip.decompress,
+    Coding.ZSTD: decompress,
+    Coding.IDENTITY: bytes,
+}
+
+
+def answer_of(texts: Sequence[bytes], *, asked: list[int] | None = None) -> SeriesAnswer:
+    """Answer with series of these texts; one without text has been deleted."""
+
+    async def find(place: int) -> Fragment:
+        if asked is not None:
+            asked.append(place)
+        return undeflated(texts[place]) if texts[place] else Fragment(b"", 0, 0)
+
+    return SeriesAnswer("", range(len(texts)), find, RecentlyUsed(16 * 1024 * 1024))
+
+
 @pytest.mark.parametrize("series", [0, 1, 5])
 async def test_what_would_hold_too_much_is_streamed_without_a_length(series: int):
     texts = [b'"%07d"' % number * 100_000 for number in range(series)]
     expected = b"[" + b",".join(texts) + b"]"
-
-    async def finished() -> AsyncIterator[Finished]:
-        for number, text in enumerate(texts):
-            yield Finished(number, undeflated(text))
-
-    for coding, decompressed in ((Coding.GZIP, gzip.decompress), (Coding.ZSTD, decompress), (Coding.IDENTITY, bytes)):
-        answer = MetadataAnswer("", finished(), RecentlyUsed(1024))
+    for coding, decoded in DECODED.items():
+        answer = answer_of(texts)
+        whole = await answer.whole(coding)
         length = await answer.length(coding)
         data = await joined(answer.encoded(coding))
-        assert length == (None if series > 1 else len(data))
-        assert decompressed(data) == expected
+        assert (length, whole is None) == ((None, True) if series > 1 else (len(data), False))
+        assert decoded(data) == expected
 
 
-async def test_a_frame_is_made_once_an_answer_though_it_is_not_kept(monkeypatch: pytest.MonkeyPatch):
-    made: list[bytes] = []
+@pytest.mark.parametrize("sizes", [(metadata_answers.WHOLE_BYTES,), (10, metadata_answers.WHOLE_BYTES, 10)])
+async def test_a_long_text_is_inflated_as_it_is_sent_and_not_kept(sizes: tuple[int, ...]):
+    texts = [b"1" * size for size in sizes]
+    answer = answer_of(texts)
+    assert await answer.whole(Coding.IDENTITY) is None
+    assert await joined(answer.encoded(Coding.IDENTITY)) == b"[" + b",".join(texts) + b"]"
+    assert all(len(kept) < 100 for kept, _ in answer._kept._kept.values())
 
-    def frame_of(fragments: Sequence[Fragment]) -> bytes:
-        made.append(kept(fragments))
-        return made[-1]
 
-    kept = metadata_answers._frame_of
-    monkeypatch.setattr(metadata_answers, "_frame_of", frame_of)
+async def test_a_series_that_was_deleted_meanwhile_is_left_out_and_not_kept():
+    for texts in ([b"", b"{}", b"", b"{}"], [b"{}", b""], [b"", b""]):
+        expected = b"[" + b",".join(filter(None, texts)) + b"]"
+        for coding, decoded in DECODED.items():
+            answer = answer_of(texts)
+            for _ in range(2):
+                assert decoded(b"".join(await answer.whole(coding) or ())) == expected
+                assert decoded(await joined(answer.encoded(coding))) == expected
 
-    async def finished() -> AsyncIterator[Finished]:
-        yield Finished(None, fragment_of(b"{}"))
 
-    answer = MetadataAnswer("", finished(), RecentlyUsed(1024))
-    assert await answer.length(Coding.ZSTD) == len(made[0])
-    assert await joined(answer.encoded(Coding.ZSTD)) == made[0]
-    assert len(made) == 1
+@pytest.mark.parametrize("coding", Coding)
+async def test_what_is_kept_as_it_goes_out_is_not_made_again(coding: Coding):
+    asked: list[int] = []
+    answer = answer_of([b"{}", b"{}"], asked=asked)
+    first = b"".join(await answer.whole(coding) or ())
+    assert asked == [0, 1]
+    again = SeriesAnswer("", range(2), answer._find, answer._kept)
+    assert b"".join(await again.whole(coding) or ()) == first
+    assert asked == [0, 1]
 
 
 async def test_metadata_of_one_instance(index: MetadataIndex, register: Register):
     files = ct_series(3)
     await register.register([pack_of(segment_of(files))], actor="tester")
     answer = await index.instance_metadata(STUDY, SERIES, f"{SERIES}.2", EVERYTHING, service_root=URL)
-    assert await joined(answer.json()) == b"[" + own_json(scan(files[1])) + b"]"
+    assert await joined(answer.encoded(Coding.IDENTITY)) == b"[" + own_json(scan(files[1])) + b"]"
     other = await index.instance_metadata(STUDY, SERIES, f"{SERIES}.3", EVERYTHING, service_root=URL)
     assert other.etag != answer.etag
 
@@ -150,35 +182,35 @@ async def test_finished_metadata_come_from_memory_or_the_table(
     database: Database, index: MetadataIndex, register: Register
 ):
     await register.register([pack_of(segment_of(ct_series(3)))], actor="tester")
-    first = await joined((await series_answer(index)).gzip())
+    first = await joined((await series_answer(index)).encoded(Coding.GZIP))
     async with database.connection() as connection:
         assert await connection.fetchval("select count(*) from series_metadata") == 1
         # Proof by removal: whoever answers now has not built it from the documents.
         await connection.execute("update segment_data set document = ''")
-    assert await joined((await series_answer(index)).gzip()) == first
-    assert await joined((await series_answer(MetadataIndex(database, kept_root=URL))).gzip()) == first
+    assert await joined((await series_answer(index)).encoded(Coding.GZIP)) == first
+    assert await joined((await series_answer(MetadataIndex(database, kept_root=URL))).encoded(Coding.GZIP)) == first
 
 
 async def test_a_store_changes_metadata_and_etag(index: MetadataIndex, register: Register):
     files = ct_series(4)
     await register.register([pack_of(segment_of(files[:2]))], actor="tester")
     before = await series_answer(index)
-    assert len(json.loads(await joined(before.json()))) == 2
+    assert len(json.loads(await joined(before.encoded(Coding.IDENTITY)))) == 2
     await register.register([pack_of(segment_of(files[2:]))], actor="tester")
     after = await series_answer(index)
     assert after.etag != before.etag
-    assert len(json.loads(await joined(after.json()))) == 4
+    assert len(json.loads(await joined(after.encoded(Coding.IDENTITY)))) == 4
     assert (await series_answer(index)).etag == after.etag
 
 
 async def test_a_delete_changes_metadata(database: Database, index: MetadataIndex, register: Register):
     await register.register([pack_of(segment_of(ct_series(3)))], actor="tester")
     before = await series_answer(index)
-    await joined(before.json())
+    await joined(before.encoded(Coding.IDENTITY))
     removal = Removal(database, InstanceIndex(database))
     await removal.delete_instance(STUDY, SERIES, f"{SERIES}.2", EVERYTHING, actor="tester")
     after = await series_answer(index)
-    uids = [each["00080018"]["Value"][0] for each in json.loads(await joined(after.json()))]
+    uids = [each["00080018"]["Value"][0] for each in json.loads(await joined(after.encoded(Coding.IDENTITY)))]
     assert uids == [f"{SERIES}.1", f"{SERIES}.3"]
     assert after.etag != before.etag
     await removal.delete_series(STUDY, SERIES, EVERYTHING, actor="tester")
@@ -188,7 +220,7 @@ async def test_a_delete_changes_metadata(database: Database, index: MetadataInde
 
 async def test_each_service_root_has_its_own_urls(database: Database, index: MetadataIndex, register: Register):
     await register.register([pack_of(segment_of(ct_series(2)))], actor="tester")
-    own = await joined((await series_answer(index)).json())
+    own = await joined((await series_answer(index)).encoded(Coding.IDENTITY))
     assert own.count(f'"BulkDataURI":"{URL}/studies/'.encode()) == 2
     async with database.connection() as connection:
         # Proof by removal: another root is made from what is kept.
@@ -198,8 +230,8 @@ async def test_each_service_root_has_its_own_urls(database: Database, index: Met
         for root in ("https://other.example/longer", "http://h", URL):
             answer = await series_answer(which, root)
             expected = own.replace(URL.encode(), root.encode())
-            assert gzip.decompress(await joined(answer.gzip())) == expected
-            assert await joined((await series_answer(which, root)).json()) == expected
+            assert gzip.decompress(await joined(answer.encoded(Coding.GZIP))) == expected
+            assert await joined((await series_answer(which, root)).encoded(Coding.IDENTITY)) == expected
             tags.add(answer.etag)
     assert len(tags) == 3
     async with database.connection() as connection:
@@ -209,22 +241,24 @@ async def test_each_service_root_has_its_own_urls(database: Database, index: Met
 async def test_a_value_that_looks_like_a_url_of_ours_stays_as_it_was_stored(index: MetadataIndex, register: Register):
     comments = f'"BulkDataURI":"{URL}/studies/1'
     await register.register([pack_of(segment_of([part10(image(ImageComments=comments))]))], actor="tester")
-    (found,) = json.loads(await joined((await series_answer(index, "http://other.example")).json()))
+    (found,) = json.loads(await joined((await series_answer(index, "http://other.example")).encoded(Coding.IDENTITY)))
     assert found["00204000"]["Value"] == [comments]
     assert found["7FE00010"]["BulkDataURI"].startswith("http://other.example/studies/")
 
 
 async def test_made_up_roots_push_out_nothing_but_each_other(index: MetadataIndex, register: Register):
     await register.register([pack_of(segment_of(ct_series(2)))], actor="tester")
-    await joined((await series_answer(index)).gzip())
-    await joined((await series_answer(index)).zstd())
-    index._other_roots.capacity_bytes = 3000
+    for coding in Coding:
+        await (await series_answer(index)).whole(coding)
+    index._finished._other_roots.capacity_bytes = 3000
+    index._other_answers.capacity_bytes = 20_000
     for number in range(20):
-        await joined((await series_answer(index, f"http://forged-{number}.example")).gzip())
-        await joined((await series_answer(index, f"http://forged-{number}.example")).zstd())
-    assert 0 < index._other_roots._size <= 3000
-    assert [root for _, _, root in index._cache._kept] == [URL]
-    assert [root for ((_, _, root),) in index._frames._kept] == [URL]
+        for coding in Coding:
+            await (await series_answer(index, f"http://forged-{number}.example")).whole(coding)
+    assert 0 < index._finished._other_roots._size <= 3000
+    assert [root for _, _, root in index._finished._cache._kept] == [URL]
+    assert 0 < index._other_answers._size <= 20_000
+    assert len(index._answers._kept) == len(Coding)
 
 
 async def test_what_is_missing_or_hidden_is_not_found(index: MetadataIndex, register: Register):
@@ -244,24 +278,24 @@ async def test_one_of_many_clients_builds(index: MetadataIndex, register: Regist
     await register.register([pack_of(segment_of(ct_series(3)))], actor="tester")
 
     async def read() -> bytes:
-        return await joined((await series_answer(index)).gzip())
+        return await joined((await series_answer(index)).encoded(Coding.GZIP))
 
     assert len(set(await asyncio.gather(*(read() for _ in range(20))))) == 1
 
 
 async def test_the_memory_cache_stays_within_its_bound(database: Database, register: Register):
-    small = MetadataIndex(database, kept_root=URL, cache_bytes=1500)
+    small = MetadataIndex(database, kept_root=URL, cache_bytes=6000)
     for number in range(1, 6):
         await register.register([pack_of(segment_of(ct_series(2, series=number)))], actor="tester")
         answer = await small.series_metadata(STUDY, f"{ROOT}.1.{number}", EVERYTHING, service_root=URL)
-        assert len(json.loads(await joined(answer.json()))) == 2
-    assert small._cache._size <= 1500
+        assert len(json.loads(await joined(answer.encoded(Coding.IDENTITY)))) == 2
+    assert small._finished._cache._size <= 2000
 
 
 async def test_texts_of_every_script_come_back(index: MetadataIndex, register: Register):
     odd = image(SpecificCharacterSet="ISO_IR 192", PatientName="Ünï^Cödé=土井^=どい", PatientComments='"\\\t\u2028😀')
     await register.register([pack_of(segment_of([part10(odd)]))], actor="tester")
-    (found,) = json.loads(await joined((await series_answer(index)).json()))
+    (found,) = json.loads(await joined((await series_answer(index)).encoded(Coding.IDENTITY)))
     assert found["00104000"]["Value"] == ['"\\\t\u2028😀']
     assert found["00100010"]["Value"][0]["Ideographic"] == "土井^"
 
@@ -283,16 +317,17 @@ async def test_pydicoms_files_register_and_come_back(index: MetadataIndex, regis
         assert outcome == {instance.sop_instance_uid: Registration.STORED}
         uids = instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid
         answer = await index.instance_metadata(*uids, EVERYTHING, service_root=URL)
-        assert await joined(answer.json()) == b"[" + own_json(instance) + b"]"
+        assert await joined(answer.encoded(Coding.IDENTITY)) == b"[" + own_json(instance) + b"]"
 
 
 @pytest.mark.parametrize(
     ("statement", "arguments"),
     [
-        pytest.param(statements.FIND_SERIES, ([1], None, False, STUDY, SERIES), id="series"),
-        pytest.param(statements.FIND_METADATA, (1, 1, URL), id="finished"),
-        pytest.param(statements.READ_DOCUMENTS, (1,), id="documents"),
-        pytest.param(statements.READ_INSTANCE, ([1], None, False, STUDY, SERIES, "1.2"), id="instance"),
+        pytest.param(documents.FIND_SERIES, ([1], None, False, STUDY, SERIES), id="series"),
+        pytest.param(finished_series.FIND_METADATA, (1, 1, URL), id="finished"),
+        pytest.param(finished_series.READ_DOCUMENTS, (1,), id="documents"),
+        pytest.param(documents.FIND_INSTANCE, ([1], None, False, STUDY, SERIES, "1.2"), id="instance"),
+        pytest.param(documents.READ_INSTANCE, ([1], None, False, STUDY, SERIES, "1.2"), id="its document"),
     ],
 )
 async def test_look_ups_use_indexes(database: Database, statement: str, arguments: tuple[object, ...]):

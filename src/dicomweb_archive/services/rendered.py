@@ -11,6 +11,7 @@ from dicomweb_archive.errors import NotFoundError, UndecodableError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceLocation, SegmentLocations
+from dicomweb_archive.index.reading.metadata_answers import Coding
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, Role, require, visibility_of
 from dicomweb_archive.services.instance_bytes import InstanceBytes, can_convert, pixels_of
@@ -202,7 +203,7 @@ class RenderService:
         """Return a document of so few bytes that it is kept among the metadata."""
         study, series, instance = scope.parameters()
         answer = await self.metadata.instance_metadata(study, series or "", instance or "", visibility, service_root="")
-        (attributes,) = orjson.loads(b"".join([chunk async for chunk in answer.json()]))
+        (attributes,) = orjson.loads(b"".join([chunk async for chunk in answer.encoded(Coding.IDENTITY)]))
         encoded = attributes.get(ENCAPSULATED_DOCUMENT, {}).get("InlineBinary")
         if not encoded:
             message = "this instance holds no document"

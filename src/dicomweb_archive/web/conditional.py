@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 _QUALITY = re.compile(r"1(?:\.0{0,3})?|0(?:\.[0-9]{0,10})?|\.[0-9]{1,10}")
+
+_LONGEST_KEPT = 1024
 
 CACHE_CONTROL = "private, no-cache"
 """Answers may be kept, but only for the one who asked, and used only after asking whether they still hold."""
@@ -34,14 +37,24 @@ def preferred_coding(request: Request, codings: Sequence[str]) -> str | None:
 
     What is named counts, whatever is said of the rest; of the rest gzip is chosen, which every program knows.
     """
+    header = ",".join(request.headers.getlist("accept-encoding"))
+    # Clients of a kind send the same header with each request.
+    choose = _kept_choice if len(header) <= _LONGEST_KEPT else _choice
+    return choose(header, tuple(codings))
+
+
+def _choice(header: str, codings: tuple[str, ...]) -> str | None:
     weights: dict[str, float] = {}
-    for member in ",".join(request.headers.getlist("accept-encoding")).lower().split(","):
+    for member in header.lower().split(","):
         coding, _, parameters = member.partition(";")
         weights[coding.strip().removeprefix("x-")] = _weight(parameters)
     rest = weights.get("*", 0.0)
     liked = {coding: weights.get(coding, rest if coding == "gzip" else 0.0) for coding in codings}
     best = max(codings, key=lambda coding: liked[coding])
     return best if liked[best] > 0 and liked[best] >= weights.get("identity", 0.0) else None
+
+
+_kept_choice = lru_cache(maxsize=256)(_choice)
 
 
 def _weight(parameters: str) -> float:

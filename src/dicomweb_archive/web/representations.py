@@ -3,20 +3,29 @@
 import asyncio
 import codecs
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.errors import InvalidParameterError
-from dicomweb_archive.web.streams import ByteStreamResponse
+from dicomweb_archive.storage.base import Buffer
+from dicomweb_archive.web.streams import SEND_TIMEOUT_SECONDS, ByteStreamResponse
 from dicomweb_archive.wire.media_types import DICOM_XML, Offer, select
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.query_strings import split_query
 
+logger = logging.getLogger(__name__)
+
 PIECE_BYTES = 64 * 1024
 """Small pieces are joined to about this size before they are sent."""
+
+
+_LONGEST_KEPT = 1024
 
 
 def accept_header(request: Request) -> str | None:
@@ -46,23 +55,59 @@ def negotiate(request: Request, offers: Sequence[Offer], *, parameter: str | Non
     Raises:
         NotAcceptableError: none of the offers is acceptable.
     """
-    return select(accept_header(request), parameter, offers)
+    header = accept_header(request)
+    # Clients of a kind send the same header with each request.
+    if parameter is None and len(header or "") <= _LONGEST_KEPT:
+        return _selected(header, tuple(offers))
+    return select(header, parameter, offers)
+
+
+@lru_cache(maxsize=256)
+def _selected(header: str | None, offers: tuple[Offer, ...]) -> Offer:
+    return select(header, None, offers)
+
+
+class WholeResponse(Response):
+    """An answer that is in memory: nothing of it is copied, and a long one is watched over until it is taken."""
+
+    def __init__(self, pieces: Sequence[Buffer], *, media_type: str, headers: Mapping[str, str]) -> None:
+        self._pieces = pieces
+        self._size = sum(map(len, pieces))
+        self.status_code = 200
+        self.background = None
+        self.body = b""
+        described = {**headers, "content-type": media_type, "content-length": str(self._size)}
+        self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in described.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the head and all pieces; for HEAD the head alone."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        is_head = scope["method"] == "HEAD"
+        if is_head or self._size <= PIECE_BYTES:
+            body = b"" if is_head else b"".join(self._pieces)
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+            return
+        try:
+            # The end waits for the client to take what is before it, and none may let it wait for ever.
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                for piece in self._pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            # Returning without the end makes the server close the connection.
+            logger.warning("answer cut short: the client did not take it")
 
 
 async def collected_or_streamed(
-    pieces: AsyncIterator[bytes],
-    *,
-    media_type: str,
-    headers: Mapping[str, str] | None = None,
-    content_length: int | None = None,
+    pieces: AsyncIterator[bytes], *, media_type: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with the pieces: in one go when they are few bytes, else as a stream; its length where it is known."""
+    """Answer with the pieces: in one go and with its length when they are few bytes, else as a stream."""
     first = bytearray()
     async for piece in pieces:
         first += piece
         if len(first) >= PIECE_BYTES:
             rest = _behind(bytes(first), pieces)
-            return ByteStreamResponse(rest, content_length=content_length, media_type=media_type, headers=headers)
+            return ByteStreamResponse(rest, content_length=None, media_type=media_type, headers=headers)
     return Response(bytes(first), media_type=media_type, headers=dict(headers or {}))
 
 
@@ -104,7 +149,7 @@ async def xml_parts(rows: AsyncIterator[bytes], framing: PartFraming) -> AsyncIt
     yield bytes(piece)
 
 
-async def split_array(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def split_array(chunks: AsyncIterator[Buffer]) -> AsyncIterator[bytes]:
     """Take a JSON array of objects apart again, holding little more than one of them."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     text = ""

@@ -87,6 +87,11 @@ class Document:
 
     lines: tuple[tuple[bytes, Content], ...]
 
+    def estimated_bytes(self) -> int:
+        """Estimate how much memory the document takes."""
+        sizes = (len(c) if isinstance(c, bytes) else sum(map(len, c)) + 41 * len(c) for _, c in self.lines)
+        return sum(sizes) + 150 * len(self.lines)
+
     def element_texts(self, position: int, tags: Iterable[int] | None = None) -> dict[int, bytes]:
         """Return the JSON of one instance's elements by tag, ascending; only of `tags` when given."""
         wanted = None if tags is None else frozenset(b"%08X" % tag for tag in tags)
@@ -106,10 +111,15 @@ class Document:
                 return [_first_value(text) for text in texts]
         return []
 
-    def at(self, position: int) -> "Document":
-        """Return the document of one instance alone."""
-        pairs = ((n, c if isinstance(c, bytes) else c[position]) for n, c in self.lines)
-        return Document(tuple((name, text) for name, text in pairs if text))
+    def instance_text(self, position: int, bulkdata_url: bytes) -> bytes:
+        """Return the whole JSON object of one instance (PS3.18 F.2).
+
+        Args:
+            bulkdata_url: ending in `/`; it replaces the marker of bulk values.
+        """
+        texts = ((name, c if isinstance(c, bytes) else c[position]) for name, c in self.lines)
+        members = [b'"%b":%b' % (name, text) for name, text in texts if text]
+        return b"{%b}" % b",".join(members).replace(_MARKER, bulkdata_url)
 
     def instance_texts(self, bulkdata_urls: Sequence[bytes]) -> Iterator[bytes]:
         """Yield the whole JSON object of each instance, in order of position (PS3.18 F.2).

@@ -63,6 +63,12 @@ def fragment_of(text: bytes) -> Fragment:
     return writer.finish()
 
 
+def gzip_member(text: bytes) -> bytes:
+    """Deflate one text to a gzip member that is not kept for long."""
+    writer = zlib.compressobj(_QUICK_LEVEL, zlib.DEFLATED, 31)
+    return writer.compress(text) + writer.flush()
+
+
 class MemberJoiner:
     """Joins fragments to one gzip member: `begin`, any number of `add`, `end`; each returns what to send.
 

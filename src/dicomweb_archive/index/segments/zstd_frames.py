@@ -18,7 +18,7 @@ class FrameWriter:
     def __init__(self) -> None:
         self._compressor = ZstdCompressor(level=_LEVEL)
 
-    def write(self, text: bytes) -> bytes:
+    def write(self, text: bytes | memoryview) -> bytes:
         """Add a text; returns what of the frame is ready, which may be nothing."""
         return self._compressor.compress(text)
 

@@ -13,6 +13,7 @@ from dicomweb_archive.web.conditional import CACHE_CONTROL, is_unchanged, prefer
 from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, location_of, root_of, scope_of
 from dicomweb_archive.web.payloads import payload_response
 from dicomweb_archive.web.representations import (
+    WholeResponse,
     accept_header,
     accept_parameter,
     collected_or_streamed,
@@ -21,6 +22,7 @@ from dicomweb_archive.web.representations import (
     xml_parts,
 )
 from dicomweb_archive.web.routing import ResourceRoute
+from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import METADATA_OFFERS, Acceptable, bulkdata_offers, parse_accept
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import parse_bulk_path, parse_frames
@@ -109,7 +111,7 @@ async def retrieve_metadata(request: Request) -> Response:
         return unchanged(headers)
     if offer.multipart:
         framing = PartFraming(offer.type)
-        parts = xml_parts(split_array(answer.json()), framing)
+        parts = xml_parts(split_array(answer.encoded(Coding.IDENTITY)), framing)
         return await collected_or_streamed(parts, media_type=framing.content_type, headers=headers)
     return await _json(request, answer, offer.type, headers)
 
@@ -118,9 +120,11 @@ async def _json(request: Request, answer: MetadataAnswer, media_type: str, heade
     coding = Coding(preferred_coding(request, (Coding.ZSTD, Coding.GZIP)) or Coding.IDENTITY)
     if coding is not Coding.IDENTITY:
         headers["content-encoding"] = str(coding)
+    pieces = await answer.whole(coding)
+    if pieces is not None:
+        return WholeResponse(pieces, media_type=media_type, headers=headers)
     length = await answer.length(coding)
-    pieces = answer.encoded(coding)
-    return await collected_or_streamed(pieces, media_type=media_type, headers=headers, content_length=length)
+    return ByteStreamResponse(answer.encoded(coding), content_length=length, media_type=media_type, headers=headers)
 
 
 def _accepted(request: Request) -> Acceptable:
