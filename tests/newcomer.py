@@ -9,7 +9,6 @@ import io
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 from tests.conftest import REPOSITORY
 from tests.documents import Block
+from tests.ports import reserved_ports
 
 _PORTS_OF_PAGES = (8000, 8001)
 _START_SECONDS = 90
@@ -116,8 +116,8 @@ class Newcomer:
 def newcomer_in(folder: Path) -> Iterator[Newcomer]:
     """Let a newcomer type in a folder that has the virtual environment of a clone; end all that was started."""
     (folder / ".venv").symlink_to(sys.prefix)
-    with _reserved_ports() as ports:
-        newcomer = Newcomer(folder, ports)
+    with reserved_ports(len(_PORTS_OF_PAGES)) as ports:
+        newcomer = Newcomer(folder, dict(zip(_PORTS_OF_PAGES, ports, strict=True)))
         newcomer.home.mkdir()
         try:
             yield newcomer
@@ -140,20 +140,3 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", output: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail(f"it did not get ready:\n{output.read_text(errors='replace')[-4000:]}")
-
-
-@contextmanager
-def _reserved_ports() -> Iterator[dict[int, int]]:
-    """Take a port for each that our pages name, and keep others from taking it until it is listened on.
-
-    A socket that is bound and does not listen keeps a port from being chosen for somebody's connection, and lets our
-    server, which may share the address as well (SO_REUSEADDR), listen on it.
-    """
-    with ExitStack() as stack:
-        found = {}
-        for port in _PORTS_OF_PAGES:
-            holder = stack.enter_context(socket.socket())
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.bind(("127.0.0.1", 0))
-            found[port] = holder.getsockname()[1]
-        yield found

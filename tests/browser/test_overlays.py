@@ -27,8 +27,9 @@ def overlaid(store_files: StoreFiles) -> Overlaid:
 def test_a_segmentation_colours_what_it_marks(viewer: Viewer, overlaid: Overlaid) -> None:
     viewer.open(overlaid.study)
     viewer.show_series(overlays.SEGMENTATION)
-    viewer.wait_until(lambda: bool(coloured(viewer.picture()).any()), "colour over the image")
     for _ in range(2):
+        # The viewer goes to the slice and colours it in its own time.
+        viewer.wait_until(lambda: _agreement_with_what_is_marked(viewer, overlaid) > 0.9, "colour where it is marked")
         at, shown = _index_of(viewer, overlaid), viewer.picture()
         marked, expected = overlays.segmented(at), rendered(overlaid.slices[at])
         colours = coloured(shown)
@@ -44,6 +45,7 @@ def test_a_structure_is_outlined_where_it_lies(viewer: Viewer, overlaid: Overlai
     viewer.open(overlaid.study)
     viewer.show_series(overlays.STRUCTURES)
     viewer.page.locator("svg.svg-layer path").first.wait_for(state="attached")
+    viewer.wait_for_picture()
     assert _index_of(viewer, overlaid) == overlays.OUTLINED_SLICE
     drawn = viewer.drawn_picture()
     red = drawn[..., 0] - drawn[..., 1:].max(axis=2) > 0.3
@@ -51,6 +53,12 @@ def test_a_structure_is_outlined_where_it_lies(viewer: Viewer, overlaid: Overlai
     mirrored = [(SIZE - 1 - column, row) for column, row in corners]
     assert _share_along(red, corners) > 0.95
     assert _share_along(red, mirrored) < 0.5
+
+
+def _agreement_with_what_is_marked(viewer: Viewer, overlaid: Overlaid) -> float:
+    """Return how far the colours on the screen agree with what the segmentation marks on the slice that is shown."""
+    colours = coloured(viewer.picture())
+    return agreement(colours, overlays.segmented(_index_of(viewer, overlaid))) if colours.any() else 0.0
 
 
 def _index_of(viewer: Viewer, overlaid: Overlaid) -> int:

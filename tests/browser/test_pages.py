@@ -13,7 +13,7 @@ from tests.browser.conftest import StoreFiles, open_context, watching
 from tests.browser.pictures import assert_shown, rendered
 from tests.browser.viewer import Viewer
 from tests.browser.volumes import series_of, volume, written
-from tests.running_server import RunningServer
+from tests.running_server import PATIENCE_SECONDS, RunningServer
 
 SLICES = 5
 PATIENTS = (
@@ -109,8 +109,9 @@ def test_a_study_page_shows_its_series_and_leads_into_the_viewer(
     picture = page.locator(f'[data-series-uid="{images[0].SeriesInstanceUID}"] img')
     picture.scroll_into_view_if_needed()
     page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())
-    fetched = httpx.get(f"{archive.address}{picture.get_attribute('src')}", trust_env=False).raise_for_status().content
-    shown = np.asarray(Image.open(io.BytesIO(fetched)).convert("L"), dtype=np.float64) / 255
+    source = f"{archive.address}{picture.get_attribute('src')}"
+    fetched = httpx.get(source, timeout=PATIENCE_SECONDS, trust_env=False).raise_for_status()
+    shown = np.asarray(Image.open(io.BytesIO(fetched.content)).convert("L"), dtype=np.float64) / 255
     middle = SLICES // 2
     assert_shown(shown, rendered(images[middle]), [rendered(images[middle - 1]), rendered(images[middle + 1])])
     page.get_by_role("link", name="Open in the viewer").click()

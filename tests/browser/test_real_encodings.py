@@ -11,7 +11,7 @@ from tests.browser.pictures import Picture, assert_shown, rendered
 from tests.browser.viewer import Viewer
 from tests.browser.watch import PageWatch
 from tests.factories import ROOT, part10
-from tests.running_server import RunningServer
+from tests.running_server import PATIENCE_SECONDS, RunningServer
 
 from dicomweb_archive.imaging import openjpeg_decoder
 
@@ -82,15 +82,16 @@ def test_frames_that_the_viewer_cannot_decode_come_as_they_are_stored(
     watch.allow("No decoder for transfer syntax", "the viewer has none for these retired JPEG processes")
     watch.allow("handler is not a function", "the viewer's own handler of images that it cannot decode")
     viewer.visit(study)
-    viewer.wait_until(lambda: len(watch.frames()) == 1, "the frame of the first image")
+    viewer.wait_until(lambda: len(watch.frames()) >= 1, "the frame of the first image")
     # The archive decodes what the viewer does not.
-    viewer.wait_until(lambda: _thumbnails(watch) == len(undecoded) == 2, "the small pictures of both images")
+    assert len(undecoded) == 2
+    viewer.wait_until(lambda: len(_thumbnails(watch)) == 2, "the small pictures of both images")
     # On the home page, which other modules open, it would be a study without its small picture.
-    httpx.delete(f"{archive.root}/studies/{study}").raise_for_status()
+    httpx.delete(f"{archive.root}/studies/{study}", timeout=PATIENCE_SECONDS).raise_for_status()
 
 
-def _thumbnails(watch: PageWatch) -> int:
-    return sum(answer.path.endswith("/thumbnail") and answer.status == 200 for answer in watch.answers)
+def _thumbnails(watch: PageWatch) -> set[str]:
+    return {answer.path for answer in watch.answers if answer.path.endswith("/thumbnail") and answer.status == 200}
 
 
 def _as_series(dataset: Dataset, number: int, description: str, *, study: str = STUDY) -> Dataset:

@@ -16,7 +16,7 @@ from tests.browser.masks import agreement, coloured
 from tests.browser.pictures import ALIKE, Picture, assert_shown, likeness, windowed
 from tests.browser.viewer import Viewer
 from tests.browser.watch import PageWatch
-from tests.running_server import RunningServer
+from tests.running_server import PATIENCE_SECONDS, RunningServer
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
@@ -45,10 +45,15 @@ def test_a_real_segmentation_lies_over_its_ct(viewer: Viewer, real_data: Path, s
     (segmentation,) = _stored(real_data, store_files, "seg_ct_liver_dcmqi/partial_overlaps.dcm")
     viewer.open(slices[0].StudyInstanceUID)
     viewer.show_series(segmentation.SeriesDescription)
-    viewer.wait_until(lambda: bool(coloured(viewer.picture()).any()), "colour over the image")
-    shown = viewer.shown()
-    at = next(each for each in slices if each.SOPInstanceUID == shown.sop_instance_uid)
-    marked = _marked(segmentation, at)
+    by_uid = {str(each.SOPInstanceUID): _marked(segmentation, each) for each in slices}
+
+    def is_coloured() -> bool:
+        colours = coloured(viewer.picture())
+        return bool(colours.any()) and agreement(colours, by_uid[viewer.shown().sop_instance_uid]) > 0.9
+
+    # The viewer goes to the slice and colours it in its own time.
+    viewer.wait_until(is_coloured, "colour where it is marked")
+    marked = by_uid[viewer.shown().sop_instance_uid]
     picture = viewer.picture()
     assert agreement(coloured(picture), marked) > 0.9
     assert agreement(coloured(picture), marked[:, ::-1]) < 0.5
@@ -60,10 +65,10 @@ def test_real_structures_are_outlined_where_they_lie(viewer: Viewer, real_data: 
     viewer.open(ct.StudyInstanceUID)
     viewer.show_series(structures.SeriesDescription)
     viewer.page.locator("svg.svg-layer path").first.wait_for(state="attached")
+    # The viewer draws one contour after the other.
+    viewer.wait_until(lambda: _drawn(viewer.drawn_picture()).sum() > 300, "the lines of the structure")
     picture = viewer.drawn_picture()
-    lines = _lines(structures, ct, picture.shape)
-    drawn = np.abs(picture - np.array(_DRAWN_COLOUR) / 255).max(axis=2) < 0.1
-    assert drawn.sum() > 300
+    lines, drawn = _lines(structures, ct, picture.shape), _drawn(picture)
     assert (drawn & lines).sum() / drawn.sum() > 0.9
     assert (drawn & lines[:, ::-1]).sum() / drawn.sum() < 0.2
 
@@ -116,7 +121,7 @@ def test_a_picture_under_a_wrong_name_comes_as_it_is_stored(
     uids = (photograph.StudyInstanceUID, photograph.SeriesInstanceUID, photograph.SOPInstanceUID)
     path = "{}/studies/{}/series/{}/instances/{}/frames/1".format(archive.root, *uids)
     accept = "multipart/related; type=application/octet-stream; transfer-syntax=*"
-    answer = httpx.get(path, headers={"accept": accept}, trust_env=False)
+    answer = httpx.get(path, headers={"accept": accept}, timeout=PATIENCE_SECONDS, trust_env=False)
     (frame,) = generate_frames(photograph.PixelData, number_of_frames=1)
     assert frame in answer.content
     assert b"\xff\xc0" in frame
@@ -141,6 +146,12 @@ def _marked(segmentation: Dataset, image: Dataset) -> NDArray[np.bool_]:
     places = [group.PlanePositionSequence[0].ImagePositionPatient for group in groups]
     here = [place == image.ImagePositionPatient for place in places]
     marked: NDArray[np.bool_] = segmentation.pixel_array[here].any(axis=0)
+    return marked
+
+
+def _drawn(picture: Picture) -> NDArray[np.bool_]:
+    """Mark what has the colour of the structure."""
+    marked: NDArray[np.bool_] = np.abs(picture - np.array(_DRAWN_COLOUR) / 255).max(axis=2) < 0.1
     return marked
 
 

@@ -72,8 +72,8 @@ def test_two_series_are_shown_side_by_side_with_a_thumbnail_each(
     viewer.open(ct[0].StudyInstanceUID)
     viewer.lay_out_grid(columns=2)
     left, right = viewer.viewports()
-    viewer.put(right, "Seen by MR")
-    viewer.put(left, "Seen by CT")
+    viewer.put(right, "Seen by MR", mr[0].SeriesInstanceUID)
+    viewer.put(left, "Seen by CT", ct[0].SeriesInstanceUID)
     _assert_slice(viewer, ct, left)
     _assert_slice(viewer, mr, right)
     for description, own, other in (("Seen by CT", ct, mr), ("Seen by MR", mr, ct)):

@@ -13,7 +13,7 @@ from tests.browser.watch import PageWatch
 from tests.factories import ROOT as UID
 from tests.factories import ct_series
 from tests.needs import need_program, need_viewer
-from tests.running_server import RunningServer, start_server
+from tests.running_server import PATIENCE_SECONDS, RunningServer, start_server
 
 KEY = "a key of the tests"
 
@@ -27,7 +27,8 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with start_server(tmp_path_factory.mktemp("locked"), **settings) as server:
         headers = {"authorization": f"Bearer {KEY}", "content-type": "application/dicom"}
         for instance in ct_series(2, rows=64, columns=64):
-            httpx.post(f"{server.root}/studies", content=instance, headers=headers).raise_for_status()
+            stored = httpx.post(f"{server.root}/studies", content=instance, headers=headers, timeout=PATIENCE_SECONDS)
+            stored.raise_for_status()
         yield server
 
 

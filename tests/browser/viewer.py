@@ -66,9 +66,7 @@ _HAS_CONTENT = f"""id => {{ {_FIND}
     colours.add(pixels[Math.floor(y * height) * width + Math.floor(x * width)]);
   return colours.size > 1;
 }}"""
-_IS_AT = (
-    f"([id, instance]) => {{ {_FIND} return viewport?.getCurrentImageId?.()?.includes(`/instances/${{instance}}/`); }}"
-)
+_IS_OF = f"([id, part]) => {{ {_FIND} return viewport?.getCurrentImageId?.()?.includes(part); }}"
 _IS_AT_SLICE_OR_BEYOND = f"([id, slice]) => {{ {_FIND} return viewport?.getSliceIndex() >= slice; }}"
 _HAS_ALL_SLICES = (
     f"id => {{ {_FIND} return viewport.getImageIds().every(each => window.cornerstone.cache.getImage(each)); }}"
@@ -132,11 +130,11 @@ class Viewer:
         label = self.page.locator('[data-cy="series-description-label"]').get_by_text(description, exact=True)
         label.first.dblclick()
         if sop_instance_uid is not None:
-            self.page.wait_for_function(_IS_AT, arg=[None, sop_instance_uid])
+            self.page.wait_for_function(_IS_OF, arg=[None, f"/instances/{sop_instance_uid}/"])
         self.wait_for_picture()
 
     def play_until(self, frame: int) -> None:
-        """Play a cine from where it is, and stop it at a frame or a little after it."""
+        """Play a cine from where it is until it is at a frame or beyond, and stop it a little later."""
         button = self.page.locator('[data-cy="cine-player-play-pause"]')
         button.click()
         self.page.wait_for_function(_IS_AT_SLICE_OR_BEYOND, arg=[None, frame - 1], polling=10)
@@ -235,12 +233,14 @@ class Viewer:
         self.page.locator(f'[data-cy="Layout-{columns - 1}-{rows - 1}"]').click()
         expect(self.page.locator("[data-viewport-uid]")).to_have_count(columns * rows)
 
-    def put(self, viewport: str, series_description: str) -> None:
+    def put(self, viewport: str, series_description: str, series_instance_uid: str) -> None:
         """Drag a series of the panel into a viewport, and wait for its picture there."""
         series = self._series(series_description)
         series.drag_to(self.page.locator(_place_of(viewport)))
         pane = self.page.locator('[data-cy="viewport-pane"]').filter(has=self.page.locator(_place_of(viewport)))
         expect(pane.locator('[data-cy="viewport-overlay-top-left"]')).to_contain_text(series_description)
+        # The text over the picture may come before it.
+        self.page.wait_for_function(_IS_OF, arg=[viewport, f"/series/{series_instance_uid}/"])
         self.wait_for_picture(viewport)
 
     def thumbnail(self, series_description: str) -> str:

@@ -44,7 +44,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 async def gone(process: psutil.Process) -> bool:
-    for _ in range(300):
+    for _ in range(3000):
         if is_gone(process):
             return True
         await asyncio.sleep(0.01)
@@ -228,7 +228,7 @@ async def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     )
     done = await asyncio.to_thread(subprocess.run, [sys.executable, str(script)], capture_output=True, check=False)
     pid = int(done.stdout)
-    for _ in range(300):
+    for _ in range(3000):
         if not psutil.pid_exists(pid) or is_gone(psutil.Process(pid)):
             return
         await asyncio.sleep(0.01)

@@ -82,5 +82,5 @@ async def test_a_store_waits_for_nobody_who_counts_terms(database: Database):
     async with database.transaction() as connection:
         # What upkeep does to many rows at once, for as long as it takes (`upkeep.COUNT_TERMS`).
         await connection.execute("update term set segment_count = 7")
-        await asyncio.wait_for(Dictionary(database).add([terms_of(1), terms_of(2)]), 5)
+        await asyncio.wait_for(Dictionary(database).add([terms_of(1), terms_of(2)]), 60)
     assert await hashes_of(database) == {1, 101, 102}

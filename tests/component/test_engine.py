@@ -56,7 +56,7 @@ async def test_searches_may_only_read_and_get_plans_for_their_values(database: D
 
 
 async def test_a_search_beyond_its_time_is_too_expensive(database_url: str) -> None:
-    async with await Database.open(database_url, search_timeout_seconds=0.1) as database:
+    async with await Database.open(database_url, search_timeout_seconds=0.5) as database:
         with pytest.raises(QueryTooExpensiveError):
             async with database.search_connection() as connection:
                 await connection.execute("select pg_sleep(10)")
@@ -66,7 +66,7 @@ async def test_a_search_beyond_its_time_is_too_expensive(database_url: str) -> N
 
 async def test_another_statement_beyond_its_time_is_to_be_tried_again(database_url: str) -> None:
     """A store or delete that waited too long for a lock is not told to narrow its search."""
-    async with await Database.open(database_url, statement_timeout_seconds=0.1) as database:
+    async with await Database.open(database_url, statement_timeout_seconds=0.5) as database:
         with pytest.raises(DatabaseUnavailableError, match="try again"):
             async with database.transaction() as connection:
                 await connection.execute("select pg_sleep(10)")

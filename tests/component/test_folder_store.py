@@ -139,7 +139,7 @@ async def test_a_file_is_not_closed_under_a_running_job(store: FolderStore, tmp_
     file.close()
     os.fstat(descriptor)
     go_on.set()
-    for _ in range(200):
+    for _ in range(3000):
         if not open_files(tmp_path):
             break
         await asyncio.sleep(0.01)
@@ -161,7 +161,7 @@ async def test_a_cancelled_writer_leaves_no_file_and_no_descriptor(store: Folder
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    for _ in range(200):
+    for _ in range(3000):
         if not open_files(tmp_path) and not unfinished(tmp_path):
             break
         await asyncio.sleep(0.01)

@@ -137,5 +137,5 @@ async def test_looking_through_waits_for_no_delete_or_merge(database: Database) 
     index = HeldPathsIndex(database)
     async with database.transaction() as connection:
         await connection.execute("delete from segment where id = (select max(id) from segment)")
-        await asyncio.wait_for(index.catch_up(seconds=5), 5)
+        await asyncio.wait_for(index.catch_up(seconds=30), 60)
         assert await connection.fetchval("select count(*) from segment_paths") == len(SERIES) - 1

@@ -326,7 +326,7 @@ async def test_a_vote_of_another_store_in_between_counts_both(database: Database
     async with database.transaction() as other:
         await other.execute("update study set facts = facts + 1, patient_name = 'nobody'")
         storing = asyncio.create_task(register.register([pack_of(segment_of([named(2, "A")]))], actor="tester"))
-        async with database.connection() as connection, asyncio.timeout(20):
+        async with database.connection() as connection, asyncio.timeout(60):
             waits = "select exists(select 1 from pg_locks where not granted), pg_sleep(0.01)"
             while not await connection.fetchval(waits):
                 pass

@@ -638,7 +638,7 @@ async def test_an_answer_that_is_given_up_leaves_no_file_open(
     await anext(answer.chunks)
     assert open_below(tmp_path)
     await answer.chunks.aclose()
-    for _ in range(200):
+    for _ in range(3000):
         if not open_below(tmp_path):
             break
         await asyncio.sleep(0.01)

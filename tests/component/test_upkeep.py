@@ -119,7 +119,7 @@ async def test_rounds_go_on_after_one_that_failed(
     merger = FailingOnce(archive, error)
     task = asyncio.create_task(IndexMaintenance(merger, IndexUpkeep(archive), 0.01).run())
     with caplog.at_level(logging.WARNING):
-        await asyncio.wait_for(merger.went_on.wait(), 20)
+        await asyncio.wait_for(merger.went_on.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

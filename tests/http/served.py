@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import uvicorn
@@ -12,6 +13,9 @@ from tests.http.conftest import StartArchive
 
 from dicomweb_archive.cli.http_protocol import BoundedProtocol
 
+# A bound for what will never come, not for what is slow: the machine runs other tests too.
+PATIENCE_SECONDS = 60
+
 
 class Served:
     """An archive behind a real server."""
@@ -19,6 +23,10 @@ class Served:
     def __init__(self, archive: Archive, port: int) -> None:
         self.archive = archive
         self.port = port
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """Make a client, one that waits for what a busy machine takes; `options` are httpx's."""
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE_SECONDS, **options)
 
     async def send(self, *pieces: bytes, half_close: bool = False) -> bytes:
         """Send raw bytes and return what comes back until the other side closes."""
@@ -29,7 +37,7 @@ class Served:
                 await writer.drain()
             if half_close:
                 writer.write_eof()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 return await reader.read()
         except ConnectionError:
             return b""
@@ -38,7 +46,7 @@ class Served:
 
     async def is_well(self) -> bool:
         """Tell whether nothing was stored and the archive still serves."""
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
+        async with self.client() as client:
             answer = await client.get("/dicom-web/instances")
         return answer.status_code == 200 and answer.json() == [] and self.archive.files() == []
 
@@ -61,7 +69,7 @@ async def serving(start_archive: StartArchive, **overrides: float | str) -> Asyn
             await task
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until an asynchronous condition holds."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - what is waited for is outside of this process's control

@@ -15,7 +15,7 @@ from tests.factories import ct_series
 from tests.http.archive import Archive
 from tests.nasty import MARK, SQL, STEPS, harmless_texts, refused_texts
 
-SECONDS = 5.0
+SECONDS = 20.0
 """Longest that any one of these may take on a busy machine."""
 
 BAD = (400,)

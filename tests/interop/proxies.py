@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from tests.conftest import REPOSITORY
 from tests.needs import need_program
+from tests.ports import reserved_ports
 
 HOST = "images.example.org"
 PUBLIC_URL = f"https://{HOST}"
-_PATIENCE_SECONDS = 20
+_PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,22 @@ def start_proxy(
     name: str, folder: Path, certificate: Certificate, upstream: str, *, changes: dict[str, str] | None = None
 ) -> Iterator[Proxy]:
     """Run a shipped example with ports, paths and `changes` put in; nothing is left behind."""
+    with reserved_ports(2) as (port, plain_port):
+        yield from _running(name, folder, certificate, upstream, port, plain_port, changes or {})
+
+
+def _running(
+    name: str,
+    folder: Path,
+    certificate: Certificate,
+    upstream: str,
+    port: int,
+    plain_port: int,
+    changes: dict[str, str],
+) -> Iterator[Proxy]:
     program = need_program(name)
-    port, plain_port = _free_ports(2)
     write = {"nginx": _write_nginx, "caddy": _write_caddy}[name]
-    command = write(folder, certificate, upstream, port, plain_port, changes or {})
+    command = write(folder, certificate, upstream, port, plain_port, changes)
     environment = os.environ | {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     environment |= {"ARCHIVE_SITE": HOST, "ARCHIVE_UPSTREAM": upstream}
     with (folder / "output.log").open("wb") as log:
@@ -196,14 +209,6 @@ def _write_caddy(
     text = put_in((REPOSITORY / "deploy" / "Caddyfile").read_text(), own | changes)
     (folder / "Caddyfile").write_text(text)
     return ["run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listening.getsockname()[1] for listening in sockets]
-    for listening in sockets:
-        listening.close()
-    return ports
 
 
 def _wait_until_it_listens(proxy: Proxy) -> None:

@@ -27,7 +27,7 @@ from tests.interop.proxies import (
     write_nginx,
 )
 from tests.needs import need_program, need_viewer
-from tests.running_server import RunningServer, start_server
+from tests.running_server import PATIENCE_SECONDS, RunningServer, start_server
 
 MIB = 1024 * 1024
 FRAMES = 420
@@ -106,7 +106,7 @@ def store(proxy: Proxy, body: Path, *options: str, prefix: str = "") -> None:
 
 def refusals(server: RunningServer) -> float:
     """How many store requests the archive has refused for want of a key."""
-    figures = httpx.get(server.root.replace("/dicom-web", "/metrics")).text
+    figures = httpx.get(server.root.replace("/dicom-web", "/metrics"), timeout=PATIENCE_SECONDS).text
     counted = re.findall(r'^dicomweb_requests_total\{method="POST",.*status="401"\} (.+)$', figures, re.MULTILINE)
     return sum(map(float, counted))
 
@@ -127,7 +127,7 @@ def is_refused_early(server: RunningServer, connection: ssl.SSLSocket, *, second
 @both_proxies
 def test_the_archive_sees_an_upload_before_it_ends(proxy: Proxy, server: RunningServer) -> None:
     with proxy.connect() as connection:
-        assert is_refused_early(server, connection, seconds=20)
+        assert is_refused_early(server, connection, seconds=PATIENCE_SECONDS)
         if proxy.name == "nginx":
             # Caddy of this age gives its answer when the upload is over, as Go does by default over HTTP/1.1.
             assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
@@ -193,7 +193,7 @@ def test_a_viewers_requests_get_the_archives_own_answers(proxy: Proxy, server: R
     assert re.match(rb"--[^\r\n]+\r\nContent-Type: application/octet-stream", frame.body)
     assert "content-encoding" not in frame.headers
     assert whole_part(frame.body) == pixels(64, 64, seed=study)
-    assert frame.headers["etag"] == httpx.get(server_url(server, path, names), headers=frame_accept()).headers["etag"]
+    assert frame.headers["etag"] == etag_of(server_url(server, path, names))
 
 
 def compressed(proxy: Proxy, path: str) -> bytes:
@@ -203,9 +203,10 @@ def compressed(proxy: Proxy, path: str) -> bytes:
     return answer.body
 
 
-def frame_accept() -> dict[str, str]:
+def etag_of(url: str) -> str:
+    """Return the validator that the archive itself gives a frame."""
     name, _, value = OCTETS.partition(": ")
-    return {name: value}
+    return httpx.get(url, headers={name: value}, timeout=PATIENCE_SECONDS).headers["etag"]
 
 
 def server_url(server: RunningServer, path: str, names: object) -> str:
@@ -219,7 +220,7 @@ def test_plain_http_leads_to_https_and_figures_are_kept_in(proxy: Proxy, server:
     assert plain.headers["location"] == f"{PUBLIC_URL}/dicom-web/studies?limit=1"
     assert proxy.curl("/metrics").status == 404
     assert proxy.curl("/health/ready").status == 200
-    assert httpx.get(server.root.replace("/dicom-web", "/metrics")).status_code == 200
+    assert httpx.get(server.root.replace("/dicom-web", "/metrics"), timeout=PATIENCE_SECONDS).status_code == 200
 
 
 @both_proxies

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 from tests.interop.conftest import RunCommand
 from tests.needs import need_viewer
-from tests.running_server import RunningServer, start_server
+from tests.running_server import PATIENCE_SECONDS, RunningServer, start_server
 from tests.viewer_builds import SCRIPT, write_tarball
 
 
@@ -21,7 +21,7 @@ def test_an_installed_viewer_is_served_below_the_archives_prefix(tmp_path: Path,
         tmp_path, DICOMWEB_ARCHIVE_VIEWER_DIR=str(folder), DICOMWEB_ARCHIVE_ROOT_PATH="/archive"
     ) as server:
         address = server.root.removesuffix("/dicom-web").removesuffix("/archive") + "/archive/ohif/"
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False) as client:
             assert 'src="/archive/ohif/app-config.js"' in client.get(address).text
             name = "app.bundle.0123456789abcdef.js"
             with client.stream("GET", address + name, headers={"accept-encoding": "gzip"}) as answer:
@@ -36,7 +36,7 @@ def test_the_real_viewer_is_served_whole_and_names_no_file_that_is_missing(runni
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".gz"]
     names = [path.relative_to(folder).as_posix() for path in files if not path.name.startswith(".")]
     assert len(names) > 100
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False) as client:
         answers = {name: client.head(address + name) for name in names}
         assert [name for name, answer in answers.items() if answer.status_code != 200] == []
         assert [name for name, answer in answers.items() if "octet-stream" in answer.headers["content-type"]] == []
