@@ -9,6 +9,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal, visibility_of
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_bytes import InstanceBytes, frame_ranges, span_of
+from dicomweb_archive.services.one_read import is_one_read, multipart_of_one_read, single_of_one_read
 from dicomweb_archive.services.recheck import rechecked
 from dicomweb_archive.services.representation import Part, Representation, multipart, single
 from dicomweb_archive.storage.base import ObjectStore
@@ -59,8 +60,12 @@ class InstanceAnswers:
         """Answer with these parts, or with the only one of them when the offer is a single part."""
         if offer.multipart:
             # Each answer has its own boundary, so the tag names what is in it and not its bytes.
-            answer = await multipart(self.objects, offer.type, lambda: parts)
-            return replace(answer, headers={"ETag": f'W/{etag[:-1]}/multipart"'})
+            headers = {"ETag": f'W/{etag[:-1]}/multipart"'}
+            if is_one_read(parts):
+                return multipart_of_one_read(self.objects, offer.type, parts[0], headers)
+            return replace(await multipart(self.objects, offer.type, lambda: parts), headers=headers)
+        if is_one_read(parts):
+            return single_of_one_read(self.objects, parts[0], {"ETag": etag})
         return await single(self.objects, parts[0], {"ETag": etag})
 
     async def several(self, parts: Callable[[], Iterable[Part]], *, nothing: str) -> Representation:

@@ -1,8 +1,8 @@
 """Recheck: an object that is missing may have been deleted since it was located, which is no damage."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from dicomweb_archive.errors import ObjectNotFoundError, StorageUnavailableError
 from dicomweb_archive.index.access import Visibility
@@ -26,13 +26,21 @@ async def gone_if_deleted(
     try:
         yield
     except ObjectNotFoundError as error:
-        uids = location.study_instance_uid, location.series_instance_uid, location.sop_instance_uid
-        segments = await instances.locate(Scope(*uids), visibility)
-        if any(found.object_key == location.object_key for segment in segments for found in segment):
-            raise
-        instances.forget_deleted()
-        message = "this instance has just been stored anew; ask again"
-        raise StorageUnavailableError(message) from error
+        await _explain(instances, location, visibility, error)
+        raise
+
+
+async def _explain(
+    instances: InstanceIndex, location: InstanceLocation, visibility: Visibility, error: ObjectNotFoundError
+) -> None:
+    """Say what else became of an object that is missing; return when the index still has it where it was."""
+    uids = location.study_instance_uid, location.series_instance_uid, location.sop_instance_uid
+    segments = await instances.locate(Scope(*uids), visibility)
+    if any(found.object_key == location.object_key for segment in segments for found in segment):
+        return
+    instances.forget_deleted()
+    message = "this instance has just been stored anew; ask again"
+    raise StorageUnavailableError(message) from error
 
 
 async def rechecked(
@@ -43,10 +51,15 @@ async def rechecked(
     Raises:
         GoneError, StorageUnavailableError, ObjectNotFoundError: see `gone_if_deleted`.
     """
-    async with gone_if_deleted(instances, location, visibility):
+    # Hot path: the block of `gone_if_deleted`, here and below, without what a context manager costs.
+    try:
         answer = await answering
+    except ObjectNotFoundError as error:
+        await _explain(instances, location, visibility, error)
+        raise
     streams = _Streams(instances, location, visibility, answer)
-    return replace(answer, chunks=streams.whole(), ranged=None if answer.ranged is None else streams.ranged)
+    ranged = None if answer.ranged is None else streams.ranged
+    return Representation(answer.content_type, streams.whole(), answer.content_length, answer.headers, ranged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,11 @@ class _Streams:
         return self._chunks_or_gone(self.answer.ranged(start, stop))
 
     async def _chunks_or_gone(self, chunks: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:
-        async with gone_if_deleted(self.instances, self.location, self.visibility), aclosing(chunks):
+        try:
             async for chunk in chunks:
                 yield chunk
+        except ObjectNotFoundError as error:
+            await _explain(self.instances, self.location, self.visibility, error)
+            raise
+        finally:
+            await chunks.aclose()
