@@ -17,6 +17,7 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from dicomweb_archive.errors import UndecodableError
 from dicomweb_archive.imaging import jpeg_decoder, openjpeg_decoder
+from dicomweb_archive.imaging.codestreams import codestream_size
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format
 
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
@@ -81,6 +82,11 @@ def decode_frame(
 def _decode_by_pydicom(
     frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat, *, as_rgb: bool
 ) -> "tuple[np.ndarray[Any, Any], str]":
+    size = codestream_size(frame)
+    # A codec makes room for whatever a codestream claims; with another number of pixels it is refused in any case.
+    if size is not None and size[0] * size[1] != pixels.rows * pixels.columns:
+        message = "a frame of the stored pixel data cannot be decoded: it has another size than Rows and Columns say"
+        raise UndecodableError(message)
     encapsulated = encapsulate([frame], has_bot=False)
     options = _options(pixels) | {"as_rgb": as_rgb}
     array, described = get_decoder(transfer_syntax_uid).as_array(encapsulated, index=0, **options)

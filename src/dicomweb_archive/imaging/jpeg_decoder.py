@@ -6,6 +6,7 @@ import imagecodecs
 import numpy.typing as npt
 
 from dicomweb_archive.errors import UndecodableError
+from dicomweb_archive.imaging.codestreams import codestream_size
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 
 _JPEG = "1.2.840.10008.1.2.4"
@@ -17,10 +18,6 @@ SYNTAXES: Final = _RETIRED | _JPEG_XL
 """Transfer syntaxes that are decoded nowhere else: JPEG processes 6 and 8, 10 and 12, and JPEG XL."""
 
 _BYTE = 8
-# The start of frame (ISO 10918-1 B.2.2) holds the size that a decoder will make room for.
-_STARTS_OF_FRAME: Final = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
-_MARK = 0xFF
-_LENGTH_BYTES = 2
 
 
 def is_wanted(transfer_syntax_uid: str, pixels: PixelFormat) -> bool:
@@ -43,7 +40,9 @@ def decode(frame: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> tuple
         # Sizes are told late in JPEG XL: the memory of the process bounds them.
         array = imagecodecs.jpegxl_decode(frame, numthreads=1)
     else:
-        _check_size(frame, pixels)
+        # Looked at before room is made for as many pixels as a codestream claims to have.
+        if codestream_size(frame) != (pixels.rows, pixels.columns):
+            raise _another_size()
         array = _decode_jpeg(frame, pixels)
     wanted = (pixels.rows, pixels.columns, pixels.samples_per_pixel)[: 3 if is_colour else 2]
     if array.shape != wanted:
@@ -57,26 +56,6 @@ def _decode_jpeg(frame: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
     kinds = imagecodecs.JPEG8.CS
     stored = kinds.RGB if pixels.photometric_interpretation == "RGB" else kinds.YCbCr
     return imagecodecs.jpeg8_decode(frame, colorspace=stored, outcolorspace=kinds.RGB)
-
-
-def _check_size(frame: bytes, pixels: PixelFormat) -> None:
-    """Look before room is made for as many pixels as a codestream claims to have."""
-    position = 2
-    while position + 9 <= len(frame) and frame[position] == _MARK:
-        marker = frame[position + 1]
-        if marker == _MARK:
-            # Markers may be preceded by fill bytes.
-            position += 1
-            continue
-        length = int.from_bytes(frame[position + 2 : position + 4], "big")
-        if marker in _STARTS_OF_FRAME:
-            rows = int.from_bytes(frame[position + 5 : position + 7], "big")
-            columns = int.from_bytes(frame[position + 7 : position + 9], "big")
-            if (rows, columns) != (pixels.rows, pixels.columns):
-                raise _another_size()
-            return
-        position += _LENGTH_BYTES + max(length, _LENGTH_BYTES)
-    raise _another_size()
 
 
 def _signed(array: npt.NDArray[Any], pixels: PixelFormat) -> npt.NDArray[Any]:

@@ -1,6 +1,11 @@
 """Encapsulated frames: which fragments belong to each, by every kind of table and by none."""
 
+import struct
+from itertools import pairwise
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.encaps import generate_frames
 from pydicom.uid import RLELossless
 from tests.factories import encapsulated
@@ -86,6 +91,53 @@ def test_frames_of_one_fragment_are_found_without_a_look_at_a_table_of_many() ->
     pixels = PixelData(0x7FE00010, "OB", 84, 60, encapsulated=True, fragments=fragments, basic_offset_table=table)
     # Each frame of a slide is found anew, so a list as long as the slide were made for each.
     assert fragment_bounds(pixels, 4) == range(5)
+
+
+@st.composite
+def encapsulations(draw: st.DrawFn) -> tuple[PixelData, int]:
+    """Fragments as they lie one behind the other, and tables that may say anything of them."""
+    offset = 100
+    fragments = []
+    for length in draw(st.lists(st.integers(0, 40), max_size=8)):
+        fragments.append((offset, length))
+        offset += 8 + length
+    near = st.sampled_from([start - 100 for start, _ in fragments] or [0]) | st.integers(-1, 2**64 - 1)
+    basic = tuple(draw(st.lists(near, max_size=8)))
+    extended = tuple((start, draw(st.integers(0, 2**64 - 1))) for start in draw(st.lists(near, max_size=8)))
+    pixels = PixelData(
+        0x7FE00010, "OB", 84, offset, encapsulated=True, fragments=tuple(fragments),
+        basic_offset_table=basic, extended_offset_table=extended,
+    )  # fmt: skip
+    return pixels, draw(st.integers(1, 9) | st.just(2**31 - 1))
+
+
+@settings(max_examples=60)
+@given(encapsulations())
+def test_whatever_tables_say_each_fragment_is_of_one_frame_or_none_is(made: tuple[PixelData, int]) -> None:
+    pixels, count = made
+    try:
+        bounds = fragment_bounds(pixels, count)
+    except UndecodableError:
+        return
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, len(pixels.fragments), count + 1)
+    assert count == 1 or all(later > earlier for earlier, later in pairwise(bounds))
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 16, 24, 1000])
+@pytest.mark.parametrize("value", [b"\xff", b"\0", b"\x01"])
+def test_a_lying_extended_table_gives_no_wrong_frame(size: int, value: bytes) -> None:
+    sound = encapsulated(FRAMES, extended=True)
+    (start, length), (lengths, _) = (
+        (sound.index(struct.pack("<HH2sH", 0x7FE0, element, b"OV", 0)) + 12, 32) for element in (1, 2)
+    )
+    table = (value * size).ljust(size + size % 2, value)
+    head = struct.pack("<HH2sHI", 0x7FE0, 1, b"OV", 0, len(table))
+    lying = sound[: start - 12] + head + table + sound[start + length :]
+    assert lengths > start
+    # One fragment a frame leaves no doubt, and of fewer frames than fragments nothing is known.
+    assert frames_of(lying, [1, 4]) == [FRAMES[0], FRAMES[3]]
+    with pytest.raises(UndecodableError):
+        frames_of(lying, [1], count=3)
 
 
 def test_pydicoms_frames_are_found() -> None:
