@@ -1,7 +1,7 @@
 """Answers made of instances: located for one principal, described part by part, checked before they begin."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dicomweb_archive.errors import NotAcceptableError, NotFoundError
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, SegmentLocations
@@ -23,11 +23,12 @@ class InstanceAnswers:
     instances: InstanceIndex
     objects: ObjectStore
     decoding: DecodingPool
+    bytes: InstanceBytes = field(init=False)
+    """What reads and converts the bytes of instances."""
 
-    @property
-    def bytes(self) -> InstanceBytes:
-        """What reads and converts the bytes of instances."""
-        return InstanceBytes(self.objects, self.decoding)
+    def __post_init__(self) -> None:
+        """Make once what every request needs."""
+        object.__setattr__(self, "bytes", InstanceBytes(self.objects, self.decoding))
 
     async def locate_one(self, scope: Scope, principal: Principal) -> InstanceLocation:
         """Locate the instance that the scope names.

@@ -1,7 +1,7 @@
 """Retrieve: choose a representation, locate, and stream it (PS3.18 10.4)."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dicomweb_archive.errors import NotFoundError, RequestTooLargeError
@@ -51,6 +51,11 @@ class RetrieveService:
     metadata: MetadataIndex
     objects: ObjectStore
     decoding: DecodingPool
+    _answers: InstanceAnswers = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make once what every request needs."""
+        object.__setattr__(self, "_answers", InstanceAnswers(self.instances, self.objects, self.decoding))
 
     async def retrieve_instances(
         self, scope: Scope, principal: Principal, accepted: Acceptable, root: ServiceRoot
@@ -137,10 +142,6 @@ class RetrieveService:
         if instance is None:
             return await self.metadata.series_metadata(study, series, visibility, service_root=root.url)
         return await self.metadata.instance_metadata(study, series, instance, visibility, service_root=root.url)
-
-    @property
-    def _answers(self) -> InstanceAnswers:
-        return InstanceAnswers(self.instances, self.objects, self.decoding)
 
     @property
     def _bytes(self) -> InstanceBytes:
