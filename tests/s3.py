@@ -117,12 +117,21 @@ class FaultyDoor:
 
     async def cutting(self, request: web.Request) -> web.StreamResponse:
         """Drop the connection in the middle of the answer's body."""
+        await self._answer_half(request)
+        return await self.dropping(request)
+
+    async def stalling(self, request: web.Request) -> web.StreamResponse:
+        """Fall silent in the middle of the answer's body."""
+        await self._answer_half(request)
+        await asyncio.sleep(5)
+        return web.Response()
+
+    async def _answer_half(self, request: web.Request) -> None:
         whole = await self.forward(request)
         body = bytes(whole.body or b"")  # type: ignore[arg-type]
         answer = web.StreamResponse(status=whole.status, headers={**whole.headers, "Content-Length": str(len(body))})
         await answer.prepare(request)
         await answer.write(body[: len(body) // 2])
-        return await self.dropping(request)
 
     def slow(self, seconds: float) -> Fault:
         """Say nothing for a while."""

@@ -137,9 +137,9 @@ async def test_opening_drops_uploads_that_are_a_day_old(
         await writer.abort()
 
 
-async def test_a_stream_reads_ranges_and_never_the_whole(behind: S3Store, door: FaultyDoor) -> None:
+async def test_a_stream_reads_ranges_and_never_the_whole(behind: S3Store, store: S3Store, door: FaultyDoor) -> None:
     data = os.urandom(9 * MIB)
-    await put(behind, "series", data)
+    await put(store, "series", data)
     door.asked.clear()
     spans = [Span("series", start, 1000) for start in range(MIB, 2 * MIB, 100_000)]
     assert b"".join([bytes(piece) async for piece in stream_spans(behind, spans)]) == b"".join(
@@ -148,8 +148,8 @@ async def test_a_stream_reads_ranges_and_never_the_whole(behind: S3Store, door: 
     assert door.asked == ["GET"] * len(spans)
     door.asked.clear()
     assert b"".join([bytes(p) async for p in stream_spans(behind, [Span("series", 0, len(data))])]) == data
-    # A MiB, another ahead of the consumer, then twice as much each time.
-    assert door.asked == ["GET"] * 5
+    # A MiB, another ahead of the consumer, then all the rest of one who keeps up.
+    assert door.asked == ["GET"] * 3
 
 
 async def test_a_stream_that_breaks_off_goes_on_where_it_was(behind: S3Store, door: FaultyDoor) -> None:
@@ -163,6 +163,21 @@ async def test_a_stream_that_breaks_off_goes_on_where_it_was(behind: S3Store, do
     assert len(starts) == 6
     assert starts == sorted(set(starts))
     assert all(wanted.endswith(f"-{len(data) - 1}") for wanted in door.ranges)
+
+
+async def test_a_service_that_falls_silent_or_goes_on_the_way_is_asked_for_what_is_missing(
+    behind: S3Store, door: FaultyDoor
+) -> None:
+    data = os.urandom(4 * MIB)
+    await put(behind, "object", data)
+    door.ranges.clear()
+    faults = [door.failing(503, "SlowDown"), door.dropping, door.stalling, door.failing(500, "InternalError")]
+    door.next("GET", *faults, door.cutting, door.stalling, door.dropping)
+    assert await streamed(behind, "object", len(data)) == data
+    starts = [int(wanted.removeprefix("bytes=").partition("-")[0]) for wanted in door.ranges]
+    # Nothing that was passed on is asked for again: a start comes twice only where no byte had come.
+    assert starts == sorted(starts)
+    assert len(set(starts)) >= 4
 
 
 async def test_a_stream_that_gets_nowhere_fails_after_a_few_attempts(behind: S3Store, door: FaultyDoor) -> None:
@@ -209,6 +224,27 @@ async def test_a_consumer_that_stops_keeps_no_connection_and_goes_on_in_small_re
     assert sizes[0] == range_stream.SLOW_BYTES
     assert all(size <= 2 * before for before, size in pairwise(sizes))
     assert len(sizes) < 8, "one that keeps up again is not held to small requests"
+
+
+async def test_a_consumer_that_takes_little_keeps_no_connection_to_a_long_range(
+    behind: S3Store, door: FaultyDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(range_stream, "WATCHED_SECONDS", 0.05)
+    monkeypatch.setattr(range_stream, "SLOW_BYTES_PER_SECOND", 2**30)
+    monkeypatch.setattr(range_stream, "STALL_SECONDS", 60.0)
+    data = os.urandom(6 * MIB)
+    await put(behind, "object", data)
+    door.ranges.clear()
+    received = bytearray()
+    async with await behind.open("object") as reader, aclosing(reader.stream(0, len(data))) as chunks:
+        async for chunk in chunks:
+            received += chunk
+            await asyncio.sleep(0.06 if len(received) < MIB else 0)
+    assert received == data
+    first, *others = (wanted.removeprefix("bytes=").split("-") for wanted in door.ranges)
+    assert first == ["0", str(len(data) - 1)]
+    assert int(others[0][1]) - int(others[0][0]) + 1 == range_stream.SLOW_BYTES
+    assert [int(start) for start, _ in others[1:]] == [int(end) + 1 for _, end in others[:-1]]
 
 
 async def streamed(store: S3Store, key: str, length: int) -> bytes:

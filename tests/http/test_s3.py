@@ -149,6 +149,17 @@ async def test_an_object_that_is_gone_is_said_and_never_a_short_answer(archive: 
     assert answer.json()["type"].endswith("object-missing")
 
 
+async def test_a_service_that_breaks_off_on_the_way_is_not_seen_by_the_client(
+    archive: Archive, door: FaultyDoor
+) -> None:
+    instances = ct_series(4, rows=512, columns=1024)
+    await archive.store(*instances)
+    door.next("GET", door.forward, door.cutting, door.dropping, door.failing(503, "SlowDown"), door.cutting)
+    answer = await archive.get(SERIES, headers=AS_STORED)
+    assert [content for _, content in parts_of(answer)] == instances
+    assert int(answer.headers["content-length"]) == len(answer.content)
+
+
 async def test_a_service_that_fails_on_the_way_breaks_the_answer_off(
     archive: Archive, door: FaultyDoor, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,6 +33,7 @@ class ReadPattern:
         read_ahead: how many of these are begun ahead of the consumer.
         least_bytes: so few are asked for when the consumer is slow; as many as ever where that is no different.
         first_bytes: what is asked for first; the whole of what is no longer is better had by `ObjectStore.read`.
+        growth: how many times as much as before is asked for next, while the consumer keeps up.
         fills: its readers are `FillingReader`s, and bytes are best read where they are sent from.
     """
 
@@ -40,6 +41,7 @@ class ReadPattern:
     read_ahead: int
     least_bytes: int | None = None
     first_bytes: int = 1024 * 1024
+    growth: int = 2
     fills: bool = False
 
 

@@ -23,6 +23,7 @@ class Pace:
         self._kept_seconds = 0.0
         self._begun = 0.0
         self._is_slow = False
+        self._growth = pattern.growth
         self.most_ahead = pattern.read_ahead
         self.bytes = pattern.first_bytes
 
@@ -36,7 +37,7 @@ class Pace:
         rate = size_bytes / max(self._kept_seconds, 1e-6)
         self._kept_seconds = 0.0
         self._is_slow = rate < _SLOW_BYTES_PER_SECOND
-        self.bytes = max(self._least, min(2 * self.bytes, self._most, int(rate * _SECONDS_A_READ)))
+        self.bytes = max(self._least, min(self._growth * self.bytes, self._most, int(rate * _SECONDS_A_READ)))
 
     def __enter__(self) -> None:
         self._begun = time.monotonic()

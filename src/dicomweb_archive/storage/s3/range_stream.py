@@ -12,12 +12,18 @@ STALL_SECONDS = 2.0
 SLOW_BYTES = 256 * 1024
 """What is asked for at a time on behalf of a consumer that let a connection wait."""
 
+WATCHED_SECONDS = 1.0
+"""A consumer is judged anew each time it has had our bytes for so long."""
+
+SLOW_BYTES_PER_SECOND = 4 * 1024 * 1024
+"""Whoever takes less does not keep a connection either: there are few, and others wait for them."""
+
 
 async def stream_range(requests: ObjectRequests, key: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
     """Yield exactly these bytes of an object in pieces as they come.
 
     A service that breaks off is asked again for what is missing, as often in a row as for any other request. A
-    consumer that stops taking does not keep the connection: when it comes back it gets the rest in small requests,
+    consumer that stops taking, or takes little, does not keep the connection: it gets the rest in small requests,
     each twice as long as the one before while it keeps up. A read that was begun ahead waits for its turn like that.
 
     Raises:
@@ -31,6 +37,7 @@ async def stream_range(requests: ObjectRequests, key: str, offset: int, length: 
     loop = asyncio.get_running_loop()
     while position < end:
         begun, kept = position, 0.0
+        judged, judged_kept = position, 0.0
         answer: RangeAnswer | None = None
         try:
             answer = await requests.open_range(key, position, min(at_once, end - position))
@@ -42,6 +49,10 @@ async def stream_range(requests: ObjectRequests, key: str, offset: int, length: 
                 finally:
                     stall.cancel()
                 kept += loop.time() - given
+                if kept - judged_kept >= WATCHED_SECONDS:
+                    if position - judged < SLOW_BYTES_PER_SECOND * (kept - judged_kept):
+                        answer.give_up()
+                    judged, judged_kept = position, kept
             at_once = at_once * 2 if kept < STALL_SECONDS else SLOW_BYTES
         except PassingError:
             if answer is not None and answer.was_given_up:

@@ -35,8 +35,9 @@ class S3Store:
     nothing was (If-None-Match). Calls that may be repeated are, a few times, when the service is busy or away.
     """
 
-    # Fewer requests cost less, and two of them at once hide the way to the service (benchmarks/storage).
-    reading = ReadPattern(read_bytes=16 * MIB, read_ahead=1, least_bytes=SLOW_BYTES)
+    # A request costs the service as much processor time as sending three MiB, so there are few; two of them at once
+    # hide the way to the service (benchmarks/storage). What is long is held by the connection, not by us.
+    reading = ReadPattern(read_bytes=64 * MIB, read_ahead=1, least_bytes=SLOW_BYTES, growth=64)
 
     def __init__(self, requests: ObjectRequests, control: BucketControl, opened: AsyncExitStack) -> None:
         self._requests = requests
