@@ -95,6 +95,27 @@ async def test_metadata_describe_every_instance(
     assert "content-encoding" not in refused.headers
 
 
+@pytest.mark.parametrize("path", [STUDY, SERIES, INSTANCE])
+async def test_some_attributes_of_the_metadata_are_those_of_all(
+    archive: Archive, instances: list[bytes], path: str
+) -> None:
+    everything = await archive.get(f"{path}/metadata")
+    wanted = {"00080016", "00080018", "0020000D", "0020000E", "00200013", "7FE00010"}
+    expected = [{tag: each[tag] for tag in each if tag in wanted} for each in everything.json()]
+    found = await archive.get(f"{path}/metadata", params={"includefield": "InstanceNumber,7FE00010,PatientComments"})
+    assert found.json() == expected
+    assert "00200013" in expected[0]
+    assert found.headers["etag"] != everything.headers["etag"]
+    url, etag = found.headers["content-location"], found.headers["etag"]
+    assert (await archive.client.get(url, headers={"if-none-match": etag})).status_code == 304
+    for coding in ("gzip", "identity"):
+        answer = await archive.client.get(url, headers={"accept-encoding": coding})
+        assert answer.json() == expected
+    refused = await archive.get(f"{path}/metadata", params={"includefield": "Smith"})
+    assert refused.status_code == 400
+    assert "includefield" in refused.json()["detail"]
+
+
 async def test_utf_8_is_the_one_character_set(archive: Archive, instances: list[bytes]) -> None:
     plain = await archive.get(f"{INSTANCE}/metadata")
     for named in ("utf-8", "UTF-8", "iso-8859-1,utf-8;q=0.5"):

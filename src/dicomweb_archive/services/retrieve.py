@@ -128,8 +128,10 @@ class RetrieveService:
         etag = f'"{location.digest.hex()}/{offer.transfer_syntax}"'
         return await self._answers.of_one(location, principal, self._answers.answer(offer, parts, etag))
 
-    async def retrieve_metadata(self, scope: Scope, principal: Principal, root: ServiceRoot) -> MetadataAnswer:
-        """Retrieve the metadata of a study, a series or an instance (PS3.18 10.4.1.1.2).
+    async def retrieve_metadata(
+        self, scope: Scope, principal: Principal, root: ServiceRoot, *, fields: frozenset[int] | None = None
+    ) -> MetadataAnswer:
+        """Retrieve the metadata of a study, a series or an instance (PS3.18 10.4.1.1.2), or some attributes of them.
 
         Raises:
             NotFoundError, GoneError: there is none.
@@ -138,10 +140,12 @@ class RetrieveService:
         study, series, instance = scope.parameters()
         visibility = visibility_of(principal)
         if series is None:
-            return await self.metadata.study_metadata(study, visibility, service_root=root.url)
+            return await self.metadata.study_metadata(study, visibility, service_root=root.url, fields=fields)
         if instance is None:
-            return await self.metadata.series_metadata(study, series, visibility, service_root=root.url)
-        return await self.metadata.instance_metadata(study, series, instance, visibility, service_root=root.url)
+            return await self.metadata.series_metadata(study, series, visibility, service_root=root.url, fields=fields)
+        return await self.metadata.instance_metadata(
+            study, series, instance, visibility, service_root=root.url, fields=fields
+        )
 
     @property
     def _bytes(self) -> InstanceBytes:

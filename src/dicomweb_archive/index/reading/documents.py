@@ -6,7 +6,7 @@ out is one gzip member, one frame of zstd, or the text, made once and kept in me
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from itertools import chain
 from typing import NamedTuple
@@ -77,29 +77,43 @@ class MetadataIndex:
             database, kept_root=kept_root, cache_bytes=cache_bytes // 4, other_roots_bytes=cache_bytes // 12
         )
         self._answers: RecentlyUsed[bytes] = RecentlyUsed(cache_bytes // 4)
-        self._other_answers: RecentlyUsed[bytes] = RecentlyUsed(cache_bytes // 4)
+        self._other_answers: RecentlyUsed[bytes] = RecentlyUsed(cache_bytes // 6)
+        # Who makes up selections pushes out nothing but selections.
+        self._selections: RecentlyUsed[bytes] = RecentlyUsed(cache_bytes // 12)
         # Segments never change.
         self._documents: RecentlyUsed[_Held] = RecentlyUsed(cache_bytes // 6)
 
     async def study_metadata(
-        self, study_instance_uid: str, visibility: Visibility, *, service_root: str
+        self,
+        study_instance_uid: str,
+        visibility: Visibility,
+        *,
+        service_root: str,
+        fields: frozenset[int] | None = None,
     ) -> MetadataAnswer:
         """Metadata of all instances of a study, series by series.
 
         Args:
             service_root: what URLs of bulk values begin with, without a slash at the end.
+            fields: tags of the attributes that are wanted, among them the SOP Instance UID; `None` for all.
 
         Raises:
             GoneError: it was deleted.
             NotFoundError: there is none, or this principal may not see it.
         """
-        return await self._answer(Scope(study_instance_uid), visibility, service_root)
+        return await self._answer(Scope(study_instance_uid), visibility, service_root, fields)
 
     async def series_metadata(
-        self, study_instance_uid: str, series_instance_uid: str, visibility: Visibility, *, service_root: str
+        self,
+        study_instance_uid: str,
+        series_instance_uid: str,
+        visibility: Visibility,
+        *,
+        service_root: str,
+        fields: frozenset[int] | None = None,
     ) -> MetadataAnswer:
         """Metadata of all instances of a series; see `study_metadata`."""
-        return await self._answer(Scope(study_instance_uid, series_instance_uid), visibility, service_root)
+        return await self._answer(Scope(study_instance_uid, series_instance_uid), visibility, service_root, fields)
 
     async def instance_metadata(
         self,
@@ -109,6 +123,7 @@ class MetadataIndex:
         visibility: Visibility,
         *,
         service_root: str,
+        fields: frozenset[int] | None = None,
     ) -> MetadataAnswer:
         """Metadata of one instance; see `study_metadata`."""
         scope = Scope(study_instance_uid, series_instance_uid, sop_instance_uid)
@@ -123,12 +138,13 @@ class MetadataIndex:
             held = self._documents.find(segment_id)
             held, place = (held, position) if held else await self._read_document(scope, visibility)
             url = series.bulkdata_url(sop_instance_uid.encode())
+            document = held.document if fields is None else held.document.only(fields)
             if held.is_short:
-                return _array(held.document, place, url)
-            return await asyncio.to_thread(_array, held.document, place, url)
+                return _array(document, place, url)
+            return await asyncio.to_thread(_array, document, place, url)
 
         # The digest names the bytes that the metadata follow from, wherever the index keeps them.
-        return TextAnswer(_etag(service_root, [int.from_bytes(digest)]), text)
+        return TextAnswer(_etag(service_root, [int.from_bytes(digest)], fields), text)
 
     async def _read_document(self, scope: Scope, visibility: Visibility) -> tuple["_Held", int]:
         async with self._database.connection() as connection:
@@ -143,13 +159,17 @@ class MetadataIndex:
         self._documents.put(segment_id, held, size)
         return held, position
 
-    async def _answer(self, scope: Scope, visibility: Visibility, service_root: str) -> MetadataAnswer:
+    async def _answer(
+        self, scope: Scope, visibility: Visibility, service_root: str, fields: frozenset[int] | None
+    ) -> MetadataAnswer:
         async with self._database.connection() as connection:
             rows = await connection.fetch(FIND_SERIES, *visibility.parameters(), *scope.parameters()[:2])
             if not rows:
                 raise await missing(connection, scope, visibility)
         series = [Series(id_, revision, scope.study_instance_uid, uid, service_root) for id_, revision, uid in rows]
-        etag = _etag(service_root, chain.from_iterable((each.id, each.revision) for each in series))
+        etag = _etag(service_root, chain.from_iterable((each.id, each.revision) for each in series), fields)
+        if fields is not None:
+            return self._selection(etag, series, fields)
         answers = self._answers if service_root == self._kept_root else self._other_answers
 
         async def fragment(place: int) -> Fragment:
@@ -157,13 +177,21 @@ class MetadataIndex:
 
         return SeriesAnswer(etag, [each.key for each in series], fragment, answers)
 
+    def _selection(self, etag: str, series: Sequence[Series], fields: frozenset[int]) -> MetadataAnswer:
+        async def fragment(place: int) -> Fragment:
+            return await self._finished.selected(series[place], fields)
+
+        return SeriesAnswer(etag, [(each.key, fields) for each in series], fragment, self._selections)
+
 
 def _array(document: Document, position: int, url: bytes) -> bytes:
     return b"[%b]" % document.instance_text(position, url)
 
 
-def _etag(service_root: str, parts: Iterable[int]) -> str:
+def _etag(service_root: str, parts: Iterable[int], fields: frozenset[int] | None) -> str:
     digest = blake2b(service_root.encode(), digest_size=12)
     for part in parts:
         digest.update(b"/%d" % part)
+    for tag in sorted(fields or ()):
+        digest.update(b"?%d" % tag)
     return f'W/"{digest.hexdigest()}"'

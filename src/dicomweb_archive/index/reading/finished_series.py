@@ -114,8 +114,18 @@ class FinishedSeries:
         return fragment
 
     async def _build(self, series: Series) -> Fragment:
-        """Write a series from its segments, a few at a time, and keep the result."""
-        writer = _SeriesWriter(series)
+        revision, fragment = await self._written(series, None)
+        if fragment.length:
+            await self._keep((series.id, revision, series.service_root), fragment)
+        return fragment
+
+    async def selected(self, series: Series, tags: frozenset[int]) -> Fragment:
+        """Write these attributes of a series, among them the SOP Instance UID; empty when it has been deleted."""
+        return (await self._written(series, tags))[1]
+
+    async def _written(self, series: Series, tags: frozenset[int] | None) -> tuple[int, Fragment]:
+        """Write a series from its segments, a few at a time; returns the revision that was found too."""
+        writer = _SeriesWriter(series, tags)
         revision = series.revision
         async with self._database.transaction() as connection:
             documents: list[tuple[bytes, int]] = []
@@ -125,10 +135,7 @@ class FinishedSeries:
                 if len(documents) == _BATCH:
                     await asyncio.to_thread(writer.write, documents)
                     documents = []
-        fragment = await asyncio.to_thread(writer.finish, documents)
-        if fragment.length:
-            await self._keep((series.id, revision, series.service_root), fragment)
-        return fragment
+        return revision, await asyncio.to_thread(writer.finish, documents)
 
     async def _keep(self, key: tuple[int, int, str], fragment: Fragment) -> None:
         self._cache.put(key, fragment, len(fragment.deflated))
@@ -143,14 +150,16 @@ class FinishedSeries:
 class _SeriesWriter:
     """Writes the instances of a series, comma between them, instance by instance: never a whole text."""
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: Series, tags: frozenset[int] | None) -> None:
         self._series = series
-        self._writer = FragmentWriter()
+        self._tags = tags
+        self._writer = FragmentWriter(quick=tags is not None)
         self._separator = b""
 
     def write(self, documents: Sequence[tuple[bytes, int]]) -> None:
         for document, instance_count in documents:
-            lines = decode_document(document)
+            whole = decode_document(document)
+            lines = whole if self._tags is None else whole.only(self._tags)
             urls = [self._series.bulkdata_url(uid) for uid in lines.sop_instance_uids(instance_count)]
             for text in lines.instance_texts(urls):
                 self._writer.write(self._separator + text)

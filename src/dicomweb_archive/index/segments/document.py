@@ -111,6 +111,11 @@ class Document:
                 return [_first_value(text) for text in texts]
         return []
 
+    def only(self, tags: Iterable[int]) -> "Document":
+        """Return the document with these elements alone."""
+        names = frozenset(b"%08X" % tag for tag in tags)
+        return Document(tuple(line for line in self.lines if line[0] in names))
+
     def instance_text(self, position: int, bulkdata_url: bytes) -> bytes:
         """Return the whole JSON object of one instance (PS3.18 F.2).
 

@@ -6,6 +6,7 @@ from typing import Any
 from dicomweb_archive.web.openapi.parameters import (
     ACCEPT,
     FACET_PARAMETERS,
+    METADATA_FIELDS,
     NARROWING,
     RANGE,
     RENDERING_PARAMETERS,
@@ -84,6 +85,12 @@ def retrieve(name: str, summary: str, content: Mapping[str, Any]) -> dict[str, A
     problems = (400, 401, 404, 406, 410, 503)
     operation = _operation("retrieve", name, summary, success={200: content}, problems=problems)
     operation["parameters"] = [ACCEPT]
+    return operation
+
+
+def metadata(name: str, summary: str) -> dict[str, Any]:
+    operation = retrieve(name, summary, {JSON: DATA_SETS, XML: BYTES})
+    operation["parameters"] = [METADATA_FIELDS, ACCEPT]
     return operation
 
 

@@ -83,6 +83,13 @@ SEARCH_PARAMETERS: Sequence[Mapping[str, Any]] = (
         "schema": {"type": "string", "enum": ["exact", "none"]},
     },
 )
+METADATA_FIELDS = {
+    "name": "includefield",
+    "in": "query",
+    "description": "Attributes wanted of each instance beside its UIDs, all without it (an extension of ours): "
+    "keywords, tags, and dotted paths, by which sequences come whole.",
+    "schema": {"type": "array", "items": {"type": "string"}},
+}
 NARROWING = ("match", "filter", "filter-lang", "text", "fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 TAG_PARAMETERS: Sequence[Mapping[str, Any]] = (
     {

@@ -7,6 +7,7 @@ from dicomweb_archive.web.openapi.operations import (
     capabilities,
     delete,
     facets,
+    metadata,
     post_search,
     ranged,
     rendered,
@@ -20,7 +21,7 @@ from dicomweb_archive.web.openapi.operations import (
     thumbnail,
     uri,
 )
-from dicomweb_archive.web.openapi.schemas import BYTES, DATA_SETS, JSON, OCTETS, PART10, XML
+from dicomweb_archive.web.openapi.schemas import BYTES, OCTETS, PART10
 from dicomweb_archive.wire.media_types import FRAME_MEDIA_TYPES
 
 _STUDY = "/studies/{study}"
@@ -66,7 +67,6 @@ def uri_paths() -> dict[str, dict[str, Any]]:
 def dicomweb_paths() -> dict[str, dict[str, Any]]:
     instances = {PART10: BYTES, "application/zip": BYTES}
     one_instance = {**instances, "application/dicom": BYTES}
-    metadata = {JSON: DATA_SETS, XML: BYTES}
     octets = {OCTETS: BYTES, "application/octet-stream": BYTES}
     frames = octets | dict.fromkeys(sorted({*FRAME_MEDIA_TYPES.values()}), BYTES)
     return {
@@ -102,13 +102,13 @@ def dicomweb_paths() -> dict[str, dict[str, Any]]:
         },
         "/series/zip": {"post": series_list()},
         f"{_STUDY}/metadata": {
-            "get": retrieve("retrieve_study_metadata", "Retrieve the metadata of a study's instances.", metadata)
+            "get": metadata("retrieve_study_metadata", "Retrieve the metadata of a study's instances.")
         },
         f"{_SERIES}/metadata": {
-            "get": retrieve("retrieve_series_metadata", "Retrieve the metadata of a series' instances.", metadata)
+            "get": metadata("retrieve_series_metadata", "Retrieve the metadata of a series' instances.")
         },
         f"{_INSTANCE}/metadata": {
-            "get": retrieve("retrieve_instance_metadata", "Retrieve the metadata of an instance.", metadata)
+            "get": metadata("retrieve_instance_metadata", "Retrieve the metadata of an instance.")
         },
         f"{_INSTANCE}/frames/{{frames}}": {
             "get": ranged(retrieve("retrieve_frames", "Retrieve frames of an instance.", frames))

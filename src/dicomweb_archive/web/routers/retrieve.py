@@ -24,7 +24,9 @@ from dicomweb_archive.web.representations import (
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.wire.media_types import METADATA_OFFERS, Acceptable, bulkdata_offers, parse_accept
+from dicomweb_archive.wire.metadata_fields import format_metadata_fields, parse_metadata_fields
 from dicomweb_archive.wire.multipart import PartFraming
+from dicomweb_archive.wire.query_strings import split_query
 from dicomweb_archive.wire.resources import parse_bulk_path, parse_frames
 from dicomweb_archive.wire.series_list import MOST_BYTES, read_series_list
 
@@ -102,11 +104,16 @@ async def retrieve_metadata(request: Request) -> Response:
     """Retrieve the metadata of a study, a series or an instance."""
     services = get_services(request)
     offer = negotiate(request, METADATA_OFFERS, parameter=accept_parameter(request))
-    answer = await services.retrieve.retrieve_metadata(scope_of(request), get_principal(request), root_of(request))
+    query = request.scope["query_string"]
+    fields = parse_metadata_fields(split_query(query)) if query else None
+    answer = await services.retrieve.retrieve_metadata(
+        scope_of(request), get_principal(request), root_of(request), fields=fields
+    )
     # Documents in XML are another representation, so they have another tag.
     etag = f'{answer.etag[:-1]}/xml"' if offer.multipart else answer.etag
     headers = {"etag": etag, "cache-control": CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
-    headers["content-location"] = location_of(request)
+    selection = "" if fields is None else f"?includefield={format_metadata_fields(fields)}"
+    headers["content-location"] = location_of(request) + selection
     if is_unchanged(request, etag):
         return unchanged(headers)
     if offer.multipart:
