@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp
 
 from dicomweb_archive import __version__
 from dicomweb_archive.dicom.query import Level
@@ -52,6 +55,7 @@ from dicomweb_archive.storage.filesystem import FolderStore
 from dicomweb_archive.web import errors, middleware
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
+from dicomweb_archive.web.door import Door
 from dicomweb_archive.web.hosts import HostGuard, host_rule
 from dicomweb_archive.web.openapi import document as openapi
 from dicomweb_archive.web.pages import assets, home, status, study
@@ -83,6 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
         title=openapi.TITLE,
         version=__version__,
         lifespan=_lifespan(settings, metrics),
+        # Its traces would hold paths and queries, with the names and identifiers in them.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         # The redirect would be built from the Host header as it came, checked by nobody (see `web/addresses.py`).
         redirect_slashes=False,
     )
@@ -94,9 +100,17 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(system.router)
     openapi.install(app)
     errors.install(app)
+    app.middleware_stack = _rooms_before(app, settings, metrics)
+    return app
+
+
+def _rooms_before(app: FastAPI, settings: Settings, metrics: Metrics) -> ASGIApp:
+    """Return what each request passes before a handler, innermost first: the framework's own is behind the door."""
+    behind = ExceptionMiddleware(AsyncExitStackMiddleware(app.router), app.exception_handlers)
+    rooms: ASGIApp = Door(behind, app.routes)
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        rooms = CORSMiddleware(
+            rooms,
             allow_origins=settings.cors_origins,
             allow_methods=middleware.ALLOWED_METHODS,
             allow_headers=middleware.ALLOWED_HEADERS,
@@ -104,15 +118,10 @@ def create_app(settings: Settings) -> FastAPI:
         )
     rule = host_rule(settings.allowed_hosts, settings.public_url, has_key=settings.api_key is not None)
     if rule is not None:
-        app.add_middleware(HostGuard, rule=rule)
-    # Added last is outermost.
-    app.add_middleware(
-        middleware.RequestRecorder,
-        metrics=metrics,
-        cross_origin=bool(settings.cors_origins),
-        root_path=settings.root_path,
+        rooms = HostGuard(rooms, rule)
+    return middleware.RequestRecorder(
+        rooms, metrics=metrics, cross_origin=bool(settings.cors_origins), root_path=settings.root_path
     )
-    return app
 
 
 def _lifespan(

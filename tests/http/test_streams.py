@@ -132,9 +132,18 @@ async def test_a_failure_before_any_data_can_still_be_an_error(pieces: list[byte
     assert client.sent == []
 
 
-async def test_a_failure_in_the_middle_never_looks_like_an_end() -> None:
+async def test_a_failure_behind_the_first_data_of_a_short_answer_can_still_be_an_error() -> None:
     client, source = Client(), Source([b"ab" * 5000], DamagedObjectError("short"))
-    await answer(source, client, length=20_000)
+    with pytest.raises(DamagedObjectError):
+        await answer(source, client, length=20_000)
+    assert client.sent == []
+    assert source.closed
+
+
+@pytest.mark.parametrize("length", [None, streams.LONG_BYTES + 1])
+async def test_a_failure_in_the_middle_never_looks_like_an_end(length: int | None) -> None:
+    client, source = Client(), Source([b"ab" * 5000], DamagedObjectError("short"))
+    await answer(source, client, length=length)
     assert client.body == b"ab" * 5000
     assert not client.complete
     assert source.closed
@@ -168,15 +177,29 @@ async def test_a_client_that_leaves_before_the_first_piece_ends_the_work(monkeyp
     assert client.sent == []
 
 
-async def test_a_client_that_stops_reading_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_few_bytes_go_out_together_and_many_as_they_lie() -> None:
+    client = Client()
+    await answer(Source([b"head", b"x" * 1000, b"tail"]), client, length=1008)
+    assert [message["body"] for message in client.sent[1:]] == [b"head" + b"x" * 1000 + b"tail"]
+    data = b"x" * 500_000
+    client = Client()
+    await answer(Source([b"head", data, b"", b"tail"]), client, length=500_008)
+    assert [message["body"] for message in client.sent[1:]] == [b"head", data, b"tail"]
+    assert client.sent[2]["body"] is data
+    assert [message["more_body"] for message in client.sent[1:]] == [True, True, False]
+
+
+@pytest.mark.parametrize("length", [20_000, streams.LONG_BYTES + 1])
+async def test_a_client_that_stops_reading_is_given_up(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
     monkeypatch.setattr(streams, "SEND_TIMEOUT_SECONDS", 0.02)
+    monkeypatch.setattr(streams, "_LISTEN_AFTER_SECONDS", 0.02)
     client, source = Client(), Source([b"ab" * 5000, b"cd"])
 
     async def stuck(message: Any) -> None:
         if message["type"] == "http.response.body":
             await asyncio.sleep(60)
 
-    response = ByteStreamResponse(source.stream(), content_length=20_000, media_type="application/dicom")
+    response = ByteStreamResponse(source.stream(), content_length=length, media_type="application/dicom")
     await response({"type": "http", "method": "GET"}, client.receive, stuck)
     assert source.closed
 

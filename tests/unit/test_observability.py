@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 from pydicom.charset import convert_encodings
 
 from dicomweb_archive import observability
-from dicomweb_archive.observability import Metrics, configure_logging, escape_control
+from dicomweb_archive.observability import EventLog, Metrics, configure_logging, escape_control
 
 
 @pytest.fixture
@@ -45,6 +46,19 @@ def test_control_characters_cannot_begin_a_line_of_their_own(log: io.StringIO, l
     assert written.count("\n") == 1
     assert written.endswith("\n")
     assert written[:-1].isprintable()
+
+
+@pytest.mark.parametrize("layout", ["json", "text"])
+def test_an_event_is_written_as_the_logger_itself_would_write_it(log: io.StringIO, layout: str) -> None:
+    configure_logging("info", layout, log)  # type: ignore[arg-type]
+    logger = logging.getLogger("dicomweb_archive.test")
+    fields = {"route": "/studies/{study}", "status": 200, "duration_ms": 1.5, "forged": "a\nb"}
+    logger.info("request", extra=fields)
+    EventLog(logger, "request").write(logging.INFO, fields)
+    EventLog(logger, "request").write(logging.DEBUG, fields)
+    first, second = log.getvalue().splitlines()
+    time_of = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+    assert time_of.sub("", second) == time_of.sub("", first) != first
 
 
 def test_text_without_control_characters_stays_as_it_is() -> None:

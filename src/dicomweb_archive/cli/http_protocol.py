@@ -1,11 +1,19 @@
 """uvicorn's HTTP protocol with bounds on what it leaves unbounded: request heads, trailers, connections left open.
 
-Bodies have bounds of their own, where they are read (`web/streams.py`).
+Bodies have bounds of their own, where they are read (`web/streams.py`). Heads of answers are written here.
 """
 
 import asyncio
+from functools import lru_cache
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 HEAD_BYTES = 64 * 1024
 """Most bytes in a row that bring a request no further: a head, chunk extensions or trailers without end."""
@@ -17,6 +25,13 @@ _REFUSALS = {
     408: b"HTTP/1.1 408 Request Timeout\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
 }
+
+
+_KEPT_LINES = 2048
+"""Header fields that are kept as they are written: most are the same in every answer, or in those of a resource."""
+
+_BODILESS = frozenset({204, 304})
+_CONNECTION_FIELDS = frozenset({b"connection", b"transfer-encoding"})
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -69,6 +84,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._moved = True
         super().on_message_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        super()._start_asgi_task(cycle, HeadWriter(app, cycle))  # type: ignore[arg-type]
+
     def _is_serving(self) -> bool:
         return self._asked and not self.cycle.response_complete
 
@@ -90,3 +108,67 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._asked:
             self.transport.write(_REFUSALS[status] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
         self.transport.close()
+
+
+class HeadWriter:
+    """Writes the plain head of an answer on a connection that goes on; everything else uvicorn writes.
+
+    Hot path: uvicorn searches each name and value of each answer for characters that must not be there, which took
+    as long as making the answer from memory (docs/design/0007-hot-path.md). Here a field is searched when it is met
+    first.
+    """
+
+    __slots__ = ("_app", "_cycle")
+
+    def __init__(self, app: ASGIApp, cycle: RequestResponseCycle) -> None:
+        self._app = app
+        self._cycle = cycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request."""
+        await self._app(scope, receive, self._send)
+
+    async def _send(self, message: Message) -> None:
+        cycle = self._cycle
+        if cycle.response_started or message["type"] != "http.response.start" or not cycle.keep_alive:
+            await cycle.send(message)  # type: ignore[arg-type]
+            return
+        length: int | None = None
+        for name, value in message["headers"]:
+            if name == b"content-length":
+                length = int(value)
+            elif name in _CONNECTION_FIELDS:
+                await cycle.send(message)  # type: ignore[arg-type]
+                return
+        if length is None and message["status"] not in _BODILESS:
+            await cycle.send(message)  # type: ignore[arg-type]
+            return
+        await self._write(message, length)
+
+    async def _write(self, message: Message, length: int | None) -> None:
+        """Write the head as `RequestResponseCycle.send` does."""
+        cycle = self._cycle
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        lines = [_line(name, value) for name, value in (*cycle.default_headers, *message["headers"])]
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        if length is not None:
+            cycle.expected_content_length = length
+            cycle.chunked_encoding = False
+        cycle.transport.write(b"".join((STATUS_LINE[message["status"]], *lines, b"\r\n")))
+
+
+@lru_cache(maxsize=_KEPT_LINES)
+def _line(name: bytes, value: bytes) -> bytes:
+    """Return a field as it is written.
+
+    Raises:
+        RuntimeError: it would end before its end; that is a bug, and nothing of the head is written.
+    """
+    if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
+        message = "a header field of an answer has a character that it must not have"
+        raise RuntimeError(message)
+    return b"%b: %b\r\n" % (name.lower(), value)

@@ -39,6 +39,10 @@ class Principal:
 
 
 ANONYMOUS = Principal("anonymous", PrincipalKind.ANONYMOUS, frozenset({Role.READER}))
+EVERYBODY = Principal(ANONYMOUS.name, ANONYMOUS.kind, EVERY_ROLE)
+"""Whoever calls an archive without a key."""
+STRANGER = Principal(ANONYMOUS.name, ANONYMOUS.kind, frozenset())
+"""A caller without the key of an archive that shows nothing without it."""
 KEY_HOLDER = Principal("key", PrincipalKind.KEY_HOLDER, EVERY_ROLE)
 
 
@@ -58,8 +62,8 @@ class AccessPolicy:
     def anonymous(self) -> Principal:
         """Return the principal of a caller without credentials."""
         if self.api_key is None:
-            return Principal(ANONYMOUS.name, ANONYMOUS.kind, EVERY_ROLE)
-        return Principal(ANONYMOUS.name, ANONYMOUS.kind, ANONYMOUS.roles if self.anonymous_read else frozenset())
+            return EVERYBODY
+        return ANONYMOUS if self.anonymous_read else STRANGER
 
     def identify(self, key: bytes) -> Principal:
         """Return the principal who holds `key`; the comparison takes the same time wherever it differs.

@@ -17,8 +17,11 @@ CACHE_CONTROL = "private, no-cache"
 
 def is_unchanged(request: Request, etag: str) -> bool:
     """Tell whether the client has this representation already; tags are compared weakly."""
+    lines = request.headers.getlist("if-none-match")
+    if not lines:
+        return False
     # Our tags hold no comma, so a plain split reads every list that could name one of them.
-    known = {tag.strip().removeprefix("W/") for tag in ",".join(request.headers.getlist("if-none-match")).split(",")}
+    known = {tag.strip().removeprefix("W/") for tag in ",".join(lines).split(",")}
     return "*" in known or etag.removeprefix("W/") in known
 
 

@@ -33,6 +33,9 @@ from dicomweb_archive.wire.search_limits import SearchLimits
 DICOMWEB = "/dicom-web"
 """Path of the DICOMweb services below the archive's root (PS3.18 8.2: the base URI)."""
 
+_ROOT = "dicomweb_archive.root"
+"""Where the scope of a request keeps what builds its URLs, once they are asked for."""
+
 WADO_URI = "/wado"
 """Path of the URI service below the archive's root (PS3.18 9.1), where viewers expect it."""
 
@@ -75,7 +78,7 @@ class Services:
 
 def get_services(request: Request) -> Services:
     """Return the services of this process."""
-    services: Services = request.app.state.services
+    services: Services = request.scope["app"].state.services
     return services
 
 
@@ -86,7 +89,10 @@ def base_url_of(request: Request) -> str:
 
 def root_of(request: Request) -> ServiceRoot:
     """Return what builds the URLs of resources in the answer to this request."""
-    return ServiceRoot(base_url_of(request) + DICOMWEB)
+    root: ServiceRoot | None = request.scope.get(_ROOT)
+    if root is None:
+        root = request.scope[_ROOT] = ServiceRoot(base_url_of(request) + DICOMWEB)
+    return root
 
 
 def location_of(request: Request) -> str:

@@ -7,12 +7,12 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dicomweb_archive.observability import Metrics, request_id
+from dicomweb_archive.observability import EventLog, Metrics, request_id
 from dicomweb_archive.web.disconnects import ClientVanishedError
 from dicomweb_archive.web.errors import URI_TOO_LONG, answer_unexpected, problem_response
 from dicomweb_archive.web.security_headers import Headers, SecurityHeaders
 
-logger = logging.getLogger(__name__)
+_ANSWERED = EventLog(logging.getLogger(__name__), "request")
 
 MAX_TARGET_BYTES = 16 * 1024
 """Longest path and query together; h11 alone would take 100 kB."""
@@ -64,7 +64,7 @@ class RequestRecorder:
             scope = _below(self.root_path, scope)
         identifier = _request_id_of(scope)
         token = request_id.set(identifier)
-        headers = ((b"x-request-id", identifier.encode()), *self.security.of(scope["path"]))
+        headers = ((b"x-request-id", identifier.encode("ascii")), *self.security.of(scope["path"]))
         exchange = _Exchange(scope, receive, send, headers)
         self.metrics.running.inc()
         try:
@@ -128,8 +128,9 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+            self.status = status = message["status"]
+            headers = [*message.get("headers", ()), *self._headers]
+            message = {"type": "http.response.start", "status": status, "headers": headers}
         else:
             self.bytes_out += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
@@ -142,8 +143,6 @@ class _Exchange:
         status = self.status or (CLIENT_VANISHED if self.vanished else 500)
         metrics.count_request(route, method, status, seconds=seconds, bytes_in=self.bytes_in, bytes_out=self.bytes_out)
         level = logging.DEBUG if route in _QUIET else logging.INFO
-        if not logger.isEnabledFor(level):
-            return
         fields: dict[str, object] = {
             "method": method if len(method) < 16 else "OTHER",
             "route": route,
@@ -154,4 +153,4 @@ class _Exchange:
         }
         if not self.complete:
             fields["cut"] = True
-        logger.log(level, "request", extra=fields)
+        _ANSWERED.write(level, fields)

@@ -18,7 +18,10 @@ YIELD_BYTES = 256 * 1024
 """After so many bytes a stream lets others run: a server's `send` need not suspend while the client keeps up."""
 
 LONG_BYTES = 1024 * 1024
-"""From so many bytes on an answer is watched over while it is sent."""
+"""An answer of more bytes is sent while it is read; a shorter one is read before it is sent."""
+
+# Copying so many bytes takes less than a walk through the server for each piece of them.
+_JOINED_BYTES = 64 * 1024
 
 SEND_TIMEOUT_SECONDS = 600.0
 """Longest wait for a client to take some of an answer; one that stopped reading holds no file for ever."""
@@ -72,8 +75,9 @@ async def request_chunks(
 class ByteStreamResponse(Response):
     """An answer sent piece by piece from `source`, which it closes whatever happens.
 
-    With `content_length` known the client can tell a short answer from a whole one; without it a chunked answer
-    that fails is cut before its last chunk. Either way a failure after the head ends the connection.
+    With `content_length` known the client can tell an answer that was cut from a whole one; without it a chunked
+    answer that fails is cut before its last chunk. Either way a failure after the head ends the connection. Of a
+    short answer all is had before its head is sent, so whatever fails can still be an error.
     """
 
     def __init__(
@@ -103,6 +107,9 @@ class ByteStreamResponse(Response):
                 await send(self._head())
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
+            if not self._is_long:
+                await self._send_short(receive, send)
+                return
             async with WhileClientWaits(receive, after_seconds=_LISTEN_AFTER_SECONDS):
                 first, ended = await self._first_pieces()
             await self._send_while_wanted(first, ended, receive, send)
@@ -111,6 +118,30 @@ class ByteStreamResponse(Response):
 
     def _head(self) -> Message:
         return {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+
+    async def _send_short(self, receive: Receive, send: Send) -> None:
+        """Send few bytes: had whole, then handed over at once, with one timer for all that may take long."""
+        begun = False
+        try:
+            async with WhileClientWaits(receive, after_seconds=_LISTEN_AFTER_SECONDS) as waiting:
+                pieces = [piece async for piece in self.source if len(piece)]
+                if sum(map(len, pieces)) <= _JOINED_BYTES:
+                    pieces = [b"".join(pieces)]
+                last = pieces.pop()
+                waiting.at_most(SEND_TIMEOUT_SECONDS)
+                begun = True
+                await send(self._head())
+                for piece in pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                # The end goes with the last piece: by itself it would wait until a slow client has taken the rest.
+                await send({"type": "http.response.body", "body": last, "more_body": False})
+        except ClientVanishedError:
+            raise
+        except Exception as error:
+            if not begun:
+                raise
+            # Returning without a last piece makes the server close it, so a short answer never looks whole.
+            logger.error("answer cut short", exc_info=error)
 
     async def _first_pieces(self) -> tuple[list[Buffer], bool]:
         """Get more than the head of a part before ours is sent: what fails at once can still be an error."""
@@ -126,7 +157,7 @@ class ByteStreamResponse(Response):
 
     async def _send_while_wanted(self, first: list[Buffer], ended: bool, receive: Receive, send: Send) -> None:
         # A server may drop what is sent to a vanished client without a word, so a long stream listens for its end.
-        gone = asyncio.create_task(until_disconnect(receive)) if self._is_long else None
+        gone = asyncio.create_task(until_disconnect(receive))
         try:
             await send(self._head())
             # One deadline that moves on with the bytes: a timeout around each piece costs as much as sending it.
@@ -139,16 +170,13 @@ class ByteStreamResponse(Response):
             # Returning without a last piece makes the server close it, so a short answer never looks whole.
             logger.error("answer cut short", exc_info=error)
         finally:
-            if gone is not None:
-                gone.cancel()
+            gone.cancel()
 
-    async def _send_rest(
-        self, ended: bool, send: Send, gone: "asyncio.Task[None] | None", deadline: asyncio.Timeout
-    ) -> None:
+    async def _send_rest(self, ended: bool, send: Send, gone: "asyncio.Task[None]", deadline: asyncio.Timeout) -> None:
         unyielded = 0
         loop = asyncio.get_running_loop()
         moved = loop.time()
-        while not ended and not (gone is not None and gone.done()):
+        while not ended and not gone.done():
             piece = await anext(self.source, None)
             if piece is None:
                 ended = True

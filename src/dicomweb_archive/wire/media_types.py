@@ -1,7 +1,8 @@
 """Which representation a client gets: media type and transfer syntax negotiation (PS3.18 8.7).
 
 A resource has *offers*, the representations that the archive can make of it, best first. An Accept header is
-read once per request (`parse_accept`) and then ranks the offers of as many instances as the answer holds.
+read once (`parse_accept`) and then ranks the offers of as many instances as the answer holds. Clients send the same
+few headers all day and most instances are of a few kinds, so what was read, listed and ranked is kept for a while.
 
 Lenient where clients differ: a missing Accept is `*/*`; ranges of another grammar are ignored; an `image/jpeg`
 without transfer syntax takes whatever JPEG is stored, although the standard means JPEG Lossless by it; rendered
@@ -10,7 +11,8 @@ types among the ranges of a DICOM resource are ignored and not answered with 400
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -33,6 +35,11 @@ PDF: Final = "application/pdf"
 CSV: Final = "text/csv"
 PARQUET: Final = "application/vnd.apache.parquet"
 _ENCAPSULATED_PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
+
+_MOST_KEPT: Final = 128
+_KEPT_BYTES: Final = 1024
+"""Longer headers are read anew each time: what is kept of others is bounded, whoever sends them."""
+_MOST_RANKINGS: Final = 64
 
 _MOST_RANGES: Final = 64
 _MOST_BYTES: Final = 16 * 1024
@@ -153,6 +160,10 @@ class Acceptable:
 
     preferred: tuple[MediaRange, ...]
     ranges: tuple[MediaRange, ...]
+    # The offers are kept beside their ranking, so that no other one can come to have the identity of one of them.
+    _rankings: dict[tuple[int, ...], tuple[tuple[Offer, ...], tuple[Offer, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def rank(self, offers: Sequence[Offer]) -> tuple[Offer, ...]:
         """Sort out the acceptable offers, best first; empty when there is none.
@@ -160,6 +171,16 @@ class Acceptable:
         Ties: what is stored as it is asked for, if a range names a transfer syntax or `*`; else the order of the
         offers, which begins with the default of the resource.
         """
+        # Offers are the same objects whenever their kind of instance is met, and hashing them would take longer.
+        key = tuple(map(id, offers))
+        known = self._rankings.get(key)
+        if known is None:
+            if len(self._rankings) >= _MOST_RANKINGS:
+                self._rankings.clear()
+            known = self._rankings[key] = tuple(offers), self._rank(offers)
+        return known[1]
+
+    def _rank(self, offers: Sequence[Offer]) -> tuple[Offer, ...]:
         first = _rank(self.preferred, offers)
         return first + tuple(offer for offer in _rank(self.ranges, offers) if offer not in first)
 
@@ -183,10 +204,19 @@ def parse_accept(header: str | None, parameter: str | None = None) -> Acceptable
 
     Members of the parameter that are wild cards, or that no range of the header takes, are ignored.
     """
+    if len(header or "") + len(parameter or "") > _KEPT_BYTES:
+        return _parse_accept(header, parameter)
+    return _parse_accept_once(header, parameter)
+
+
+def _parse_accept(header: str | None, parameter: str | None) -> Acceptable:
     ranges = _parse_ranges("*/*" if header is None or not header.strip() else header)
     named = [wanted for wanted in _parse_ranges(parameter or "") if "*" not in wanted.type]
     preferred = tuple(wanted for wanted in named if any(_takes(allowed, wanted) for allowed in ranges))
     return Acceptable(preferred, ranges)
+
+
+_parse_accept_once = lru_cache(maxsize=_MOST_KEPT)(_parse_accept)
 
 
 def select(header: str | None, parameter: str | None, offers: Sequence[Offer]) -> Offer:
@@ -214,7 +244,10 @@ STORE_RESPONSE_OFFERS: Final = (Offer(DICOM_JSON), Offer(DICOM_XML, multipart=Tr
 """Representations of a Store Instances Response (PS3.18 Table 10.5.4-1); XML also as a single part."""
 
 
-def instance_offers(stored: str, *, can_decode: bool, single: bool, encodings: Sequence[str] = ()) -> tuple[Offer, ...]:
+@lru_cache(maxsize=_MOST_KEPT)
+def instance_offers(
+    stored: str, *, can_decode: bool, single: bool, encodings: tuple[str, ...] = ()
+) -> tuple[Offer, ...]:
     """List the representations of an instance (PS3.18 10.4.4).
 
     `transfer-syntax=*` gives the bytes that were stored, Implicit VR included: PS3.18 8.6.2.1 would have it
@@ -238,7 +271,8 @@ def instance_offers(stored: str, *, can_decode: bool, single: bool, encodings: S
     return tuple(replace(offer, by_default=True) for offer in offers)
 
 
-def zip_offers(stored: str, *, can_decode: bool, encodings: Sequence[str] = ()) -> tuple[Offer, ...]:
+@lru_cache(maxsize=_MOST_KEPT)
+def zip_offers(stored: str, *, can_decode: bool, encodings: tuple[str, ...] = ()) -> tuple[Offer, ...]:
     """List the representations of an instance within a ZIP archive (PS3.18 10.4.4).
 
     Without a transfer syntax the files are those that were stored: no table has a default for archives, and what
@@ -251,7 +285,8 @@ def zip_offers(stored: str, *, can_decode: bool, encodings: Sequence[str] = ()) 
     return as_stored, Offer(ZIP, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN), *made
 
 
-def frame_offers(stored: str, *, can_decode: bool, single: bool, encodings: Sequence[str] = ()) -> tuple[Offer, ...]:
+@lru_cache(maxsize=_MOST_KEPT)
+def frame_offers(stored: str, *, can_decode: bool, single: bool, encodings: tuple[str, ...] = ()) -> tuple[Offer, ...]:
     """List the representations of frames: decoded, and as stored under the codec's media type (PS3.18 10.4.4).
 
     `single`: one frame is asked for. With `transfer-syntax=*` stored codestreams also go as octet-stream,
@@ -282,11 +317,13 @@ def _encoded_offers(encodings: Sequence[str], *, single: bool) -> Iterator[Offer
             yield Offer(OCTET_STREAM, multipart, syntax, named="syntax")
 
 
+@lru_cache(maxsize=_MOST_KEPT)
 def bulkdata_offers(*, single: bool) -> tuple[Offer, ...]:
     """List the representations of bulkdata other than pixels: little endian octets (PS3.18 Table 8.7.3-4)."""
     return _with_forms(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, can_decode=True, single=single)
 
 
+@lru_cache(maxsize=_MOST_KEPT)
 def document_offers(sop_class_uid: str) -> tuple[Offer, ...]:
     """List the representations of an encapsulated document as what it is (PS3.18 Table 8.7.4-1, text); none for others.
 
