@@ -1,12 +1,12 @@
 """A real Chromium looking at a real archive through the viewer it serves.
 
-The archive is shared by a whole run, the browser and its tab by a module.
+The archive is shared by a whole run, the browser and its tab by all tests of this room that follow each other.
 """
 
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,17 +103,67 @@ def typed(*words: str, state: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-# Not for the whole run: while Playwright is open it keeps an event loop in this thread, and asynchronous tests of
-# other rooms, which the same process may run in between, could not start theirs.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+class Chromium:
+    """A Chromium without a window and its one tab: opened for the first test that needs them, kept for the next ones.
+
+    In a tab that has shown the viewer before, its scripts are compiled already: it opens in a third of the time.
+    """
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+        self._browser: Browser | None = None
+        self._tab: Page | None = None
+
+    def browser(self) -> Browser:
+        """Return the browser."""
+        if self._browser is None:
+            chromium = need_program("chromium")
+            expect.set_options(timeout=_TIMEOUT_MS)
+            playwright = self._opened.enter_context(sync_playwright())
+            self._browser = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_ARGUMENTS)
+            self._opened.callback(self._browser.close)
+        return self._browser
+
+    def tab(self) -> Page:
+        """Return its tab."""
+        if self._tab is None:
+            self._tab = self._opened.enter_context(open_context(self.browser())).new_page()
+        return self._tab
+
+    def close(self) -> None:
+        """Close it, if it is open; the next test that needs it opens another."""
+        self._browser = self._tab = None
+        self._opened.close()
+
+
+_CHROMIUM = pytest.StashKey[Chromium]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Close Chromium when the test that follows is none of this room.
+
+    While Playwright is open it keeps an event loop in this thread, and asynchronous tests could not start theirs.
+    """
+    try:
+        yield
+    finally:
+        if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+            item.config.stash.setdefault(_CHROMIUM, Chromium()).close()
+
+
+@pytest.fixture(scope="session")
+def chromium(pytestconfig: pytest.Config) -> Iterator[Chromium]:
+    """The browser of consecutive tests."""
+    chromium = pytestconfig.stash.setdefault(_CHROMIUM, Chromium())
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture
+def browser(chromium: Chromium) -> Browser:
     """A Chromium without a window."""
-    chromium = need_program("chromium")
-    expect.set_options(timeout=_TIMEOUT_MS)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_ARGUMENTS)
-        yield launched
-        launched.close()
+    return chromium.browser()
 
 
 @contextmanager
@@ -142,14 +192,10 @@ def watching(context: BrowserContext) -> Iterator[PageWatch]:
     assert not complaints, "the page complained:\n" + "\n".join(complaints)
 
 
-@pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    """The one tab of a module's tests.
-
-    In a tab that has shown the viewer before, its scripts are compiled already: it opens in a third of the time.
-    """
-    with open_context(browser) as context:
-        yield context.new_page()
+@pytest.fixture
+def tab(chromium: Chromium) -> Page:
+    """The one tab of all tests of this room."""
+    return chromium.tab()
 
 
 @pytest.fixture
