@@ -16,6 +16,8 @@ from dicomweb_archive.index.database.migrate import upgrade
 
 TEMPLATE = "migrated"
 
+_DROP = "drop database {} with (force)"
+
 _numbers = itertools.count(1)
 
 
@@ -26,6 +28,7 @@ class TestServer:
 
     def __init__(self, postgres: EmbeddedPostgres) -> None:
         self._postgres = postgres
+        self._left: list[str] = []
 
     @property
     def url(self) -> str:
@@ -39,18 +42,25 @@ class TestServer:
     async def create_database(self, *, template: str = TEMPLATE) -> str:
         """Create a database as a copy of the template and return its name; some 20 ms."""
         name = f"test_{next(_numbers)}"
-        await self.execute(f"create database {name} template {template} strategy file_copy")
+        left, self._left = self._left, []
+        drops = [_DROP.format(each) for each in left]
+        await self.execute(*drops, f"create database {name} template {template} strategy file_copy")
         return name
+
+    def leave_database(self, name: str) -> None:
+        """Let a database be dropped with the next one that is created: that saves a connection."""
+        self._left.append(name)
 
     async def drop_database(self, name: str) -> None:
         """Drop a database, cutting connections that a failed test left open."""
-        await self.execute(f"drop database {name} with (force)")
+        await self.execute(_DROP.format(name))
 
-    async def execute(self, statement: str) -> None:
-        """Run a statement in the server's own database."""
+    async def execute(self, *statements: str) -> None:
+        """Run statements, each in a transaction of its own, in the server's own database."""
         connection = await connect(self.url)
         try:
-            await connection.execute(statement)
+            for statement in statements:
+                await connection.execute(statement)
         finally:
             await connection.close()
 
@@ -90,7 +100,7 @@ async def database_url(database_server: TestServer) -> AsyncIterator[str]:
     """URL of a fresh, migrated database, dropped after the test."""
     name = await database_server.create_database()
     yield database_server.url_of(name)
-    await database_server.drop_database(name)
+    database_server.leave_database(name)
 
 
 @pytest_asyncio.fixture

@@ -1,6 +1,7 @@
 """The OpenAPI document: system routes by FastAPI, DICOMweb resources by hand."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -27,8 +28,9 @@ def _with_path_parameters(path: str, operations: Mapping[str, Any]) -> dict[str,
     return {"parameters": parameters, **operations} if parameters else dict(operations)
 
 
+@cache
 def describe() -> dict[str, Any]:
-    """Return the OpenAPI document; the same whatever the settings are."""
+    """Return the OpenAPI document; the same whatever the settings are, and so made once."""
     document = get_openapi(
         title=TITLE,
         version=__version__,
