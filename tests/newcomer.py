@@ -22,6 +22,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.documents import Block
 from tests.ports import reserved_ports
+from tests.running_server import PATIENT
 
 _PORTS_OF_PAGES = (8000, 8001)
 _START_SECONDS = 90
@@ -109,6 +110,7 @@ class Newcomer:
             "DICOMWEB_ARCHIVE_PORT": str(self.ports[8000]),
             "DICOMWEB_ARCHIVE_SERVER": self.here("http://127.0.0.1:8000/dicom-web"),
             "DICOMWEB_ARCHIVE_FREE_SPACE_WATERMARK_BYTES": "0",
+            **PATIENT,
         }
 
 

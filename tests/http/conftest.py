@@ -29,6 +29,8 @@ def start_archive(database_url: str, tmp_path: Path) -> StartArchive:
             "database_url": database_url,
             "public_url": "http://archive.example",
             "free_space_watermark_bytes": 0,
+            # On a machine that is busy enough, any search takes longer than it may take by default.
+            "search_timeout_seconds": 60,
             **overrides,
         }
         settings = Settings(**chosen)
