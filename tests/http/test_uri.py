@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import imagecodecs
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -22,6 +23,7 @@ from dicomweb_archive.settings import Settings
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Address = dict[str, str]
+JPEG_XL = "1.2.840.10008.1.2.4.110"
 PNG = {"contentType": "image/png"}
 
 
@@ -261,3 +263,24 @@ async def test_a_report_comes_as_a_page_or_as_lines_by_either_way(archive: Archi
         page.content,
     )
     assert (await archive.get(f"{path_of(address)}/thumbnail")).status_code == 404
+
+
+async def test_jpeg_xl_goes_as_it_is_stored_and_decoded(archive: Archive) -> None:
+    pixels = np.arange(256, dtype="u1").reshape(16, 16)
+    codestream = bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, numthreads=1))
+    # pydicom's writer does not know the transfer syntax: UIDs of one length.
+    data = encapsulated([codestream], study=7791, transfer_syntax="1.2.840.10008.1.2.4.201")
+    data = data.replace(b"1.2.840.10008.1.2.4.201", JPEG_XL.encode())
+    path = path_of(await stored(archive, data))
+    for accept in (
+        'multipart/related; type="image/jxl"',
+        f'multipart/related; type="image/jxl"; transfer-syntax={JPEG_XL}',
+    ):
+        ((headers, frame),) = parts_of(await archive.get(f"{path}/frames/1", headers={"accept": accept}))
+        assert headers["content-type"] == f"image/jxl; transfer-syntax={JPEG_XL}"
+        assert frame.startswith(codestream)
+    decoded = await archive.get(f"{path}/frames/1", headers={"accept": "application/octet-stream"})
+    assert decoded.content == pixels.tobytes()
+    kept = await archive.get(path, headers={"accept": "application/dicom; transfer-syntax=*"})
+    assert (kept.content, kept.headers["content-type"]) == (data, f"application/dicom; transfer-syntax={JPEG_XL}")
+    assert (await archive.get(f"{path}/rendered")).status_code == 200

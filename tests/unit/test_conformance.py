@@ -31,6 +31,16 @@ def test_every_claim_in_a_table_of_claims_names_its_test():
     assert [row for row in claims if "`test_" not in row.split("|")[1]] == []
 
 
+def test_every_line_of_retrieve_names_its_test_or_says_why_there_is_none():
+    section = STATEMENT.read_text().partition("### Retrieve, line by line")[2].partition("\n### ")[0]
+    lines = [tuple(cell.strip() for cell in row.split("|")) for row in re.findall(r"^\|(.+)\|$", section, re.MULTILINE)]
+    lines = lines[2:]
+    assert len(lines) > 25
+    assert {state for _, state, _ in lines} == {"yes", "no"}
+    assert [name for name, state, held in lines if state == "yes" and "`test_" not in held] == []
+    assert [name for name, state, why in lines if state == "no" and len(why.split()) < 8] == []
+
+
 def test_the_attributes_of_the_statement_are_those_that_match_and_are_returned():
     tables = {"study": STUDY_RETURN, "series": SERIES_RETURN, "instance": INSTANCE_RETURN}
     text = STATEMENT.read_text()

@@ -6,7 +6,7 @@ Of what is written here nothing may be logged or told in an error: it names a pa
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 from pydicom import Dataset
@@ -60,12 +60,24 @@ def annotate(image: Image.Image, annotation: Annotation) -> Image.Image:
     }
     for (x, y, anchor, align), lines in places.items():
         if lines:
-            text = "\n".join(lines)
+            text = "\n".join(map(_drawable, lines))
             draw.text(
                 (x, y), text, fill=white, font=font, anchor=anchor, align=align,
                 stroke_width=max(size // 12, 1), stroke_fill=black,
             )  # fmt: skip
     return annotated
+
+
+_PLAIN: Final = str.maketrans(
+    dict(zip("øłđðħŧıØŁĐÐĦŦ", "olddhtiOLDDHT", strict=True))
+    | {"ß": "ss", "æ": "ae", "œ": "oe", "þ": "th", "Æ": "AE", "Œ": "OE", "Þ": "Th"}
+)
+
+
+def _drawable(line: str) -> str:
+    """Return a line in letters that the font has: no accents, and of other scripts nothing but boxes."""
+    decomposed = unicodedata.normalize("NFKD", line.translate(_PLAIN))
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 @cache

@@ -56,3 +56,14 @@ def test_each_kind_of_text_stands_in_its_corners():
 
 def test_a_tiny_picture_stays_as_small_as_it_was():
     assert annotate(Image.new("L", (1, 3)), Annotation(top_left=("Doe",))).size == (1, 3)
+
+
+def test_letters_that_the_font_lacks_are_drawn_without_their_accents_and_never_as_nothing():
+    empty = Image.new("L", (400, 60))
+
+    def drawn(text: str) -> bytes:
+        return annotate(empty, Annotation(top_left=(text,))).tobytes()
+
+    assert drawn("Müller, José Łukasz Dvořák Strauß Æ") == drawn("Muller, Jose Lukasz Dvorak Strauss AE")
+    assert drawn("Иванов") != drawn("")
+    assert drawn("M") != drawn("山")
