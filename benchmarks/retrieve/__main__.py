@@ -3,7 +3,8 @@
     python -m benchmarks.retrieve [--instances 100] [--rounds 5] [--stores folder,s3] [--slow-readers 100]
 
 The archives run as `serve` with one worker, a private PostgreSQL and a folder or a SeaweedFS of their own; `bare` is
-the same HTTP server sending one flat file of a series' size, or of a frame's. Rounds alternate between all of them, so
+the same HTTP server sending one flat file of a series' size, or of a frame's, by a loop of its own, and `flat` is one
+that sends it by the archive's streams from the archive's folder. Rounds alternate between all of them, so
 that a busy machine hits each alike; figures are medians, ratios are taken within each round. Processor time is that
 of the worker alone. Client, server and S3 service share the machine.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 from tests.factories import ROOT, ct_series
 
 from benchmarks.retrieve.client import AS_STORED, Kind, Taken, measure
+from benchmarks.retrieve.flat import flat_file
 from benchmarks.retrieve.limits import largest_object, place_of, raw_read
 from benchmarks.retrieve.servers import Server, archive, archive_on_s3
 from benchmarks.retrieve.slow import measure_beside_a_stream, measure_slow_readers
@@ -58,6 +60,9 @@ def kinds(instances: int) -> list[Kind]:
 
 LIMIT_OF = {"series": "flat", "series, 4 clients": "flat, 4 clients", "study": "flat", "series as zip": "flat"}
 """Which bare limit stands beside what; frames and instances have that of a small file."""
+
+
+_FLAT = "flat file by our streams"
 
 
 def limits(instances: int) -> list[Kind]:
@@ -118,7 +123,10 @@ def report(taken: dict[str, list[Taken]], stores: list[str], asked: list[Kind]) 
             cost = statistics.median(each.processor_seconds / each.size_bytes * 1e9 for each in found)
             limit = taken.get(f"bare {LIMIT_OF.get(kind.name, kind.name)}")
             print(f"{store:>8}  {kind.name:<22} {rate:8.0f} {often:8.1f} {cost:10.2f}  {_beside(found, limit)}")
-    for name in sorted(name for name in taken if name.startswith(("bare", "raw"))):
+    for store in stores:
+        ratio = _beside(taken[f"{store} series"], taken[_FLAT])
+        print(f"series from {store} beside a flat file by the same streams: {ratio}")
+    for name in sorted(name for name in taken if name.startswith(("bare", "raw", "flat"))):
         rate = statistics.median(each.size_bytes / each.seconds / 1e6 for each in taken[name])
         print(f"{'limit':>8}  {name:<22} {rate:8.0f}")
     if raw := taken.get("raw read of the pack"):
@@ -141,16 +149,18 @@ def _beside(found: list[Taken], limit: list[Taken] | None) -> str:
 def run(arguments: argparse.Namespace, folder: Path) -> None:
     """Fill the stores, measure, and print."""
     stores = arguments.stores.split(",")
-    with servers(folder, stores) as (started, seaweed), bare(folder) as bare_root:
+    with ExitStack() as opened, servers(folder, stores) as (started, seaweed), bare(folder) as bare_root:
         size = 0
         for server in started:
             size = fill(server, instances=arguments.instances, series=arguments.series)
         (folder / "flat").write_bytes(os.urandom(size))
         (folder / "small").write_bytes(os.urandom(SIDE * SIDE * 2))
         flat = Server("bare", bare_root.url, bare_root.pid)
+        by_streams = opened.enter_context(flat_file(folder))
         asked = kinds(arguments.instances)
         takes = [(f"bare {kind.name}", _take(flat, kind)) for kind in limits(arguments.instances)]
         takes += [(f"{server.name} {kind.name}", _take(server, kind)) for kind in asked for server in started]
+        takes.append((_FLAT, _take(by_streams, Kind("flat", ["/"]))))
         if seaweed is not None:
             takes.append(("raw read of the pack", _take_raw(seaweed)))
         report(compare(takes, arguments.rounds), [server.name for server in started], asked)

@@ -1,7 +1,7 @@
 """Woven streams: ranges and what goes between them, in order, bounded, and an error where an object ends early."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import pytest
 from tests.component.object_store_contract import put
 
 from dicomweb_archive.errors import DamagedObjectError, ObjectNotFoundError
-from dicomweb_archive.storage import descriptors
+from dicomweb_archive.storage import descriptors, woven
 from dicomweb_archive.storage.base import ReadPattern
-from dicomweb_archive.storage.filesystem import FolderStore
+from dicomweb_archive.storage.filesystem import FolderReader, FolderStore
 from dicomweb_archive.storage.spans import Span
 from dicomweb_archive.storage.woven import Item, stream_woven
 
@@ -82,7 +82,7 @@ async def test_what_is_in_one_object_comes_in_one_read(store: FolderStore, monke
     monkeypatch.setattr(os, "preadv", counted)
     monkeypatch.setattr(descriptors, "_NO_WAIT", 0)
     items = WOVEN["parts of a pack"]
-    assert len([piece async for piece in stream_woven(store, items)]) == 1
+    assert len([piece async for piece in stream_woven(store, items) if piece]) == 1
     assert calls == [3], "two ranges and the gap between them"
 
 
@@ -100,6 +100,34 @@ async def test_an_object_that_ends_early_is_damaged(
         _ = [piece async for piece in stream_woven(store, [Span("nowhere", 0, 10), b"-", Span("a", 0, 10)])]
 
 
+async def test_nothing_is_read_for_a_consumer_that_still_has_to_take_what_it_was_given(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    fill = FolderReader.fill
+
+    async def counted(reader: FolderReader, offset: int, places: Sequence[memoryview]) -> None:
+        reads.append(offset)
+        await fill(reader, offset, places)
+
+    monkeypatch.setattr(FolderReader, "fill", counted)
+    monkeypatch.setattr(FolderStore, "reading", ReadPattern(10_000, 0, first_bytes=10_000, fills=True))
+    async with aclosing(stream_woven(store, [Span("a", 0, SIZE)])) as pieces:
+        assert [len(await anext(pieces)) for _ in range(2)] == [0, 10_000]
+        assert [len(await anext(pieces)), reads] == [0, [0]], "it is asked first whether it can take more"
+        assert [len(await anext(pieces)), reads] == [10_000, [0, 10_000]]
+
+
+async def test_a_consumer_that_keeps_up_gets_larger_pieces_behind_what_its_connection_swallows(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(woven, "_SWALLOWED_BYTES", 20_000)
+    monkeypatch.setattr(FolderStore, "reading", ReadPattern(20_000, 0, 1000, 5_000, fills=True))
+    assert [len(piece) async for piece in stream_woven(store, [Span("a", 0, SIZE)])] == (
+        [0, 5000] * 4 + [10_000, 20_000]
+    )
+
+
 def open_files() -> set[Path]:
     return set(Path("/proc/self/fd").iterdir())
 
@@ -110,6 +138,6 @@ async def test_a_stream_that_is_given_up_leaves_no_file_open(
     monkeypatch.setattr(FolderStore, "reading", ReadPattern(read_bytes=1000, read_ahead=0, first_bytes=10, fills=True))
     before = open_files()
     async with aclosing(stream_woven(store, [b"head", Span("a", 0, SIZE), Span("b", 0, SIZE)])) as pieces:
-        await anext(pieces)
+        assert [len(await anext(pieces)) for _ in range(2)] == [0, 10]
         assert open_files() - before
     assert open_files() <= before

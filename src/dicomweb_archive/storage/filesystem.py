@@ -37,7 +37,7 @@ class FolderStore:
 
     # In steps of 256 KiB a series took half as much processor time again, since slices of a CT came in three pieces
     # each; steps of a MiB were no quicker than these. A slow reader gets small ones. The page cache reads ahead.
-    reading = ReadPattern(read_bytes=512 * 1024, read_ahead=0, least_bytes=256 * 1024, fills=True)
+    reading = ReadPattern(read_bytes=512 * 1024, read_ahead=0, least_bytes=128 * 1024, fills=True)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()

@@ -7,7 +7,7 @@ goes between them is written into the gaps, so that one read and one piece serve
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast
 
 import numpy
@@ -21,6 +21,9 @@ Item: TypeAlias = bytes | Span
 
 # Each piece costs a walk through the server, so what is small goes out together (benchmarks/storage).
 _SMALL_BYTES = 64 * 1024
+# Two sockets swallow some MiB (here 4.2) before it shows that nobody reads them: small pieces until then.
+_FIRST_BYTES = 256 * 1024
+_SWALLOWED_BYTES = 8 * 1024 * 1024
 # A call takes 1024 places at most (IOV_MAX), and between two ranges there may be a gap.
 _MOST_PLACES = 1000
 # What lies between ranges is read here and never looked at, whoever reads.
@@ -82,10 +85,17 @@ async def _joined(store: ObjectStore, items: Iterable[Item]) -> AsyncGenerator[B
 
 
 async def _filled(store: ObjectStore, items: Iterable[Item]) -> AsyncGenerator[Buffer, None]:
-    """Weave by reading each piece where it is sent from; the next one is read while the last is being sent."""
-    pace = Pace(store.reading)
+    """Weave by reading each piece where it is sent from; the next one is read while the last is being sent.
+
+    Who has not shown yet that it keeps up is given an empty piece first: while that waits to be sent, nothing is read.
+    """
+    first_bytes = min(_FIRST_BYTES, store.reading.first_bytes)
+    pace = Pace(replace(store.reading, first_bytes=first_bytes), swallowed_bytes=_SWALLOWED_BYTES)
     async with open_readers(store, 2) as readers:
         for draft in _drafts(items, pace):
+            if not pace.is_open:
+                with pace:
+                    yield b""
             # Not filled with zeros as a bytearray is: that takes as long as a third of the reading.
             piece = numpy.empty(draft.length, numpy.uint8).data
             for read in draft.reads:
