@@ -1,11 +1,15 @@
-"""The bare limits: one raw ranged read of a pack from the S3 service, by the client library that the archive uses."""
+"""The bare limits of S3: one raw ranged read of a pack by the client library that the archive uses, and its relays."""
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import aiohttp
 
+from benchmarks.retrieve.servers import Server
+from benchmarks.transactions.__main__ import served
 from dicomweb_archive.cli.seaweedfs import BUCKET, REGION, SeaweedServer
 from dicomweb_archive.storage.s3.place import S3Place
 from dicomweb_archive.storage.s3.signature import EMPTY_SHA256, sign
@@ -28,6 +32,21 @@ async def largest_object(place: S3Place) -> tuple[str, int]:
         await store.close()
     largest = max(found, key=lambda item: item.size_bytes)
     return largest.key, largest.size_bytes
+
+
+@contextmanager
+def relay(place: S3Place, key: str, size: int, *, step: int) -> Iterator[Server]:
+    """Run a server that passes the object on, whole or by a request for each step."""
+    with served(
+        "benchmarks.retrieve.relay:app",
+        RELAY_URL=place.endpoint_url + place.path_of(key),
+        RELAY_SIZE=str(size),
+        RELAY_STEP=str(step),
+        RELAY_REGION=place.region,
+        RELAY_KEY_ID=place.access_key_id,
+        RELAY_KEY=place.secret_access_key,
+    ) as server:
+        yield Server("relay", server.url, server.pid)
 
 
 def raw_read(place: S3Place, key: str, size: int) -> tuple[float, float]:

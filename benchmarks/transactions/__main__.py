@@ -83,20 +83,18 @@ class Bare(NamedTuple):
 @contextmanager
 def bare(folder: Path) -> Iterator["Bare"]:
     """Run the bare server."""
+    with served("benchmarks.transactions.bare:app", BARE_FOLDER=str(folder)) as server:
+        yield server
+
+
+@contextmanager
+def served(app: str, **environment: str) -> Iterator["Bare"]:
+    """Run an ASGI app by one uvicorn."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "benchmarks.transactions.bare:app",
-        "--port",
-        str(port),
-        "--log-level",
-        "error",
-    ]
-    with running(command, {**os.environ, "BARE_FOLDER": str(folder)}) as process:
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "error"]
+    with running(command, {**os.environ, **environment}) as process:
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
