@@ -19,6 +19,7 @@ from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.lease import maintenance_lease
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex, Scope
+from dicomweb_archive.index.reading.metadata_answers import Coding
 from dicomweb_archive.index.reading.representatives import RepresentativeIndex
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.upkeep.merging import (
@@ -100,7 +101,7 @@ class Archive:
         answer = await MetadataIndex(self.database, kept_root="").study_metadata(
             study, EVERYTHING, service_root=ROOT_URL
         )
-        text = b"".join([chunk async for chunk in answer.json()])
+        text = b"".join([chunk async for chunk in answer.encoded(Coding.IDENTITY)])
         return sorted(orjson.dumps(each).decode() for each in orjson.loads(text))
 
     async def answers(self, studies: Sequence[str]) -> dict[str, object]:
