@@ -9,7 +9,6 @@ from sqlalchemy import (
     DDL,
     BigInteger,
     Column,
-    Computed,
     Date,
     DateTime,
     Double,
@@ -31,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy import (
     event as schema_event,
 )
-from sqlalchemy.dialects.postgresql import BIT, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from dicomweb_archive.dicom.free_text import FOLDED_FROM, FOLDED_TO
@@ -222,13 +221,6 @@ pack = Table(
     UniqueConstraint("object_key"),
 )
 
-TERMS_SIGNATURE = """
-CREATE OR REPLACE FUNCTION terms_signature(terms bigint[]) RETURNS bit(1024)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT coalesce(bit_or(set_bit(0::bit(1024), (term & 1023)::int, 1)), 0::bit(1024)) FROM unnest(terms) term)
-"""
-"""A set of terms in 1,024 bits, of which two hundred terms leave four fifths empty."""
-
 segment = Table(
     "segment",
     metadata,
@@ -242,19 +234,8 @@ segment = Table(
     # Which attributes vary within it (`terms.step_mark`), so that a search need not open `segment_data` to see that
     # none of its keys does. NULL in segments that were written before there was this column: then it opens them.
     Column("varying", ARRAY(Integer)),
-    # A bit for each term, so that a segment that is asked for a term need not fetch all of its own to deny it.
-    Column("signature", BIT(1024), Computed("terms_signature(terms)", persisted=True)),
-    # Its weight makes PostgreSQL, which leaves rows under 2 KB as they are, move the terms out of the row. Whoever
-    # counts what terms have found reads 24 segments a page instead of four. Compressed, the weight has 35 bytes.
-    Column("weight", Text, Computed("repeat(' '::text, 2000)", persisted=True)),
-    postgresql_with=_ANALYSED_EARLY | {"toast_tuple_target": 128},
+    postgresql_with=_ANALYSED_EARLY,
 )
-# A term's hash cannot be compressed.
-_then(segment, "ALTER TABLE segment ALTER terms SET STORAGE EXTERNAL")
-_then(segment, "ALTER TABLE segment ALTER signature SET STORAGE PLAIN")
-for _name in ("varying", "weight"):
-    _then(segment, f"ALTER TABLE segment ALTER {_name} SET STORAGE MAIN")
-schema_event.listen(segment, "before_create", DDL(TERMS_SIGNATURE))  # type: ignore[no-untyped-call]
 Index("segment_study_id_idx", segment.c.study_id)
 Index("segment_series_id_idx", segment.c.series_id)
 Index("segment_terms_idx", segment.c.terms, postgresql_using="gin", postgresql_with=_GIN)

@@ -90,7 +90,7 @@ def _rows_of(table: str, *, page: int) -> str:
 
 # About how many rows there are, and which terms are common: what ANALYZE has seen.
 READ_STATISTICS = f"""
-select {_rows_of("study", page=8)} as studies, {_rows_of("segment", page=20)} as segments,
+select {_rows_of("study", page=8)} as studies, {_rows_of("segment", page=5)} as segments,
   e.most_common_elems::text::int8[] as terms, e.most_common_elem_freqs as shares,
   v.most_common_elems::text::int8[] as marks, v.most_common_elem_freqs as varying,
   {_rows_of("term", page=90)} as dictionary, n.most_common_vals::text::int4[] as paths, n.most_common_freqs as rows

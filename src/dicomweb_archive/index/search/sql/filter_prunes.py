@@ -29,7 +29,6 @@ from dicomweb_archive.index.search.sql.segments import (
     key_parameters,
     listed,
     looked_up,
-    row_holds_any,
 )
 from dicomweb_archive.index.search.sql.sql_types import INTS, LONGS
 
@@ -88,29 +87,28 @@ def source_is_whole(prune: Prune) -> bool:
     return True
 
 
-def prune_condition(prune: Prune, plan: FilterPlan, segment: Any, *, asks_each: bool) -> Condition | None:
-    """Compose the condition on a segment's row; `None` when the row does not tell. For `asks_each` see `SegmentSearch`.
+def prune_condition(prune: Prune, plan: FilterPlan, segment: Any) -> Condition | None:
+    """Compose the condition on a segment's row; `None` when the row does not tell.
 
     Sets of terms that are too many for a list say nothing here: looking through them costs more than the re-check.
     """
     match prune:
         case PruneAll(operands):
-            told = [prune_condition(operand, plan, segment, asks_each=asks_each) for operand in operands]
+            told = [prune_condition(operand, plan, segment) for operand in operands]
             known = [condition for condition in told if condition is not None]
             return and_(*known) if known else None
         case PruneAny(operands):
-            told = [prune_condition(operand, plan, segment, asks_each=asks_each) for operand in operands]
+            told = [prune_condition(operand, plan, segment) for operand in operands]
             known = [condition for condition in told if condition is not None]
             return or_(*known) if len(known) == len(told) else None
         case PruneRow():
             return _is_of_rows(prune, segment)
         case PrunePhrase(phrase):
-            return phrase_condition(phrase, plan.phrases[phrase], segment, asks_each=asks_each)
+            return phrase_condition(phrase, plan.phrases[phrase], segment)
     if prune.prune.kind is KeyPruneKind.DICTIONARY:
         return None
     name = _name(prune)
-    hashes = _hashes(name)
-    condition = row_holds_any(segment, hashes) if asks_each else holds_any(segment.c.terms, hashes)
+    condition = holds_any(segment.c.terms, _hashes(name))
     if not prune.prune.zones:
         return condition
     zone = aliases.ZONE

@@ -71,7 +71,7 @@ class FilteredSegmentSearch(SegmentSearch):
         prune = self._filter.prune
         if prune is None or (self._is_filter_source(prune) and source_is_whole(prune)):
             return super()._prunes()
-        told = prune_condition(prune, self._filter, self.segment, asks_each=self.asks_each)
+        told = prune_condition(prune, self._filter, self.segment)
         return super()._prunes() + ([] if told is None else [told])
 
     def _driver_source(self) -> Query | CompoundSelect[Any] | None:

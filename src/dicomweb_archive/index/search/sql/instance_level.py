@@ -35,7 +35,7 @@ class InstanceWriter(LevelWriter):
 
     def window(self, size: int) -> FromClause:
         p = self.p
-        columns = [p.c.id, p.c.study_id, p.c.series_id, p.c.instance_count, p.c.terms, p.c.signature, p.c.varying]
+        columns = [p.c.id, p.c.study_id, p.c.series_id, p.c.instance_count, p.c.terms, p.c.varying]
         query = self._visible(select(*columns).select_from(p))
         query = query.where(*self._from_last_series(p.c.series_id))
         return query.order_by(p.c.series_id).limit(literal_column(str(size))).subquery("p")

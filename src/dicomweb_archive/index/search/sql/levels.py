@@ -166,7 +166,7 @@ class StudyWriter(LevelWriter):
     def _hits(self) -> FromClause:
         # OFFSET 0: by way of the index on studies they would come sorted, and be looked at one by one.
         found = self._with_series(self.segments.select(self.p.c.study_id.label("id"))).offset(BARRIER).subquery("f")
-        return select(found.c.id).distinct().subquery("hit")
+        return select(found.c.id).distinct().cte("hit").prefix_with("MATERIALIZED")
 
     def _holds_segment(self, study: FromClause) -> Condition:
         query = self._with_series(self.segments.select(ONE)).where(self.p.c.study_id == study.c.id)

@@ -27,7 +27,7 @@ from dicomweb_archive.index.database.tables import FOLDED_VALUE
 from dicomweb_archive.index.search.planning.text_plan import SoughtPhrase
 from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.positions import Expression
-from dicomweb_archive.index.search.sql.segments import EMPTY, ONE, Condition, Query, holds_any, looked_up, row_holds_any
+from dicomweb_archive.index.search.sql.segments import EMPTY, ONE, Condition, Query, holds_any, looked_up
 from dicomweb_archive.index.search.sql.sql_types import INT, INTS, LONGS, TEXT, TEXTS
 
 
@@ -170,13 +170,12 @@ def phrase_sources(number: int, sought: SoughtPhrase) -> Iterator[Query]:
         yield select(aliases.ZONE.c.segment_id.label("id")).where(_is_text_zone(name))
 
 
-def phrase_condition(number: int, sought: SoughtPhrase, segment: Any, *, asks_each: bool) -> Condition | None:
+def phrase_condition(number: int, sought: SoughtPhrase, segment: Any) -> Condition | None:
     """Compose the condition on a segment's row; `None` when the row does not tell."""
     if not sought.few:
         return None
     name = _name(number)
-    hashes = _parameter(name, "hashes")
-    condition = row_holds_any(segment, hashes) if asks_each else holds_any(segment.c.terms, hashes)
+    condition = holds_any(segment.c.terms, _parameter(name, "hashes"))
     if not sought.zoned:
         return condition
     own = and_(aliases.ZONE.c.segment_id == segment.c.id, _is_text_zone(name))

@@ -13,7 +13,6 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
-    false,
     func,
     literal_column,
     not_,
@@ -50,8 +49,6 @@ BARRIER: Expression = literal_column("0")
 
 EMPTY: Expression = literal_column("''")
 """Stands for a value of zero length, which matches nothing (docs/design/0005-search.md)."""
-
-_NO_TERM: Expression = literal_column("0::bit(1024)")
 
 HIGHEST_TEXT = "\U0010ffff"
 
@@ -111,7 +108,7 @@ class SegmentSearch:
         conditions: list[Condition] = []
         if any(prune.kind is Prune.ALL_TERMS and not prune.zones for prune in self.choice.prunes):
             # One array for all single values: GIN intersects them in one scan.
-            conditions.append(self._holds(Prune.ALL_TERMS, bindparam("terms", type_=LONGS)))
+            conditions.append(holds_all(self.segment.c.terms, bindparam("terms", type_=LONGS)))
         for number, prune in enumerate(self.choice.prunes):
             if not self._is_source(number):
                 conditions += self._prune(number, prune)
@@ -120,6 +117,7 @@ class SegmentSearch:
     def _prune(self, number: int, prune: KeyPrune) -> list[Condition]:
         if prune.kind is Prune.NOTHING:
             return []
+        terms = self.segment.c.terms
         hashes = bindparam(f"hashes_{number}", type_=LONGS)
         if prune.kind is Prune.DICTIONARY:
             if not self.choice.carries(number, nested=self.plan.keys[number].nested):
@@ -128,22 +126,12 @@ class SegmentSearch:
             return [self.segment.c.id.in_(select(found.c.id))]
         if prune.kind is Prune.ALL_TERMS and not prune.zones:
             return []
-        condition = self._holds(prune.kind, hashes)
+        condition = (holds_all if prune.kind is Prune.ALL_TERMS else holds_any)(terms, hashes)
         if not prune.zones:
             return [condition]
         zone = aliases.ZONE
         own = zone.c.segment_id == self.segment.c.id
         return [or_(condition, exists(select(ONE).select_from(zone).where(own, zone_overlaps(number))))]
-
-    def _holds(self, kind: Prune, hashes: Expression) -> Condition:
-        if self.asks_each:
-            return (row_holds_all if kind is Prune.ALL_TERMS else row_holds_any)(self.segment, hashes)
-        return (holds_all if kind is Prune.ALL_TERMS else holds_any)(self.segment.c.terms, hashes)
-
-    @property
-    def asks_each(self) -> bool:
-        """Whether segments come one by one, to be asked for their terms, and not from the index of terms."""
-        return self.choice.shape is Shape.ORDERED
 
     def _is_source(self, number: int) -> bool:
         """Whether this key drives the search from a source of its own; single terms are found in place."""
@@ -232,19 +220,6 @@ def holds_all(entries: Expression, wanted: Expression) -> Condition:
 def holds_any(entries: Expression, wanted: Expression) -> Condition:
     """An array has one of the wanted entries."""
     return entries.op("&&", is_comparison=True)(wanted)
-
-
-def row_holds_all(segment: FromClause, wanted: Expression) -> Condition:
-    """One segment has all wanted terms; its signature excludes most of those that have not, without their terms."""
-    signature = segment.c.signature
-    possible = signature.op("|")(func.terms_signature(wanted)) == signature
-    return case((possible, holds_all(segment.c.terms, wanted)), else_=false())
-
-
-def row_holds_any(segment: FromClause, wanted: Expression) -> Condition:
-    """One segment has one of the wanted terms, as above."""
-    possible = segment.c.signature.op("&")(func.terms_signature(wanted)) != _NO_TERM
-    return case((possible, holds_any(segment.c.terms, wanted)), else_=false())
 
 
 def like_any_case(text: Expression, pattern: Expression) -> Condition:
