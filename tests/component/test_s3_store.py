@@ -247,6 +247,24 @@ async def test_a_consumer_that_takes_little_keeps_no_connection_to_a_long_range(
     assert [int(start) for start, _ in others[1:]] == [int(end) + 1 for _, end in others[:-1]]
 
 
+async def test_a_read_that_waits_for_its_turn_keeps_its_connection(
+    behind: S3Store, door: FaultyDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(range_stream, "WATCHED_SECONDS", 0.05)
+    monkeypatch.setattr(range_stream, "STALL_SECONDS", 60.0)
+    data = os.urandom(6 * MIB)
+    await put(behind, "object", data)
+    door.ranges.clear()
+    async with await behind.open("object") as reader, aclosing(reader.stream(0, len(data))) as chunks:
+        received = bytearray(await anext(chunks))
+        # As long as the read before it takes one who keeps up.
+        await asyncio.sleep(0.3)
+        async for chunk in chunks:
+            received += chunk
+    assert received == data
+    assert len(door.ranges) == 1
+
+
 async def streamed(store: S3Store, key: str, length: int) -> bytes:
     async with await store.open(key) as reader:
         return b"".join([bytes(chunk) async for chunk in reader.stream(0, length)])

@@ -37,7 +37,7 @@ async def stream_range(requests: ObjectRequests, key: str, offset: int, length: 
     loop = asyncio.get_running_loop()
     while position < end:
         begun, kept = position, 0.0
-        judged, judged_kept = position, 0.0
+        judged: tuple[int, float] | None = None
         answer: RangeAnswer | None = None
         try:
             answer = await requests.open_range(key, position, min(at_once, end - position))
@@ -49,10 +49,13 @@ async def stream_range(requests: ObjectRequests, key: str, offset: int, length: 
                 finally:
                     stall.cancel()
                 kept += loop.time() - given
-                if kept - judged_kept >= WATCHED_SECONDS:
-                    if position - judged < SLOW_BYTES_PER_SECOND * (kept - judged_kept):
+                if judged is None:
+                    # A read that was begun ahead waits for its turn with its first chunk, however quick the consumer.
+                    judged = position, kept
+                elif kept - judged[1] >= WATCHED_SECONDS:
+                    if position - judged[0] < SLOW_BYTES_PER_SECOND * (kept - judged[1]):
                         answer.give_up()
-                    judged, judged_kept = position, kept
+                    judged = position, kept
             at_once = at_once * 2 if kept < STALL_SECONDS else SLOW_BYTES
         except PassingError:
             if answer is not None and answer.was_given_up:
