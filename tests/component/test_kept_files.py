@@ -131,6 +131,18 @@ async def test_where_nobody_can_tell_what_is_in_memory_nothing_is_kept_open(
     assert await closed(tmp_path)
 
 
+async def test_a_file_system_that_fails_is_asked_by_a_thread_which_says_what_is_wrong(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(descriptor: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, "")
+
+    await store.read("pack", 0, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", failing)
+        assert await store.read("pack", 0, 4) == b"0123"
+
+
 async def test_a_cancelled_read_leaves_nothing_open(store: FolderStore, tmp_path: Path) -> None:
     reading = asyncio.create_task(store.read("pack", 0, 4))
     await asyncio.sleep(0)

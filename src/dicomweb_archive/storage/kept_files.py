@@ -51,12 +51,12 @@ class KeptFiles:
         kept = self._files.get(key)
         if kept is None or length > MOST_BYTES:
             return None
-        if os.fstat(kept.descriptor).st_nlink == 0:
-            self.forget(key)
-            return None
-        self._files.move_to_end(key)
-        kept.used_at = asyncio.get_running_loop().time()
         try:
+            if os.fstat(kept.descriptor).st_nlink == 0:
+                self.forget(key)
+                return None
+            self._files.move_to_end(key)
+            kept.used_at = asyncio.get_running_loop().time()
             return read_now(kept.descriptor, offset, length)
         except OSError as error:
             # Mostly that they are not in memory; the thread that reads them says what else is wrong.
