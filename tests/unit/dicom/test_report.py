@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import BasicTextSRStorage, ComprehensiveSRStorage, CTImageStorage, KeyObjectSelectionDocumentStorage
 from tests.factories import identified
 from tests.pydicom_files import bundled, read
@@ -183,3 +185,11 @@ def test_what_breaks_the_module_is_left_out_and_the_rest_is_told() -> None:
     report = read_report(broken)
     assert report.title == "Structured report"
     assert [item.value for item in report.items] == ["still here"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_value_that_cannot_be_read_says_so_and_the_rest_is_told() -> None:
+    image = image_reference()
+    image[0][0x00081160] = RawDataElement(Tag(0x00081160), "IS", 4, b"inf ", 0, False, True)
+    report = read_report(document(node("IMAGE", ReferencedSOPSequence=image), node("TEXT", TextValue="still here")))
+    assert [item.value for item in report.items] == ["CT Image Storage 1.2.3 frame [not readable]", "still here"]
