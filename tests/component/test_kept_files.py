@@ -56,7 +56,7 @@ def open_files(folder: Path) -> list[str]:
 
 
 async def closed(folder: Path, left: int = 0) -> bool:
-    for _ in range(200):
+    for _ in range(3000):
         if len(open_files(folder)) == left:
             return True
         await asyncio.sleep(0.01)
