@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import pickle
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,10 +22,11 @@ from dicomweb_archive.index.reading import documents, finished_series, metadata_
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.reading.metadata_answers import Coding, MetadataAnswer, SeriesAnswer
-from dicomweb_archive.index.reading.recently_used import RecentlyUsed
+from dicomweb_archive.index.reading.recently_used import ENTRY_BYTES, RecentlyUsed
 from dicomweb_archive.index.segments.gzip_members import Fragment
 from dicomweb_archive.index.writing.register import Register, Registration
 from dicomweb_archive.index.writing.removal import Removal
+from dicomweb_archive.wire.metadata_fields import ALWAYS
 
 if sys.version_info >= (3, 14):
     from compression.zstd import decompress
@@ -259,6 +261,18 @@ async def test_made_up_roots_push_out_nothing_but_each_other(index: MetadataInde
     assert [root for _, _, root in index._finished._cache._kept] == [URL]
     assert 0 < index._other_answers._size <= 20_000
     assert len(index._answers._kept) == len(Coding)
+
+
+async def test_made_up_selections_take_no_more_memory_than_is_counted(index: MetadataIndex, register: Register):
+    await register.register([pack_of(segment_of(ct_series(1)))], actor="tester")
+    for number in range(10):
+        fields = ALWAYS | frozenset(range(0x00100000 + 500 * number, 0x00100000 + 500 * (number + 1)))
+        answer = await index.series_metadata(STUDY, SERIES, EVERYTHING, service_root=URL, fields=fields)
+        for coding in Coding:
+            assert await answer.whole(coding)
+    kept = index._selections._kept
+    assert len(kept) == 10 * len(Coding)
+    assert len(pickle.dumps(list(kept))) < ENTRY_BYTES * len(kept)
 
 
 async def test_what_is_missing_or_hidden_is_not_found(index: MetadataIndex, register: Register):

@@ -181,7 +181,9 @@ class MetadataIndex:
         async def fragment(place: int) -> Fragment:
             return await self._finished.selected(series[place], fields)
 
-        return SeriesAnswer(etag, [(each.key, fields) for each in series], fragment, self._selections)
+        # A digest: the fields themselves take more memory than what there is of them in most series.
+        named = _etag("", (), fields)
+        return SeriesAnswer(etag, [(each.key, named) for each in series], fragment, self._selections)
 
 
 def _array(document: Document, position: int, url: bytes) -> bytes:

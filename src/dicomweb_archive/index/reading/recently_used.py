@@ -6,9 +6,14 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 
+ENTRY_BYTES = 512
+"""What each value takes beside itself: its key, and its place in the order."""
+
 
 class RecentlyUsed(Generic[Value]):
-    """Values of up to so many bytes together; the least recently used goes first.
+    """Values of up to so many bytes together, with their keys; the least recently used goes first.
+
+    Keys are short: a tuple of numbers, tags and a URL.
 
     A value of more than half of them is not kept: it would push out nearly everything else.
     """
@@ -28,6 +33,7 @@ class RecentlyUsed(Generic[Value]):
 
     def put(self, key: Hashable, value: Value, size: int) -> None:
         """Keep a value of so many bytes."""
+        size += ENTRY_BYTES
         if size > self.capacity_bytes // 2:
             return
         if key not in self._kept:
