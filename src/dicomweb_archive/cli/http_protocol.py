@@ -30,6 +30,9 @@ _REFUSALS = {
 _KEPT_LINES = 2048
 """Header fields that are kept as they are written: most are the same in every answer, or in those of a resource."""
 
+_LONGEST_KEPT = 512
+"""Longer values are written anew each time: lists of frames in addresses, links to pages that nobody asks for twice."""
+
 _BODILESS = frozenset({204, 304})
 _CONNECTION_FIELDS = frozenset({b"connection", b"transfer-encoding"})
 
@@ -152,7 +155,10 @@ class HeadWriter:
             await cycle.flow.drain()
         if cycle.disconnected:
             return
-        lines = [_line(name, value) for name, value in (*cycle.default_headers, *message["headers"])]
+        lines = [
+            _kept_line(name, value) if len(value) <= _LONGEST_KEPT else _line(name, value)
+            for name, value in (*cycle.default_headers, *message["headers"])
+        ]
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
         if length is not None:
@@ -161,7 +167,6 @@ class HeadWriter:
         cycle.transport.write(b"".join((STATUS_LINE[message["status"]], *lines, b"\r\n")))
 
 
-@lru_cache(maxsize=_KEPT_LINES)
 def _line(name: bytes, value: bytes) -> bytes:
     """Return a field as it is written.
 
@@ -172,3 +177,6 @@ def _line(name: bytes, value: bytes) -> bytes:
         message = "a header field of an answer has a character that it must not have"
         raise RuntimeError(message)
     return b"%b: %b\r\n" % (name.lower(), value)
+
+
+_kept_line = lru_cache(maxsize=_KEPT_LINES)(_line)

@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from dicomweb_archive.cli import http_protocol
 from dicomweb_archive.cli.http_protocol import HeadWriter
 
 DATE = (b"date", b"Sun, 22 Nov 2026 12:00:00 GMT")
@@ -78,6 +79,11 @@ CASES: dict[str, tuple[list[Message], str, bool]] = {
     ),
     "names in capitals": ([head(200, (b"ETag", b"1"), (b"content-length", b"0")), body(b"")], "GET", True),
     "length in capitals": ([head(200, (b"Content-Length", b"2")), body(b"ab")], "GET", True),
+    "with a long field": (
+        [head(200, (b"content-location", b"/frames/" + b"1," * 4000), (b"content-length", b"0")), body(b"")],
+        "GET",
+        True,
+    ),
     "shorter than it says": ([head(200, (b"content-length", b"4")), body(b"ab")], "GET", True),
 }
 
@@ -96,3 +102,15 @@ async def test_a_field_that_would_end_before_its_end_is_never_written(field: tup
     assert wire.startswith(b"HTTP/1.1 500 ")
     assert complete
     assert b"set-cookie" not in wire
+
+
+async def test_fields_of_all_lengths_take_little_memory() -> None:
+    http_protocol._kept_line.cache_clear()
+    for number in range(20):
+        for length in (20, 8000):
+            location = b"/%d/" % number + bytes(length).replace(b"\0", b"1")
+            await written(head(200, (b"content-length", b"0"), (b"content-location", location)), body(b""), ours=True)
+    # Date, type, length and the short ones.
+    assert http_protocol._kept_line.cache_info().currsize == 23
+    with pytest.raises(RuntimeError):
+        http_protocol._line(b"content-location", b"1" * 8000 + b"\r\n")
