@@ -9,11 +9,15 @@ from collections.abc import Callable
 
 import uvicorn
 
+from dicomweb_archive.web.streams import SEND_TIMEOUT_SECONDS
+
 # After an error of `accept` (no descriptors left), as asyncio's own servers do.
 _PAUSE_SECONDS = 1.0
 # The more connections a worker has, the longer it leaves the next one to others: time for them to wake.
 _STEP_SECONDS = 0.0005
 _LONGEST_STEP_SECONDS = 0.001
+# Linux has it. What a server has handed over is in the kernel's hands and in its own: closing waits for the client.
+_STALLED_OPTION: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +64,17 @@ class SharingServer(uvicorn.Server):
         while True:
             try:
                 connection, _ = await loop.sock_accept(self._listening_socket)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _set_up(connection)
                 await loop.connect_accepted_socket(protocol, connection)
             except OSError as error:
                 logger.warning("a connection could not be accepted: %s", type(error).__name__)
                 await asyncio.sleep(_PAUSE_SECONDS)
             # The next one waits in the queue meanwhile, for us or for a worker with fewer.
             await asyncio.sleep(min(len(self.server_state.connections) * _STEP_SECONDS, _LONGEST_STEP_SECONDS))
+
+
+def _set_up(connection: socket.socket) -> None:
+    """Send what is written at once, and end a connection whose client has taken nothing for long, closed or not."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _STALLED_OPTION is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, _STALLED_OPTION, int(SEND_TIMEOUT_SECONDS * 1000))
