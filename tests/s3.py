@@ -91,6 +91,16 @@ class FaultyDoor:
 
         return fault
 
+    def failing_behind(self, position: int, status: int, code: str) -> Fault:
+        """Answer with an S3 error to whoever asks for bytes from a position on: which request comes first is open."""
+        fail = self.failing(status, code)
+
+        async def fault(request: web.Request) -> web.StreamResponse:
+            start = request.headers["Range"].removeprefix("bytes=").partition("-")[0]
+            return await (self.forward if int(start) < position else fail)(request)
+
+        return fault
+
     async def losing_the_answer(self, request: web.Request) -> web.StreamResponse:
         """Do as asked, and drop the connection instead of answering."""
         await self.forward(request)

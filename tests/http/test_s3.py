@@ -164,7 +164,7 @@ async def test_a_service_that_fails_on_the_way_breaks_the_answer_off(
     archive: Archive, door: FaultyDoor, caplog: pytest.LogCaptureFixture
 ) -> None:
     await archive.store(*ct_series(4, rows=1024, columns=1024))
-    door.next("GET", door.forward, *[door.failing(500, "InternalError")] * 12)
+    door.next("GET", *[door.failing_behind(1024 * 1024, 500, "InternalError")] * 40)
     # The transport of these tests sees an answer without an end; a client sees its connection dropped.
     with pytest.raises(AssertionError):
         await archive.get(SERIES, headers=AS_STORED)
