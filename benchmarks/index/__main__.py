@@ -249,9 +249,9 @@ def main() -> None:
         with EmbeddedPostgres(Path(folder)) as postgres:
             asyncio.run(run(postgres.url, headers, arguments.seconds))
             firsts = itertools.count(_SERIES_APART, _SERIES_APART)
-            for processes in (1, 2):
+            for processes, tasks in ((1, 2), (2, 2), (2, 4)):
                 make = [Headers(files, next(firsts)) for _ in range(processes)]
-                print_rate(postgres.url, [lambda length, of=each: of.series(length)[0] for each in make], tasks=2)
+                print_rate(postgres.url, [lambda length, of=each: of.series(length)[0] for each in make], tasks=tasks)
             if arguments.sizes:
                 asyncio.run(print_curve(postgres, lambda length: headers.series(length)[0], arguments.sizes))
 
