@@ -1,6 +1,7 @@
 """Access: who is calling, what they may do, and which rows they may see."""
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,14 +10,18 @@ from dicomweb_archive.index.access import Visibility
 
 
 class Role(StrEnum):
-    """What a principal may do."""
+    """What a principal may do; each role but the two first includes all before it."""
 
     READER = "reader"
-    """Search and retrieve."""
-    WRITER = "writer"
-    """Store."""
+    """Search and retrieve what is published."""
+    SUBMITTER = "submitter"
+    """Store, and see what oneself has stored."""
+    CURATOR = "curator"
+    """See, check, correct and decide on what waits in quarantine."""
     MANAGER = "manager"
-    """Delete."""
+    """Set up collections, withdraw and delete."""
+    ADMIN = "admin"
+    """Give and take keys, purge."""
 
 
 class PrincipalKind(StrEnum):
@@ -28,22 +33,50 @@ class PrincipalKind(StrEnum):
 
 EVERY_ROLE = frozenset(Role)
 
+PUBLISHED = Visibility()
+_SEES_EMBARGOED = Visibility(see_embargoed=True)
+
+_INCLUDES = {
+    Role.CURATOR: frozenset({Role.READER, Role.SUBMITTER, Role.CURATOR}),
+    Role.MANAGER: EVERY_ROLE - {Role.ADMIN},
+    Role.ADMIN: EVERY_ROLE,
+}
+
+
+def with_included(roles: Iterable[Role]) -> frozenset[Role]:
+    """Return the roles and all that they include."""
+    return frozenset().union(*(_INCLUDES.get(role, frozenset({role})) for role in roles))
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a request is made for; `name` goes into events, so it never holds a credential."""
+    """Whoever a request is made for.
+
+    Attributes:
+        name: goes into events, so it never holds a credential.
+        roles: with those that they include.
+        collections: ids of the collections in which the roles count; `None`: in all of them.
+        sees: which rows may be seen through the root that was asked; a predicate of each statement.
+    """
 
     name: str
     kind: PrincipalKind
     roles: frozenset[Role]
+    collections: frozenset[int] | None = None
+    sees: Visibility = PUBLISHED
+
+    def has(self, role: Role, collection_id: int) -> bool:
+        """Tell whether the principal has a role in a collection."""
+        return role in self.roles and (self.collections is None or collection_id in self.collections)
 
 
 ANONYMOUS = Principal("anonymous", PrincipalKind.ANONYMOUS, frozenset({Role.READER}))
-EVERYBODY = Principal(ANONYMOUS.name, ANONYMOUS.kind, EVERY_ROLE)
+EVERYBODY = Principal(ANONYMOUS.name, ANONYMOUS.kind, EVERY_ROLE, sees=_SEES_EMBARGOED)
 """Whoever calls an archive without a key."""
 STRANGER = Principal(ANONYMOUS.name, ANONYMOUS.kind, frozenset())
 """A caller without the key of an archive that shows nothing without it."""
-KEY_HOLDER = Principal("key", PrincipalKind.KEY_HOLDER, EVERY_ROLE)
+KEY_HOLDER = Principal("key", PrincipalKind.KEY_HOLDER, EVERY_ROLE, sees=_SEES_EMBARGOED)
+"""Whoever holds the static key of the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +124,3 @@ def require(principal: Principal, role: Role) -> None:
         raise UnauthenticatedError(message)
     message = f"this needs the role {role.value}, which your key does not give"
     raise ForbiddenError(message)
-
-
-_MANAGERS_SEE = Visibility(see_embargoed=True)
-_OTHERS_SEE = Visibility()
-
-
-def visibility_of(principal: Principal) -> Visibility:
-    """Return which rows the principal may see; the index makes it a predicate of each statement."""
-    return _MANAGERS_SEE if Role.MANAGER in principal.roles else _OTHERS_SEE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.index.writing.removal import Removal, Removed
-from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.storage.base import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class DeleteService:
 
     async def _remove(self, scope: Scope, principal: Principal) -> Removed:
         study, series, instance = scope.parameters()
-        visibility, actor = visibility_of(principal), principal.name
+        visibility, actor = principal.sees, principal.name
         if series is None:
             return await self.removal.delete_study(study, visibility, actor=actor)
         if instance is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from dicomweb_archive.errors import NotAcceptableError, NotFoundError
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, SegmentLocations
 from dicomweb_archive.index.scope import Scope
-from dicomweb_archive.services.access import Principal, visibility_of
+from dicomweb_archive.services.access import Principal
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.instance_bytes import InstanceBytes, frame_ranges, span_of
 from dicomweb_archive.services.one_read import is_one_read, multipart_of_one_read, single_of_one_read
@@ -40,7 +40,7 @@ class InstanceAnswers:
         study, series, instance = scope.parameters()
         assert series is not None
         assert instance is not None
-        return await self.instances.locate_instance(study, series, instance, visibility_of(principal))
+        return await self.instances.locate_instance(study, series, instance, principal.sees)
 
     async def locate_all(self, scope: Scope, principal: Principal) -> Sequence[SegmentLocations]:
         """Locate every instance below the scope, in the order of packs.
@@ -49,13 +49,13 @@ class InstanceAnswers:
             GoneError: it was deleted.
             NotFoundError: there is none, or this principal may not see it.
         """
-        return await self.instances.locate(scope, visibility_of(principal))
+        return await self.instances.locate(scope, principal.sees)
 
     async def of_one(
         self, location: InstanceLocation, principal: Principal, answering: Awaitable[Representation]
     ) -> Representation:
         """Answer from one instance, whose location may be out of date."""
-        return await rechecked(self.instances, location, visibility_of(principal), answering)
+        return await rechecked(self.instances, location, principal.sees, answering)
 
     async def answer(self, offer: Offer, parts: Sequence[Part], etag: str) -> Representation:
         """Answer with these parts, or with the only one of them when the offer is a single part."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from dicomweb_archive.errors import QueryTooExpensiveError
 from dicomweb_archive.index.reading.overview import LatestStudy, OverviewIndex, Summary
 from dicomweb_archive.index.reading.study_details import SeriesAttributes, StudyDetails, StudyDetailsIndex
-from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.kept import Held, Kept
 
 
@@ -26,7 +26,7 @@ class OverviewService:
             DatabaseUnavailableError: trying again later may help.
         """
         require(principal, Role.READER)
-        visibility = visibility_of(principal)
+        visibility = principal.sees
 
         async def ask() -> Summary | None:
             try:
@@ -39,12 +39,12 @@ class OverviewService:
     async def latest(self, principal: Principal, limit: int) -> Sequence[LatestStudy]:
         """Return the studies that came last, newest first."""
         require(principal, Role.READER)
-        return await self.index.latest(visibility_of(principal), limit)
+        return await self.index.latest(principal.sees, limit)
 
     async def sizes(self, principal: Principal, study_instance_uids: Sequence[str]) -> Mapping[str, int]:
         """Return the bytes of these studies by UID."""
         require(principal, Role.READER)
-        return await self.index.sizes(visibility_of(principal), study_instance_uids)
+        return await self.index.sizes(principal.sees, study_instance_uids)
 
     async def study(self, principal: Principal, study_instance_uid: str) -> StudyDetails:
         """Return what is known of one study and of its series.
@@ -53,7 +53,7 @@ class OverviewService:
             NotFoundError, GoneError: there is none that the principal may see.
         """
         require(principal, Role.READER)
-        return await self.details.study(visibility_of(principal), study_instance_uid)
+        return await self.details.study(principal.sees, study_instance_uid)
 
     async def attributes(
         self, principal: Principal, study_instance_uid: str, series_instance_uid: str
@@ -64,7 +64,7 @@ class OverviewService:
             NotFoundError, GoneError: there is no such series that the principal may see.
         """
         require(principal, Role.READER)
-        return await self.details.attributes(visibility_of(principal), study_instance_uid, series_instance_uid)
+        return await self.details.attributes(principal.sees, study_instance_uid, series_instance_uid)
 
     async def close(self) -> None:
         """Give up what is being summed up."""

@@ -13,7 +13,7 @@ from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceLocation, SegmentLocations
 from dicomweb_archive.index.reading.metadata_answers import Coding
 from dicomweb_archive.index.scope import Scope
-from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.instance_bytes import InstanceBytes, can_convert, pixels_of
 from dicomweb_archive.services.pictures import Drawing, Pictures, picture_tag
 from dicomweb_archive.services.recheck import rechecked
@@ -87,7 +87,7 @@ class RenderService:
             InvalidParameterError: the viewport's region lies outside of one of the images.
         """
         require(principal, Role.READER)
-        visibility = visibility_of(principal)
+        visibility = principal.sees
         segments = await self.pictures.instances.locate(scope, visibility)
         choices = Choices(order.accepted)
         first, shown, left_out = await _look_through(segments, choices, order.parameters)
@@ -161,7 +161,7 @@ class RenderService:
         study, series, instance = scope.parameters()
         assert series is not None
         assert instance is not None
-        visibility = visibility_of(principal)
+        visibility = principal.sees
         return await self.pictures.instances.locate_instance(study, series, instance, visibility), visibility
 
     def _drawing(

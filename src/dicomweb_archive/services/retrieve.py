@@ -9,7 +9,7 @@ from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation, SegmentLocations
 from dicomweb_archive.index.reading.metadata_answers import MetadataAnswer
 from dicomweb_archive.index.scope import Scope
-from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.conversions import (
     choose_first,
     choose_or_keep,
@@ -138,7 +138,7 @@ class RetrieveService:
         """
         require(principal, Role.READER)
         study, series, instance = scope.parameters()
-        visibility = visibility_of(principal)
+        visibility = principal.sees
         if series is None:
             return await self.metadata.study_metadata(study, visibility, service_root=root.url, fields=fields)
         if instance is None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from dicomweb_archive.dicom.query import SearchQuery
 from dicomweb_archive.index.search.execution import SearchIndex, SearchPage
-from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.wire.page_tokens import PageTokens
 from dicomweb_archive.wire.resources import ServiceRoot
 
@@ -32,7 +32,7 @@ class SearchService:
         require(principal, Role.READER)
         if page_token is not None:
             query = replace(query, after=(await self._tokens()).open(query, page_token))
-        return await self.index.search(query, visibility_of(principal), service_root=root.url)
+        return await self.index.search(query, principal.sees, service_root=root.url)
 
     async def next_token(self, query: SearchQuery, page: SearchPage) -> str | None:
         """Return the token with which the page behind this one is asked for, `None` behind the last."""

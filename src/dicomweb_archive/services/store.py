@@ -31,7 +31,7 @@ class StoreService:
             UnauthenticatedError, ForbiddenError: the principal may not store.
             StorageFullError: free space would fall under the watermark.
         """
-        require(principal, Role.WRITER)
+        require(principal, Role.SUBMITTER)
         await self._ensure_room(announced_bytes)
 
     async def _ensure_room(self, announced_bytes: int = 0) -> None:
@@ -52,7 +52,7 @@ class StoreService:
             InvalidRequestError: the request holds no part.
             StorageFullError, DatabaseUnavailableError: nothing was stored; trying again later may help.
         """
-        require(principal, Role.WRITER)
+        require(principal, Role.SUBMITTER)
         reception = Reception(
             self.register, self.objects, self.limits, actor=principal.name, study_instance_uid=study_instance_uid
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from dicomweb_archive.dicom.held_attributes import HeldAttribute, held_attribute
 from dicomweb_archive.index.upkeep.held_paths import HeldPath, HeldPaths, HeldPathsIndex
-from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.kept import Kept
 
 # Columns of the tables of instances, series and studies: every instance has them, and no segment lists them.
@@ -74,7 +74,7 @@ class TagService:
         await self.kept.close()
 
     async def _held(self, principal: Principal, study_instance_uid: str | None) -> HeldPaths:
-        visibility = visibility_of(principal)
+        visibility = principal.sees
         if study_instance_uid is not None:
             return await self.index.count(visibility, study_instance_uid)
 

@@ -15,7 +15,7 @@ from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
 from dicomweb_archive.index.reading.representatives import RepresentativeIndex, Revision
 from dicomweb_archive.index.scope import Scope
-from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.instance_bytes import can_convert, pixels_of
 from dicomweb_archive.services.picture_cache import PictureCache
 from dicomweb_archive.services.pictures import Drawing, Pictures, picture_tag
@@ -91,7 +91,7 @@ class ThumbnailService:
             NotAcceptableError: the client accepts none of the picture formats.
         """
         require(principal, Role.READER)
-        visibility = visibility_of(principal)
+        visibility = principal.sees
         picture = Picture(size=size or THUMBNAIL_SIZE, enlarge=size is not None)
         if scope.sop_instance_uid is not None:
             location = await self._locate(scope, visibility)

@@ -7,7 +7,7 @@ from dicomweb_archive.errors import InvalidParameterError, NotAcceptableError
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLocation
 from dicomweb_archive.index.scope import Scope
-from dicomweb_archive.services.access import Principal, Role, require, visibility_of
+from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.instance_bytes import can_convert, pixels_of
 from dicomweb_archive.wire.media_types import DICOM, Offer, document_offers
 from dicomweb_archive.wire.rendered_media_types import PICTURES, video_offers
@@ -45,7 +45,7 @@ class UriService:
         study, series, instance = scope.parameters()
         assert series is not None
         assert instance is not None
-        location = await self.instances.locate_instance(study, series, instance, visibility_of(principal))
+        location = await self.instances.locate_instance(study, series, instance, principal.sees)
         # What has no rendered form comes as its file, where no media type is named.
         chosen = asked.accepted.select((*_rendered_offers(location), Offer(DICOM)))
         if chosen.type == DICOM:

@@ -101,8 +101,8 @@ def location_of(request: Request) -> str:
     return root_of(request).url + path.removeprefix(request.scope.get("root_path", "")).removeprefix(DICOMWEB)
 
 
-def get_principal(request: Request) -> Principal:
-    """Return who is calling; see `authentication.principal_of`."""
+async def get_principal(request: Request) -> Principal:
+    """Return who is calling, and what they see through the root that the path begins with."""
     services = get_services(request)
     return principal_of(request, services.access, services.sessions, services.addresses)
 

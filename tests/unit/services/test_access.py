@@ -11,7 +11,7 @@ from dicomweb_archive.services.access import (
     PrincipalKind,
     Role,
     require,
-    visibility_of,
+    with_included,
 )
 
 
@@ -23,7 +23,7 @@ def test_without_a_key_everybody_may_do_everything(role: Role) -> None:
 def test_with_a_key_the_anonymous_may_only_read() -> None:
     anonymous = AccessPolicy("secret").anonymous()
     require(anonymous, Role.READER)
-    for role in (Role.WRITER, Role.MANAGER):
+    for role in (Role.SUBMITTER, Role.MANAGER):
         with pytest.raises(UnauthenticatedError):
             require(anonymous, role)
 
@@ -53,9 +53,32 @@ def test_a_key_is_refused_where_none_is_set() -> None:
 def test_a_known_principal_without_the_role_is_forbidden() -> None:
     reader = Principal("someone", PrincipalKind.KEY_HOLDER, frozenset({Role.READER}))
     with pytest.raises(ForbiddenError):
-        require(reader, Role.WRITER)
+        require(reader, Role.SUBMITTER)
 
 
 def test_only_managers_see_studies_under_embargo() -> None:
-    assert not visibility_of(ANONYMOUS).see_embargoed
-    assert visibility_of(KEY_HOLDER).see_embargoed
+    assert not ANONYMOUS.sees.see_embargoed
+    assert KEY_HOLDER.sees.see_embargoed
+
+
+def test_a_curator_may_store_and_read_but_not_manage() -> None:
+    assert with_included({Role.CURATOR}) == {Role.READER, Role.SUBMITTER, Role.CURATOR}
+
+
+def test_a_submitter_is_no_reader() -> None:
+    assert with_included({Role.SUBMITTER}) == {Role.SUBMITTER}
+
+
+def test_an_administrator_may_do_everything() -> None:
+    assert with_included({Role.ADMIN}) == set(Role)
+
+
+def test_roles_count_in_the_collections_of_the_principal_only() -> None:
+    curator = Principal("someone", PrincipalKind.KEY_HOLDER, with_included({Role.CURATOR}), frozenset({3}))
+    assert curator.has(Role.SUBMITTER, 3)
+    assert not curator.has(Role.SUBMITTER, 4)
+    assert not curator.has(Role.MANAGER, 3)
+
+
+def test_roles_without_collections_count_in_all() -> None:
+    assert KEY_HOLDER.has(Role.ADMIN, 7)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ARRAY,
     DDL,
     BigInteger,
+    CheckConstraint,
     Column,
     Date,
     DateTime,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    Sequence,
     Table,
     Text,
     UniqueConstraint,
@@ -68,6 +70,11 @@ def _text_or_empty(name: str) -> Column[str]:
     return Column(name, _TEXT, nullable=False, server_default="")
 
 
+def _words(name: str) -> Column[str]:
+    """Make a column for what people write, which nobody searches by prefix."""
+    return Column(name, Text, nullable=False, server_default="")
+
+
 def _count(name: str, kind: type[BigInteger] | type[Integer] = Integer) -> Column[int]:
     return Column(name, kind, nullable=False, server_default=text("0"))
 
@@ -102,7 +109,63 @@ collection = Table(
     _identity(Integer),
     _text("accession"),
     Column("title", Text, nullable=False),
+    _words("description"),
+    _words("contact"),
+    # An SPDX expression.
+    _words("licence"),
+    Column("access", Text, CheckConstraint("access in ('open', 'restricted')"), nullable=False, server_default="open"),
+    Column(
+        "policy",
+        Text,
+        CheckConstraint("policy in ('automatic', 'curated')"),
+        nullable=False,
+        server_default="automatic",
+    ),
+    Column("check_set", Text, nullable=False, server_default="structural"),
+    # What is accepted: SOP classes, transfer syntaxes, sites.
+    Column("rules", JSONB, nullable=False, server_default="{}"),
+    Column("revision", BigInteger, nullable=False, server_default=text("1")),
+    _now("created_at"),
+    _now("changed_at"),
+    # Its row stays when it is closed, so that its accession is never given again.
+    Column("closed_at", DateTime(timezone=True)),
     UniqueConstraint("accession"),
+)
+
+# Spaces of submissions have the numbers of this sequence; those below are ours.
+submission_space = Sequence("submission_space", start=1001, data_type=Integer, metadata=metadata)
+
+submission = Table(
+    "submission",
+    metadata,
+    _identity(),
+    # What its URL ends with; nobody can guess it.
+    _text("name"),
+    Column("space_id", Integer, ForeignKey("space.id"), nullable=False),
+    Column("collection_id", Integer, ForeignKey("collection.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    _words("title"),
+    _words("contact"),
+    _words("site"),
+    Column("opened_by", Text, nullable=False),
+    # The day, of one that was opened by a store which named none.
+    Column("opened_for", Date),
+    Column("revision", BigInteger, nullable=False, server_default=text("1")),
+    _now("created_at"),
+    _now("changed_at"),
+    UniqueConstraint("name"),
+    UniqueConstraint("space_id"),
+)
+Index("submission_state_idx", submission.c.state, submission.c.changed_at)
+Index("submission_collection_idx", submission.c.collection_id, submission.c.state)
+# Stores that name no submission share one a day.
+Index(
+    "submission_of_day_idx",
+    submission.c.collection_id,
+    submission.c.opened_by,
+    submission.c.opened_for,
+    unique=True,
+    postgresql_where=and_(submission.c.opened_for.is_not(None), submission.c.state == literal("open")),
 )
 
 study = Table(

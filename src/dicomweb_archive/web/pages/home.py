@@ -86,7 +86,7 @@ class BrowserRoute(PageRoute):
 async def home(request: Request) -> Response:
     """Show what the archive holds and one page of a search."""
     services = get_services(request)
-    principal = get_principal(request)
+    principal = await get_principal(request)
     form = read_form(request.query_params, services.search_limits[Level.STUDY])
     async with WhileClientWaits(request.receive):
         results, held, latest, free_bytes = await asyncio.gather(
@@ -97,7 +97,7 @@ async def home(request: Request) -> Response:
         )
     if not form.conditions or request.query_params.get("more"):
         form.conditions.append(Condition())
-    return render(
+    return await render(
         request,
         "home.html",
         form=form,

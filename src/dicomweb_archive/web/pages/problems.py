@@ -31,16 +31,16 @@ def as_page(endpoint: Endpoint) -> Endpoint:
             problem = problem_of(error)
             if problem.status >= 500:
                 logger.error("page failed: %s", problem.name, exc_info=error)
-            page = render_problem(request, problem, str(error))
+            page = await render_problem(request, problem, str(error))
             page.headers.update(headers_of(error))
             return page
 
     return answer
 
 
-def render_problem(request: Request, problem: Problem, detail: str | None) -> Response:
+async def render_problem(request: Request, problem: Problem, detail: str | None) -> Response:
     """Answer with the page of one problem."""
-    return render(
+    return await render(
         request,
         "problem.html",
         problem.status,

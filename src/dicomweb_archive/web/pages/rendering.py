@@ -29,7 +29,7 @@ def prefers_html(request: Request) -> bool:
     return bool(ranked) and ranked[0].type == HTML
 
 
-def render(request: Request, template: str, status: int = 200, **context: object) -> HTMLResponse:
+async def render(request: Request, template: str, status: int = 200, **context: object) -> HTMLResponse:
     """Answer with a page.
 
     Besides `context` a template has `url(path)` and `asset(name)`, which know the prefix of a proxy, the
@@ -46,7 +46,7 @@ def render(request: Request, template: str, status: int = 200, **context: object
         here=request.scope["path"].removeprefix(root_path),
         viewer=has_viewer(request),
         has_keys=services.access.api_key is not None,
-        signed_in=_is_signed_in(request),
+        signed_in=await _is_signed_in(request),
         **context,
     )
     return HTMLResponse(text, status_code=status, headers=dict(_HEADERS))
@@ -57,9 +57,9 @@ def has_viewer(request: Request) -> bool:
     return get_services(request).viewer is not None
 
 
-def _is_signed_in(request: Request) -> bool:
+async def _is_signed_in(request: Request) -> bool:
     try:
-        return get_principal(request).kind is PrincipalKind.KEY_HOLDER
+        return (await get_principal(request)).kind is PrincipalKind.KEY_HOLDER
     except (UnauthenticatedError, ForbiddenError):
         return False
 

@@ -61,10 +61,10 @@ class Findings:
 async def show_status(request: Request) -> Response:
     """Show how the archive is."""
     services = get_services(request)
-    principal = get_principal(request)
+    principal = await get_principal(request)
     require(principal, Role.MANAGER)
     found = await _look(services, principal)
-    return render(
+    return await render(
         request,
         "status.html",
         200 if found.readiness.ready else 503,

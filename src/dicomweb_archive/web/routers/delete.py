@@ -9,7 +9,7 @@ from dicomweb_archive.web.routing import ResourceRoute
 
 async def delete(request: Request) -> Response:
     """Delete the study, series or instance that the path names; 410 when it was deleted before."""
-    await get_services(request).delete.delete(scope_of(request), get_principal(request))
+    await get_services(request).delete.delete(scope_of(request), await get_principal(request))
     return Response(status_code=204)
 
 

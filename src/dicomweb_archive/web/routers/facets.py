@@ -30,7 +30,7 @@ def _counts(level: Level) -> Callable[[Request], Awaitable[Response]]:
     async def count(request: Request) -> Response:
         """Count the values of the fields in everything that matches."""
         services = get_services(request)
-        principal = get_principal(request)
+        principal = await get_principal(request)
         # Before a word about the parameters: who may not read is told nothing else.
         require(principal, Role.READER)
         limits = services.search_limits[level]

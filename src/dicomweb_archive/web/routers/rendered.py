@@ -30,7 +30,7 @@ from dicomweb_archive.wire.resources import parse_frames
 async def retrieve_rendered_set(request: Request) -> Response:
     """Retrieve what can be shown of a study or series, as parts."""
     order, warnings = _order(request)
-    scope, principal = scope_of(request), get_principal(request)
+    scope, principal = scope_of(request), await get_principal(request)
     shown = await get_services(request).rendered.render_all(scope, principal, order)
     if shown.left_out:
         total = shown.shown + shown.left_out
@@ -41,7 +41,7 @@ async def retrieve_rendered_set(request: Request) -> Response:
 async def retrieve_rendered_instance(request: Request) -> Response:
     """Retrieve an instance as pictures, or the document or video that it holds."""
     order, warnings = _order(request)
-    scope, principal = scope_of(request), get_principal(request)
+    scope, principal = scope_of(request), await get_principal(request)
     answer = await get_services(request).rendered.render_instance(scope, principal, order)
     ignored = warnings_of_others(answer, asked=order.parameters != RenderingParameters())
     return await _respond(request, answer, (*warnings, *ignored))
@@ -51,7 +51,7 @@ async def retrieve_rendered_frames(request: Request) -> Response:
     """Retrieve frames of an instance as pictures."""
     frames = parse_frames(request.path_params["frames"])
     order, warnings = _order(request)
-    scope, principal = scope_of(request), get_principal(request)
+    scope, principal = scope_of(request), await get_principal(request)
     return await _respond(
         request, await get_services(request).rendered.render_frames(scope, frames, principal, order), warnings
     )

@@ -34,7 +34,7 @@ from dicomweb_archive.wire.series_list import MOST_BYTES, read_series_list
 async def retrieve_instances(request: Request) -> Response:
     """Retrieve the instances of a study or series, or one instance."""
     services = get_services(request)
-    asked = scope_of(request), get_principal(request), _accepted(request), root_of(request)
+    asked = scope_of(request), await get_principal(request), _accepted(request), root_of(request)
     try:
         answer = await services.retrieve.retrieve_instances(*asked)
     except NotAcceptableError:
@@ -47,7 +47,7 @@ async def retrieve_instances(request: Request) -> Response:
 
 async def retrieve_series_list(request: Request) -> Response:
     """Retrieve the series that the body lists as one archive (an extension of ours)."""
-    services, principal = get_services(request), get_principal(request)
+    services, principal = get_services(request), await get_principal(request)
     # Before any body is read: who may not retrieve is told nothing else.
     require(principal, Role.READER)
     listed = read_series_list(await json_body(request, at_most=MOST_BYTES))
@@ -62,7 +62,7 @@ async def retrieve_frames(request: Request) -> Response:
     answer = await services.retrieve.retrieve_frames(
         scope_of(request),
         parse_frames(request.path_params["frames"]),
-        get_principal(request),
+        await get_principal(request),
         _accepted(request),
         root_of(request),
     )
@@ -75,7 +75,7 @@ async def retrieve_bulkdata(request: Request) -> Response:
     answer = await services.bulkdata.retrieve_value(
         scope_of(request),
         parse_bulk_path(request.path_params["path"]),
-        get_principal(request),
+        await get_principal(request),
         _accepted(request),
         root_of(request),
     )
@@ -86,7 +86,7 @@ async def retrieve_all_bulkdata(request: Request) -> Response:
     """Retrieve all bulk values of a study, a series or an instance."""
     services = get_services(request)
     answer = await services.bulkdata.retrieve_bulkdata(
-        scope_of(request), get_principal(request), _accepted(request), root_of(request)
+        scope_of(request), await get_principal(request), _accepted(request), root_of(request)
     )
     return await _respond(request, answer)
 
@@ -95,7 +95,7 @@ async def retrieve_pixel_data(request: Request) -> Response:
     """Retrieve the pixel data of a study, a series or an instance."""
     services = get_services(request)
     answer = await services.bulkdata.retrieve_pixel_data(
-        scope_of(request), get_principal(request), _accepted(request), root_of(request)
+        scope_of(request), await get_principal(request), _accepted(request), root_of(request)
     )
     return await _respond(request, answer)
 
@@ -107,7 +107,7 @@ async def retrieve_metadata(request: Request) -> Response:
     query = request.scope["query_string"]
     fields = parse_metadata_fields(split_query(query)) if query else None
     answer = await services.retrieve.retrieve_metadata(
-        scope_of(request), get_principal(request), root_of(request), fields=fields
+        scope_of(request), await get_principal(request), root_of(request), fields=fields
     )
     # Documents in XML are another representation, so they have another tag.
     etag = f'{answer.etag[:-1]}/xml"' if offer.multipart else answer.etag

@@ -31,7 +31,7 @@ def _searches(level: Level, *, relational: bool = False) -> Callable[[Request], 
     async def search(request: Request) -> Response:
         """Search at the level and below the study or series that the path names."""
         services = get_services(request)
-        principal = get_principal(request)
+        principal = await get_principal(request)
         # Before the parameters and any body are read: who may not search is told nothing else.
         require(principal, Role.READER)
         limits = services.search_limits[level]

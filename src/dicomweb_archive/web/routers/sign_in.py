@@ -73,7 +73,7 @@ async def show_form(request: Request) -> Response:
     asked_for = request.query_params.get("next", "")
     came_from = request.headers.get("sec-fetch-site", "unknown")
     # Who follows a link from elsewhere is signed in perhaps: a strict cookie is not sent then, but from our own page.
-    response = _page(request, asked_for, may_be_signed_in=bool(asked_for) and came_from == "unknown")
+    response = await _page(request, asked_for, may_be_signed_in=bool(asked_for) and came_from == "unknown")
     if asked_for and came_from == "cross-site":
         # Whoever has no cookie is sent back here once, from our own page.
         response.headers["refresh"] = f"0;url={local_path(asked_for, _root_path(request))}"
@@ -86,7 +86,7 @@ async def sign_in(request: Request) -> Response:
     fields = await _read_form(request, services)
     asked_for = fields.get("next", "")
     if services.sessions is None:
-        return _page(request, asked_for)
+        return await _page(request, asked_for)
     try:
         services.access.identify(fields.get("key", "").strip().encode())
     except UnauthenticatedError:
@@ -125,19 +125,21 @@ async def sign_out(request: Request) -> Response:
 async def _refuse(request: Request, asked_for: str) -> Response:
     logger.warning("a browser was not signed in: wrong key")
     if await _wrong_keys.slow_down():
-        response = _page(request, asked_for, 401, error="This is not the archive's key.")
+        response = await _page(request, asked_for, 401, error="This is not the archive's key.")
         response.headers["www-authenticate"] = 'Bearer realm="dicomweb-archive"'
     else:
-        response = _page(request, asked_for, 429, error="Too many wrong keys are being tried. Try again in a moment.")
+        response = await _page(
+            request, asked_for, 429, error="Too many wrong keys are being tried. Try again in a moment."
+        )
         response.headers["retry-after"] = "2"
     return response
 
 
-def _page(
+async def _page(
     request: Request, asked_for: str, status: int = 200, *, error: str | None = None, may_be_signed_in: bool = False
 ) -> Response:
     back = local_path(asked_for, _root_path(request))
-    return render(request, "sign_in.html", status, back=back, error=error, may_be_signed_in=may_be_signed_in)
+    return await render(request, "sign_in.html", status, back=back, error=error, may_be_signed_in=may_be_signed_in)
 
 
 async def _read_form(request: Request, services: Services) -> dict[str, str]:

@@ -38,7 +38,7 @@ _SUPPORTED = (f'multipart/related; type="{_PART10}"', _PART10)
 async def store(request: Request) -> Response:
     """Store the instances of the payload, into one study when the path names it."""
     services = get_services(request)
-    principal = get_principal(request)
+    principal = await get_principal(request)
     study = request.path_params.get("study")
     if study is not None:
         study = parse_uid(study, "study")

@@ -24,7 +24,7 @@ _HEADINGS = ("path", "keyword", "name", "vr", "private_creator", "series", "vari
 
 async def _list_tags(request: Request) -> Response:
     """List the attributes of the archive, or of the study that the path names."""
-    principal = get_principal(request)
+    principal = await get_principal(request)
     asked = parse_tags(split_query(request.scope["query_string"]))
     offer = negotiate(request, OFFERS, parameter=asked.accept)
     named = request.path_params.get("study")

@@ -32,7 +32,7 @@ async def _thumbnail(request: Request, frame: int | None) -> Response:
     asked = parse_thumbnail(split_query(request.scope["query_string"]))
     accepted = parse_accept(accept_header(request), asked.accept)
     drawing = await get_services(request).thumbnails.thumbnail(
-        scope_of(request), get_principal(request), accepted, frame=frame, size=asked.size
+        scope_of(request), await get_principal(request), accepted, frame=frame, size=asked.size
     )
     return await picture_response(request, drawing, asked.warnings)
 

@@ -20,7 +20,7 @@ from dicomweb_archive.wire.uri_parameters import UriRequest, parse_uri_request
 
 async def retrieve_by_uri(request: Request) -> Response:
     """Retrieve an instance as its file, as a picture, or as the document or video that it holds."""
-    principal = get_principal(request)
+    principal = await get_principal(request)
     # Before the parameters are read: who may not retrieve is told nothing else.
     require(principal, Role.READER)
     asked = parse_uri_request(split_query(request.scope["query_string"]), accept_header(request))
@@ -31,7 +31,7 @@ async def retrieve_by_uri(request: Request) -> Response:
 
 async def _file(request: Request, scope: Scope, asked: UriRequest) -> Response:
     services, root = get_services(request), root_of(request)
-    answer = await services.retrieve.retrieve_instances(scope, get_principal(request), asked.accepted_dicom, root)
+    answer = await services.retrieve.retrieve_instances(scope, await get_principal(request), asked.accepted_dicom, root)
     uids = asked.study_instance_uid, asked.series_instance_uid, asked.sop_instance_uid
     response = await payload_response(request, answer, {"content-location": root.instance(*uids)})
     warn(request, response, asked.warnings)
@@ -39,7 +39,7 @@ async def _file(request: Request, scope: Scope, asked: UriRequest) -> Response:
 
 
 async def _rendered(request: Request, scope: Scope, asked: UriRequest, plan: Rendering) -> Response:
-    service, principal = get_services(request).rendered, get_principal(request)
+    service, principal = get_services(request).rendered, await get_principal(request)
     order = RenderingOrder(asked.accepted, plan.parameters, root_of(request), problem_part)
     answer = (
         await service.render_instance(scope, principal, order)

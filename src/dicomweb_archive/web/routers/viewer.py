@@ -40,14 +40,14 @@ async def retrieve_page(request: Request) -> Response:
     """Retrieve the viewer's page, whichever of its views the path names; who may not read is led to sign in."""
     viewer = _viewer_of(request)
     # Only the page asks who is there: the files beside it are public software.
-    require(get_principal(request), Role.READER)
+    require(await get_principal(request), Role.READER)
     return _answer(request, viewer.index)
 
 
 async def retrieve_configuration(request: Request) -> Response:
     """Generate the viewer's configuration for this caller."""
     _viewer_of(request)
-    script = write_configuration(_root_path(request), may_store=_may_store(request))
+    script = write_configuration(_root_path(request), may_store=await _may_store(request))
     headers = {"cache-control": "no-store"}
     return Response(script, media_type="text/javascript; charset=utf-8", headers=headers)
 
@@ -102,9 +102,9 @@ def _viewer_of(request: Request) -> ViewerFiles:
     return viewer
 
 
-def _may_store(request: Request) -> bool:
+async def _may_store(request: Request) -> bool:
     try:
-        return Role.WRITER in get_principal(request).roles
+        return Role.SUBMITTER in (await get_principal(request)).roles
     except UnauthenticatedError:
         return False
 
