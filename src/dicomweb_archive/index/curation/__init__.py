@@ -1,0 +1,1 @@
+"""Curation: collections and how they are kept, submissions, and what is decided about them."""
