@@ -5,7 +5,8 @@ further codes of our own lie inside these ranges (A9xx data set does not match, 
 that a client that only knows the ranges still reads them rightly.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -45,6 +46,15 @@ LIMIT_EXCEEDED: Final = 0xC002
 PART_NOT_SUPPORTED: Final = 0xC003
 """Ours: the part's media type is not application/dicom."""
 
+METADATA_UNREADABLE: Final = 0xC004
+"""Ours: the metadata of the instance are no data set in the DICOM JSON model or the Native DICOM Model."""
+
+BULKDATA_MISSING: Final = 0xC005
+"""Ours: the metadata name a bulk value that no part of the request holds; nothing is ever fetched."""
+
+BULKDATA_UNUSED: Final = 0xC006
+"""Ours: no metadata of the request name this part of bulk data."""
+
 TRANSFER_SYNTAX_NOT_SUPPORTED: Final = 0xC122
 """The transfer syntax is unknown or not one that the archive keeps (PS3.18 I.2.2)."""
 
@@ -74,6 +84,9 @@ MEANINGS: Final = MappingProxyType(
         TRUNCATED: "Instance is cut short",
         LIMIT_EXCEEDED: "Instance is beyond a limit of the archive",
         PART_NOT_SUPPORTED: "Part is not application/dicom",
+        METADATA_UNREADABLE: "Metadata are not a DICOM data set",
+        BULKDATA_MISSING: "A bulk value did not come with the metadata",
+        BULKDATA_UNUSED: "No metadata name this part",
         TRANSFER_SYNTAX_NOT_SUPPORTED: "Transfer syntax not supported",
         COERCED: "Coercion of data elements",
         ELEMENTS_DISCARDED: "Elements discarded",
@@ -81,6 +94,10 @@ MEANINGS: Final = MappingProxyType(
     }
 )
 """Short text of each code, for people."""
+
+
+_GRAVEST_FIRST: Final = (ELEMENTS_DISCARDED, COERCED, SOP_CLASS_MISMATCH_WARNING)
+"""Warning Reasons in the order in which the only one that an answer has room for is chosen."""
 
 
 def meaning_of(code: int) -> str:
@@ -94,6 +111,23 @@ def meaning_of(code: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeNote:
+    """What is to be said of one attribute of an instance that was sent (PS3.18 I.2.1, PS3.3 10.20).
+
+    Attributes:
+        tag: the attribute.
+        warning: Warning Reason that goes with it.
+        text: what is wrong with it, or was done to it; never a value.
+        sequences: the sequences around it, outermost first, each with the number of its item from 1.
+    """
+
+    tag: int
+    warning: int
+    text: str
+    sequences: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StoreOutcome:
     """What became of one part of a store request (PS3.18 10.5.3).
 
@@ -102,6 +136,7 @@ class StoreOutcome:
         warnings: Warning Reasons; only of a stored instance.
         comment: readable text for the client and the log; never holds a value from the data set.
         already_stored: the same bytes had been stored before, which is success again.
+        notes: what is to be said of single attributes.
     """
 
     sop_class_uid: str | None = None
@@ -112,8 +147,16 @@ class StoreOutcome:
     warnings: tuple[int, ...] = ()
     comment: str = ""
     already_stored: bool = False
+    notes: tuple[AttributeNote, ...] = ()
 
     @property
     def is_stored(self) -> bool:
         """Whether the archive now holds the instance."""
         return self.failure is None
+
+    def with_notes(self, notes: Sequence[AttributeNote]) -> "StoreOutcome":
+        """Return the outcome with what is to be said of attributes; a stored one warns by the gravest of them."""
+        warnings = self.warnings
+        if self.is_stored:
+            warnings = tuple(sorted({*self.warnings, *(note.warning for note in notes)}, key=_GRAVEST_FIRST.index))
+        return replace(self, warnings=warnings, notes=(*self.notes, *notes))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.part10 import Identity
-from dicomweb_archive.dicom.status import StoreOutcome
+from dicomweb_archive.dicom.status import AttributeNote, StoreOutcome
 from dicomweb_archive.errors import (
     ArchiveError,
     DatabaseUnavailableError,
@@ -25,7 +25,7 @@ from dicomweb_archive.services.outcomes import refused, repeated, stored
 from dicomweb_archive.services.packing import Packing
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.content import digest_of
-from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd
+from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd, PartJudged
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ class Reception:
         self._kept: dict[str, tuple[bytes, int]] = {}
         # Further parts with a UID that this request keeps; what becomes of the first decides on them too.
         self._repeats: dict[str, list[int]] = {}
+        # What is to be said of attributes of the part at a position.
+        self._notes: dict[int, tuple[AttributeNote, ...]] = {}
         self._batch: list[_Held] = []
         self._batch_bytes = 0
         self._settling: asyncio.Task[None] | None = None
@@ -103,9 +105,14 @@ class Reception:
     async def receive(self, parts: AsyncIterator[Event]) -> None:
         """Take all parts; while a batch of them is being written the next one is collected."""
         async for event in parts:
+            if isinstance(event, PartJudged):
+                self._outcomes.append(event.outcome)
+                continue
             assert isinstance(event, PartBegin)
             position = len(self._outcomes)
             self._outcomes.append(None)
+            if event.notes:
+                self._notes[position] = event.notes
             if event.head.content_type.partition(";")[0].strip().lower() not in _ACCEPTED_PART_TYPES:
                 await skip_part(parts)
                 self._fail(position, status.PART_NOT_SUPPORTED)
@@ -170,6 +177,8 @@ class Reception:
         """Return what became of each part."""
         complete = [outcome for outcome in self._outcomes if outcome is not None]
         assert len(complete) == len(self._outcomes)
+        for position, notes in self._notes.items():
+            complete[position] = complete[position].with_notes(notes)
         return complete
 
     async def _receive_instance(self, position: int, parts: AsyncIterator[Event]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import ClassVar, Final, TypeAlias
 
+from dicomweb_archive.dicom.status import AttributeNote, StoreOutcome
 from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError, UnsupportedMediaTypeError
 from dicomweb_archive.wire.header_fields import parse_media_type, quote
 
@@ -68,9 +69,14 @@ class PartHead:
 
 @dataclass(frozen=True, slots=True)
 class PartBegin:
-    """A part begins."""
+    """A part begins.
+
+    Attributes:
+        notes: what is to be said of attributes of the instance, when it was made of its metadata.
+    """
 
     head: PartHead
+    notes: tuple[AttributeNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,14 @@ class PartEnd:
     """The part is complete."""
 
 
-Event: TypeAlias = PartBegin | PartData | PartEnd
+@dataclass(frozen=True, slots=True)
+class PartJudged:
+    """A part of which was known that it cannot be stored before any of it was given on; nothing else comes of it."""
+
+    outcome: StoreOutcome
+
+
+Event: TypeAlias = PartBegin | PartData | PartEnd | PartJudged
 
 
 def parse_multipart_related(content_type: str, limits: MultipartLimits = MultipartLimits()) -> RelatedType:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from dicomweb_archive.dicom.status import ALREADY_STORED, StoreOutcome, meaning_of
+from dicomweb_archive.dicom.status import ALREADY_STORED, AttributeNote, StoreOutcome, meaning_of
+from dicomweb_archive.dicom.tags import format_tag
 from dicomweb_archive.wire.resources import ServiceRoot
 
 DataSet: TypeAlias = dict[str, dict[str, Any]]
@@ -16,6 +17,7 @@ dcmjs and other readers of DICOM JSON take it, and whoever does not know it skip
 """
 
 _COMMENT_LENGTH: Final = 64
+_MOST_NOTES: Final = 100
 
 
 def build(outcomes: Sequence[StoreOutcome], root: ServiceRoot) -> tuple[int, DataSet]:
@@ -62,7 +64,11 @@ def _failed_item(outcome: StoreOutcome) -> DataSet:
 def _failure(outcome: StoreOutcome) -> DataSet:
     assert outcome.failure is not None
     comment = (outcome.comment or meaning_of(outcome.failure))[:_COMMENT_LENGTH]
-    return {ERROR_COMMENT: _attribute("LO", comment), "00081197": _attribute("US", outcome.failure)}
+    return {
+        ERROR_COMMENT: _attribute("LO", comment),
+        "00081197": _attribute("US", outcome.failure),
+        **_failed_attributes(outcome.notes),
+    }
 
 
 def _stored_item(outcome: StoreOutcome, root: ServiceRoot) -> DataSet:
@@ -74,7 +80,29 @@ def _stored_item(outcome: StoreOutcome, root: ServiceRoot) -> DataSet:
         item["00081196"] = _attribute("US", outcome.warnings[0])
     if outcome.already_stored:
         item[ERROR_COMMENT] = _attribute("LO", ALREADY_STORED)
+    elif outcome.warnings and outcome.comment:
+        item[ERROR_COMMENT] = _attribute("LO", outcome.comment[:_COMMENT_LENGTH])
+    item.update(_failed_attributes(outcome.notes))
     return dict(sorted(item.items()))
+
+
+def _failed_attributes(notes: Sequence[AttributeNote]) -> DataSet:
+    """Name the attributes that something is to be said of (Failed Attributes Sequence, selectors as in PS3.3 10.20).
+
+    Of thousands the first tell enough.
+    """
+    return _sequence("00741048", [_failed_attribute(note) for note in notes[:_MOST_NOTES]])
+
+
+def _failed_attribute(note: AttributeNote) -> DataSet:
+    item = {
+        ERROR_COMMENT: _attribute("LO", note.text[:_COMMENT_LENGTH]),
+        "00720026": _attribute("AT", format_tag(note.tag)),
+    }
+    if note.sequences:
+        item["00720052"] = {"vr": "AT", "Value": [format_tag(tag) for tag, _ in note.sequences]}
+        item["00741057"] = {"vr": "IS", "Value": [number for _, number in note.sequences]}
+    return item
 
 
 def _reference(outcome: StoreOutcome) -> DataSet:

@@ -8,7 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicomweb_archive.dicom import status
-from dicomweb_archive.dicom.status import StoreOutcome
+from dicomweb_archive.dicom.status import AttributeNote, StoreOutcome
 from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.wire.resources import ServiceRoot
 from dicomweb_archive.wire.store_response import build
@@ -103,3 +103,25 @@ def test_json_and_xml_say_the_same() -> None:
 def test_thousands_of_failures_cost_linear_time() -> None:
     _, document = build([failed()] * 20_000, ROOT)
     assert len(document["00081198"]["Value"]) == 20_000
+
+
+def test_an_attribute_that_was_left_out_is_named_with_the_sequences_around_it() -> None:
+    note = AttributeNote(0x00080104, status.ELEMENTS_DISCARDED, "Not text", ((0x00400275, 2), (0x00400008, 1)))
+    outcome = StoreOutcome(CT, "1.2.3.4", "1.2", "1.2.3").with_notes([note])
+    code, document = build([outcome], ROOT)
+    (item,) = document["00081199"]["Value"]
+    (attribute,) = item["00741048"]["Value"]
+    assert code == 202
+    assert item["00081196"] == {"vr": "US", "Value": [status.ELEMENTS_DISCARDED]}
+    assert attribute["00720026"] == {"vr": "AT", "Value": ["00080104"]}
+    assert attribute["00720052"] == {"vr": "AT", "Value": ["00400275", "00400008"]}
+    assert attribute["00741057"] == {"vr": "IS", "Value": [2, 1]}
+    assert attribute["00000902"] == {"vr": "LO", "Value": ["Not text"]}
+
+
+def test_attributes_of_a_refused_instance_are_named_too_and_give_no_warning_reason() -> None:
+    outcome = failed().with_notes([AttributeNote(0x00100030, status.COERCED, "Not a date")])
+    _, document = build([outcome], ROOT)
+    (item,) = document["00081198"]["Value"]
+    assert "00081196" not in item
+    assert item["00741048"]["Value"][0]["00720026"]["Value"] == ["00100030"]
