@@ -54,6 +54,10 @@ class PreconditionFailedError(ArchiveError):
     """The client has set a condition that does not hold, for something else than reading (RFC 9110 13.1.2)."""
 
 
+class PreconditionRequiredError(ArchiveError):
+    """A change must say of which revision it is meant, and does not (RFC 6585 3)."""
+
+
 class UnsupportedMediaTypeError(ArchiveError):
     """The payload's media type is not one that this transaction takes (PS3.18 8.6)."""
 

@@ -26,6 +26,7 @@ EXPECTED = {
     errors.NotAcceptableError("none", available=("application/dicom",)): (406, "not-acceptable"),
     errors.RangeNotSatisfiableError(10): (416, "range-not-satisfiable"),
     errors.PreconditionFailedError("known"): (412, "precondition-failed"),
+    errors.PreconditionRequiredError("which revision"): (428, "precondition-required"),
     errors.UnsupportedMediaTypeError("text", supported=("application/dicom",)): (415, "unsupported-media-type"),
     errors.NotFoundError("no such study"): (404, "not-found"),
     errors.GoneError("deleted"): (410, "gone"),

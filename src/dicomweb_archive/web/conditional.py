@@ -7,9 +7,13 @@ from functools import lru_cache
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicomweb_archive.errors import PreconditionFailedError, PreconditionRequiredError
+
 _QUALITY = re.compile(r"1(?:\.0{0,3})?|0(?:\.[0-9]{0,10})?|\.[0-9]{1,10}")
 
 _LONGEST_KEPT = 1024
+
+_REVISION = re.compile(r'"([0-9]{1,18})"')
 
 CACHE_CONTROL = "private, no-cache"
 """Answers may be kept, but only for the one who asked, and used only after asking whether they still hold."""
@@ -23,6 +27,30 @@ def is_unchanged(request: Request, etag: str) -> bool:
     # Our tags hold no comma, so a plain split reads every list that could name one of them.
     known = {tag.strip().removeprefix("W/") for tag in ",".join(lines).split(",")}
     return "*" in known or etag.removeprefix("W/") in known
+
+
+def revision_tag(revision: int) -> str:
+    """Return the ETag of one revision of a resource that is changed by revision."""
+    return f'"{revision}"'
+
+
+def expected_revision(request: Request) -> int | None:
+    """Return the revision that a change is meant for, from If-Match (RFC 9110 13.1.1); `None`: `*`, whatever it is.
+
+    Raises:
+        PreconditionRequiredError: there is no If-Match.
+        PreconditionFailedError: it names something that is no one revision of ours, so it cannot be the present one.
+    """
+    text = ",".join(request.headers.getlist("if-match")).strip()
+    if not text:
+        message = "a change says of which revision it is meant: send the ETag that you have read as If-Match, or *"
+        raise PreconditionRequiredError(message)
+    if text == "*":
+        return None
+    found = _REVISION.fullmatch(text)
+    if found is None:
+        raise PreconditionFailedError("If-Match does not name one revision of this resource; read it again")
+    return int(found[1])
 
 
 def unchanged(headers: Mapping[str, str]) -> Response:

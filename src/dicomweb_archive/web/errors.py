@@ -40,6 +40,7 @@ PROBLEMS: Mapping[type[errors.ArchiveError], Problem] = {
     errors.NotAcceptableError: Problem(406, "not-acceptable", "No acceptable representation"),
     errors.RangeNotSatisfiableError: Problem(416, "range-not-satisfiable", "The range holds none of the bytes"),
     errors.PreconditionFailedError: Problem(412, "precondition-failed", "The request's condition does not hold"),
+    errors.PreconditionRequiredError: Problem(428, "precondition-required", "The request needs a condition"),
     errors.UnsupportedMediaTypeError: Problem(415, "unsupported-media-type", "The payload's type is not supported"),
     errors.GoneError: Problem(410, "gone", "The resource was deleted"),
     errors.NotFoundError: Problem(404, "not-found", "There is no such resource"),

@@ -34,7 +34,7 @@ async def insert_event(
     *,
     actor: str,
     space_id: int,
-    study_instance_uid: str,
+    study_instance_uid: str | None = None,
     detail: Detail,
 ) -> int:
     """Write an event and return its id. The caller holds the transaction: change and event are one fact."""

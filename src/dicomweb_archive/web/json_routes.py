@@ -1,0 +1,66 @@
+"""Routes of JSON resources of our own, by FastAPI: bodies are bounded and watched before they are parsed."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Message
+
+from dicomweb_archive.web.bodies import json_body
+
+LARGEST_BODY: Final = 4 * 1024 * 1024
+"""Bytes of a JSON body that is read whole; lists that may be longer have a stream of their own."""
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+PROBLEM_RESPONSES: Mapping[int | str, dict[str, Any]] = {
+    status: {
+        "description": "Something is wrong with the request." if status == "4XX" else "Something went wrong here.",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status in ("4XX", "5XX")
+}
+"""What the description says of errors; each one is a problem (RFC 9457)."""
+
+
+class JsonRoute(APIRoute):
+    """A route whose body, when the request has one, is JSON of at most `LARGEST_BODY` bytes.
+
+    FastAPI would read a body of any length, at any pace.
+    """
+
+    def get_route_handler(self) -> Handler:
+        """Return FastAPI's own handler behind one that has read the body."""
+        handle = super().get_route_handler()
+
+        async def read_first(request: Request) -> Response:
+            if not _has_body(request):
+                return await handle(request)
+            body = await json_body(request, at_most=LARGEST_BODY)
+            return await handle(Request(request.scope, _Replay(request, body).receive))
+
+        return read_first
+
+
+class _Replay:
+    """Hands out a body that has been read already, and then what comes of the connection."""
+
+    def __init__(self, request: Request, body: bytes) -> None:
+        self._request = request
+        self._body: bytes | None = body
+
+    async def receive(self) -> Message:
+        if self._body is None:
+            return await self._request.receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+def json_router(tag: str) -> APIRouter:
+    """Make a router of JSON resources; its operations stand below `tag` in the description."""
+    return APIRouter(tags=[tag], route_class=JsonRoute, responses=dict(PROBLEM_RESPONSES))
