@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
@@ -12,10 +12,12 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
 from dicomweb_archive import __version__
+from dicomweb_archive.background import at_work, open_runner
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.figures import FiguresIndex
+from dicomweb_archive.index.jobs.listing import JobList
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.reading.overview import OverviewIndex
@@ -24,8 +26,6 @@ from dicomweb_archive.index.reading.study_details import StudyDetailsIndex
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.search.facets import FacetIndex
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
-from dicomweb_archive.index.upkeep.merging import SegmentMerger
-from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.observability import Metrics
@@ -36,7 +36,8 @@ from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.drawing import DrawingThread
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
-from dicomweb_archive.services.maintenance import IndexMaintenance
+from dicomweb_archive.services.jobs.runner import JobRunner
+from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.pictures import Pictures
 from dicomweb_archive.services.rendered import RenderService
@@ -63,6 +64,7 @@ from dicomweb_archive.web.routers import (
     capabilities,
     delete,
     facets,
+    jobs,
     rendered,
     retrieve,
     search,
@@ -98,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
     app.include_router(system.router)
+    app.include_router(jobs.router)
     openapi.install(app)
     errors.install(app)
     app.middleware_stack = _rooms_before(app, settings, metrics)
@@ -157,28 +160,14 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         drawing = DrawingThread(timeout_seconds=settings.decode_timeout_seconds)
         stack.callback(drawing.close)
         viewer_files = await asyncio.to_thread(_read_viewer, settings)
-        services = _build_services(settings, metrics, database, objects, decoding, drawing, viewer_files)
+        runner = open_runner(settings, database, objects)
+        services = _build_services(settings, metrics, database, objects, decoding, drawing, viewer_files, runner)
         stack.push_async_callback(services.overview.close)
         stack.push_async_callback(services.tags.close)
         stack.push_async_callback(services.status.close)
-        if settings.maintenance_interval_seconds:
-            await stack.enter_async_context(_looked_after(database, settings.maintenance_interval_seconds))
+        if settings.job_slots:
+            await stack.enter_async_context(at_work(runner))
         yield services
-
-
-@asynccontextmanager
-async def _looked_after(database: Database, interval_seconds: float) -> AsyncIterator[None]:
-    """Look after the index for as long as the block lasts."""
-    maintenance = IndexMaintenance(
-        SegmentMerger(database), IndexUpkeep(database), interval_seconds, HeldPathsIndex(database)
-    )
-    task = asyncio.create_task(maintenance.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _open_database(settings: Settings) -> Database:
@@ -249,6 +238,7 @@ def _build_services(
     decoding: DecodingPool,
     drawing: DrawingThread,
     viewer_files: ViewerFiles | None,
+    runner: JobRunner,
 ) -> Services:
     instances = InstanceIndex(database, meters=metrics.locations)
     metadata = MetadataIndex(database, kept_root=settings.service_root)
@@ -278,6 +268,7 @@ def _build_services(
         delete=DeleteService(Removal(database, instances, timezone=settings.timezone), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         status=StatusService(FiguresIndex(database), settings.workers),
+        jobs=JobService(runner.queue, JobList(database), runner.wake),
         body_limits=BodyLimits(
             idle_timeout_seconds=settings.body_idle_timeout_seconds,
             minimum_bytes_per_second=settings.body_minimum_bytes_per_second,

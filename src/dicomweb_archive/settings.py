@@ -179,6 +179,18 @@ class Settings(BaseSettings):
         ge=0,
         description="Pause between rounds of looking after the index (merging small segments, statistics); 0: never.",
     )
+    job_slots: int = Field(
+        2,
+        ge=0,
+        le=64,
+        description="Jobs that a server process does side by side, beside its requests; 0: none, "
+        "`dicomweb-archive worker` does them.",
+    )
+    delete_orphans: bool = Field(
+        False,
+        description="Whether objects older than a day that no row refers to are deleted once a day; else they are only "
+        "counted. After an older backup of the database was restored, what was stored since is among them.",
+    )
     decode_workers: PositiveInt = Field(1, description="Processes per server process that decode pixel data.")
     decode_timeout_seconds: float = Field(
         60, gt=0, description="Longest decoding of one frame or instance, and longest wait for it."

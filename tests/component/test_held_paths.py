@@ -127,7 +127,7 @@ async def test_counting_says_when_it_has_not_seen_everything_yet(database: Datab
 
 async def test_maintenance_looks_through_what_has_come(database: Database) -> None:
     await store(database, *SERIES)
-    await IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), 1, HeldPathsIndex(database)).work()
+    await IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), HeldPathsIndex(database)).work()
     async with database.connection() as connection:
         assert await connection.fetchval("select count(*) from segment_paths") == len(SERIES)
 

@@ -12,12 +12,15 @@ from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.errors import DatabaseUnavailableError
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.lease import maintenance_lease
+from dicomweb_archive.index.jobs.queue import JobQueue
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.search.terms import READ_STATISTICS
 from dicomweb_archive.index.upkeep.merging import Merged, SegmentMerger
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep, Refreshed
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.observability import JsonFormatter
+from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun
+from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance
 
 SERIES = 70
@@ -79,7 +82,7 @@ async def test_rows_are_estimated_before_the_first_analysis(archive: Database):
 async def test_upkeep_leaves_another_process_alone(archive: Database, database_url: str):
     async with await Database.open(database_url, point_connections=1) as other, maintenance_lease(other):
         assert await IndexUpkeep(archive).refresh() is None
-        assert await IndexMaintenance(SegmentMerger(archive), IndexUpkeep(archive), 1).work() == (None, None)
+        assert await IndexMaintenance(SegmentMerger(archive), IndexUpkeep(archive)).work() == (None, None)
     assert await IndexUpkeep(archive).refresh() is not None
 
 
@@ -117,12 +120,18 @@ async def test_rounds_go_on_after_one_that_failed(
     archive: Database, caplog: pytest.LogCaptureFixture, error: Exception
 ):
     merger = FailingOnce(archive, error)
-    task = asyncio.create_task(IndexMaintenance(merger, IndexUpkeep(archive), 0.01).run())
+    maintenance = IndexMaintenance(merger, IndexUpkeep(archive))
+
+    async def work(run: JobRun) -> None:
+        await maintenance.work()
+
+    runner = JobRunner(JobQueue(archive), JobKinds([JobKind("upkeep", work, every_seconds=0.01)]), poll_seconds=0.01)
+    task = asyncio.create_task(runner.run())
     with caplog.at_level(logging.WARNING):
         await asyncio.wait_for(merger.went_on.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    (record,) = (record for record in caplog.records if record.name.endswith("maintenance"))
-    assert "the index was not looked after" in record.getMessage()
+    (record,) = (record for record in caplog.records if record.name.endswith("runner"))
+    assert "a job has failed" in record.getMessage()
     assert "Doe" not in JsonFormatter().format(record)

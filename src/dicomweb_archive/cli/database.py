@@ -178,7 +178,7 @@ async def _merge(url: str) -> Merged:
     async with await Database.open(url, point_connections=1, search_connections=1) as index:
         # Whether a series is still growing is left aside.
         merger = SegmentMerger(index, quiet_seconds=0, cold_seconds=0)
-        _, merged = await IndexMaintenance(merger, IndexUpkeep(index), 0).work()
+        _, merged = await IndexMaintenance(merger, IndexUpkeep(index)).work()
     if merged is None:
         message = "The running archive is merging at this moment; try again later"
         raise SetupError(message)

@@ -20,6 +20,7 @@ class _Home(NamedTuple):
 _CLIENT = "dicomweb_archive.cli.client"
 _COMMANDS = {
     "serve": _Home("dicomweb_archive.cli.serve", "Run the archive in the foreground."),
+    "worker": _Home("dicomweb_archive.cli.jobs", "Do the archive's jobs, where `serve` leaves them to others."),
     "store": _Home(_CLIENT, "Store DICOM files: folders, files and ZIP archives."),
     "search": _Home(_CLIENT, "Search for studies, series or instances by attributes."),
     "tags": _Home(_CLIENT, "List the attributes that an archive holds."),

@@ -1,13 +1,11 @@
 """Maintenance: what the archive does by itself in the background, and what an operator starts by hand to tidy up."""
 
-import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from dicomweb_archive.errors import ArchiveError, ConflictError
+from dicomweb_archive.errors import ConflictError
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.upkeep.merging import Merged, SegmentMerger
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep, Refreshed
@@ -85,28 +83,14 @@ class MaintenanceService:
 
 @dataclass(frozen=True, slots=True)
 class IndexMaintenance:
-    """Keeps the index small and its statistics fresh, round after round while the archive runs.
+    """Keeps the index small and its statistics fresh, a round at a time.
 
-    Every server process has one; a lease in the database lets one of them work at a time.
+    A lease in the database lets one process work at a time, whoever has asked for the round.
     """
 
     merger: SegmentMerger
     upkeep: IndexUpkeep
-    interval_seconds: float
     paths: HeldPathsIndex | None = None
-
-    async def run(self) -> None:
-        """Work until cancelled, with a pause before each round."""
-        while True:
-            # Server processes that were started together do not ask for the lease together.
-            await asyncio.sleep(self.interval_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - no secret hangs on it
-            try:
-                await self.work()
-            except ArchiveError as error:
-                logger.warning("the index was not looked after", extra={"error": type(error).__name__})
-            except Exception as error:
-                # A bug, or a server that is set up otherwise: the rounds go on for as long as the process lives.
-                logger.error("the index was not looked after", exc_info=error)
 
     async def work(self) -> tuple[Refreshed | None, Merged | None]:
         """Do one round: statistics first, because merging is planned by them too.

@@ -13,6 +13,7 @@ from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
@@ -71,6 +72,7 @@ class Services:
     delete: DeleteService
     overview: OverviewService
     status: StatusService
+    jobs: JobService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
     viewer: ViewerFiles | None

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ARRAY,
     DDL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -484,6 +485,51 @@ tombstone = Table(
     Column("event_id", BigInteger),
     PrimaryKeyConstraint("space_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid"),
 )
+
+# What runs later. `due_at` is from when on somebody may take it: of a waiting job its time, of a running one the end of
+# its lease.
+job = Table(
+    "job",
+    metadata,
+    _identity(),
+    Column("kind", Text, nullable=False),
+    # Of the unfinished jobs of a kind only one has it.
+    Column("key", Text),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state in ('waiting', 'running', 'succeeded', 'failed', 'cancelled')"),
+        nullable=False,
+        server_default="waiting",
+    ),
+    Column("collection_id", Integer, ForeignKey("collection.id")),
+    # The path of the resource that it is about.
+    _words("subject"),
+    Column("arguments", JSONB, nullable=False, server_default="{}"),
+    Column("checkpoint", JSONB),
+    _count("done", BigInteger),
+    Column("total", BigInteger),
+    Column("result", JSONB),
+    Column("problem", Text),
+    _count("attempt"),
+    _now("due_at"),
+    Column("lease", Text),
+    Column("cancel_asked", Boolean, nullable=False, server_default=text("false")),
+    Column("actor", Text, nullable=False),
+    _now("created_at"),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    postgresql_with=_UPDATED_IN_PLACE,
+)
+Index("job_due_idx", job.c.due_at, postgresql_where=job.c.state.in_([literal("waiting"), literal("running")]))
+Index(
+    "job_key_idx",
+    job.c.kind,
+    job.c.key,
+    unique=True,
+    postgresql_where=and_(job.c.key.is_not(None), job.c.state.in_([literal("waiting"), literal("running")])),
+)
+Index("job_finished_idx", job.c.finished_at)
 
 series_metadata = Table(
     "series_metadata",

@@ -1,0 +1,97 @@
+"""What the archive does in the background: which kinds of jobs there are, and who does them.
+
+A server process does jobs beside its requests; `dicomweb-archive worker` does nothing else.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.jobs.queue import JobQueue
+from dicomweb_archive.index.jobs.rows import JsonObject
+from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
+from dicomweb_archive.index.upkeep.merging import SegmentMerger
+from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
+from dicomweb_archive.index.writing.packs import PackIndex
+from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun
+from dicomweb_archive.services.jobs.runner import JobRunner
+from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
+from dicomweb_archive.settings import Settings
+from dicomweb_archive.storage.base import ObjectStore
+
+LOOK_AFTER_INDEX = "look-after-index"
+"""Merges small segments and refreshes statistics."""
+
+FIND_ORPHANS = "find-orphans"
+"""Counts objects without a row, and deletes them where the settings say so."""
+
+FORGET_JOBS = "forget-jobs"
+"""Drops jobs that have ended long ago."""
+
+JOBS_KEPT_DAYS = 90.0
+_DAY_SECONDS = 24 * 3600.0
+
+
+def open_runner(settings: Settings, database: Database, objects: ObjectStore) -> JobRunner:
+    """Make what does jobs, with every kind that this release has."""
+    queue = JobQueue(database)
+    kinds = JobKinds(_kinds(settings, database, objects, queue))
+    return JobRunner(queue, kinds, slots=max(1, settings.job_slots))
+
+
+@asynccontextmanager
+async def at_work(runner: JobRunner) -> AsyncIterator[None]:
+    """Do jobs for as long as the block lasts."""
+    task = asyncio.create_task(runner.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: JobQueue) -> list[JobKind]:
+    kinds = [
+        _orphans(MaintenanceService(PackIndex(database), objects), delete=settings.delete_orphans),
+        _forgetting(queue),
+    ]
+    if settings.maintenance_interval_seconds:
+        maintenance = IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), HeldPathsIndex(database))
+        kinds.append(_index(maintenance, settings.maintenance_interval_seconds))
+    return kinds
+
+
+def _index(maintenance: IndexMaintenance, every_seconds: float) -> JobKind:
+    async def work(run: JobRun) -> JsonObject:
+        refreshed, merged = await maintenance.work()
+        return {
+            "analysed": list(refreshed.analysed) if refreshed else [],
+            "segments_before": merged.segments_before if merged else 0,
+            "segments_after": merged.segments_after if merged else 0,
+        }
+
+    return JobKind(LOOK_AFTER_INDEX, work, every_seconds)
+
+
+def _orphans(maintenance: MaintenanceService, *, delete: bool) -> JobKind:
+    async def work(run: JobRun) -> JsonObject:
+        orphans = await maintenance.find_orphans()
+        if delete:
+            await maintenance.delete_orphans(orphans)
+        return {
+            "orphans": len(orphans.found),
+            "size_bytes": orphans.size_bytes,
+            "in_use": orphans.known,
+            "deleted": delete,
+        }
+
+    return JobKind(FIND_ORPHANS, work, _DAY_SECONDS)
+
+
+def _forgetting(queue: JobQueue) -> JobKind:
+    async def work(run: JobRun) -> None:
+        await queue.forget_finished(days=JOBS_KEPT_DAYS)
+
+    return JobKind(FORGET_JOBS, work, _DAY_SECONDS)

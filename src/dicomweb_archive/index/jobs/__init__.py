@@ -1,0 +1,1 @@
+"""Jobs as rows: put into the queue, leased, resumed and listed."""

@@ -1,0 +1,254 @@
+"""Jobs: done once when all goes well, gone on with when a worker dies, and never written over by one that was lost."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from dicomweb_archive.errors import ConflictError, StorageUnavailableError
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.jobs.listing import JobList
+from dicomweb_archive.index.jobs.queue import JobQueue, Lease, NewJob, Progress
+from dicomweb_archive.index.jobs.rows import Job, JobState
+from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun, Work
+from dicomweb_archive.services.jobs.runner import JobRunner
+
+
+class Bench:
+    """A queue with one kind of job, whose work each test gives."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.queue = JobQueue(database)
+
+    def runner(self, work: Work, *, attempts: int = 3, every_seconds: float | None = None) -> JobRunner:
+        kinds = JobKinds([JobKind("count", work, every_seconds, attempts)])
+        return JobRunner(self.queue, kinds, poll_seconds=0.01, lease_seconds=0.24)
+
+    async def put(self, *, key: str | None = None, **arguments: object) -> Job:
+        return await self.queue.put(NewJob("count", "tester", arguments, key=key))
+
+    async def state(self, job: Job) -> Job:
+        found = await JobList(self.database).find(None, job.id)
+        assert found is not None
+        return found
+
+    async def until(self, job: Job, holds: Callable[[Job], bool]) -> Job:
+        async with asyncio.timeout(20):
+            while True:
+                found = await self.state(job)
+                if holds(found):
+                    return found
+                await asyncio.sleep(0.01)
+
+    async def make_due(self) -> None:
+        async with self.database.connection() as connection:
+            await connection.execute("update job set due_at = now() where state in ('waiting', 'running')")
+
+
+@pytest.fixture
+def bench(database: Database) -> Bench:
+    return Bench(database)
+
+
+async def test_a_job_is_done_once_and_keeps_what_came_of_it(bench: Bench) -> None:
+    job = await bench.put(number=3)
+
+    async def work(run: JobRun) -> dict[str, object]:
+        await run.report(2, total=3)
+        return {"twice": 2 * run.job.arguments["number"]}
+
+    runners = [bench.runner(work) for _ in range(4)]
+    taken = await asyncio.gather(*(runner.run_one() for runner in runners))
+    assert [each.id for each in taken if each is not None] == [job.id]
+    over = await bench.state(job)
+    assert (over.state, over.result, over.done, over.total) == (JobState.SUCCEEDED, {"twice": 6}, 2, 3)
+    assert over.finished_at is not None
+
+
+async def test_of_the_unfinished_jobs_of_a_kind_only_one_has_a_key(bench: Bench) -> None:
+    first, second = await asyncio.gather(bench.put(key="a"), bench.put(key="a"))
+    assert first.id == second.id
+    assert (await bench.put(key="b")).id != first.id
+
+    async def work(run: JobRun) -> None:
+        pass
+
+    runner = bench.runner(work)
+    while await runner.run_one():
+        pass
+    assert (await bench.put(key="a")).id != first.id
+
+
+async def test_a_job_whose_worker_has_died_goes_on_from_its_checkpoint(bench: Bench) -> None:
+    job = await bench.put()
+    dead = await bench.queue.take(["count"], "dead", lease_seconds=60)
+    assert dead is not None
+    lease = Lease(job.id, "dead", 60)
+    assert await bench.queue.renew(lease, Progress(5, 9, {"after": "e"})) is False
+    seen: list[Job] = []
+
+    async def work(run: JobRun) -> None:
+        seen.append(run.job)
+        # The first worker was not dead after all: it hears that the job is no longer its own, and writes nothing.
+        assert await bench.queue.renew(lease, Progress(6, 9)) is None
+        await bench.queue.end(lease, JobState.FAILED, Progress(), result=None, problem="late")
+
+    runner = bench.runner(work)
+    assert await runner.run_one() is None
+    await bench.make_due()
+    assert await runner.run_one() is not None
+    assert [(each.attempt, each.checkpoint, each.done) for each in seen] == [(2, {"after": "e"}, 5)]
+    assert (await bench.state(job)).state is JobState.SUCCEEDED
+
+
+async def test_a_worker_that_is_stopped_gives_its_job_back_with_what_is_done(bench: Bench) -> None:
+    job = await bench.put()
+    began = asyncio.Event()
+
+    async def work(run: JobRun) -> None:
+        await run.report(7, total=10, checkpoint={"after": 7})
+        began.set()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(bench.runner(work).run())
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    back = await bench.state(job)
+    assert (back.state, back.attempt, back.done, back.checkpoint) == (JobState.WAITING, 0, 7, {"after": 7})
+
+
+async def test_a_long_job_keeps_its_lease(bench: Bench) -> None:
+    await bench.put()
+    attempts = []
+
+    async def work(run: JobRun) -> None:
+        attempts.append(run.job.attempt)
+        await asyncio.sleep(0.6)
+
+    runner = bench.runner(work)
+    slow = asyncio.create_task(runner.run_one())
+    while not slow.done():
+        await asyncio.sleep(0.02)
+        await runner.run_one()
+    assert attempts == [1]
+
+
+async def test_a_job_is_cancelled_while_it_waits_and_while_it_runs(bench: Bench) -> None:
+    jobs = JobList(bench.database)
+    waiting, running = await bench.put(), await bench.put()
+    assert (await jobs.cancel(None, waiting.id) or waiting).state is JobState.CANCELLED
+
+    async def work(run: JobRun) -> None:
+        await jobs.cancel(None, run.job.id)
+        await asyncio.sleep(60)
+
+    await bench.runner(work).run_one()
+    assert (await bench.state(running)).state is JobState.CANCELLED
+    # Its slot does the next job as if nothing had been.
+    again = await jobs.run_again(None, running.id)
+    assert again is not None
+    assert (again.state, again.cancel_asked) == (JobState.WAITING, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "problem"),
+    [
+        (StorageUnavailableError("away"), JobState.WAITING, "away"),
+        (ConflictError("the submission is closed"), JobState.FAILED, "the submission is closed"),
+        (ValueError("of Doe^Jane"), JobState.WAITING, "unexpected: ValueError"),
+    ],
+    ids=["passing", "lasting", "bug"],
+)
+async def test_what_may_pass_is_tried_again_and_no_value_is_told(
+    bench: Bench, error: Exception, state: JobState, problem: str
+) -> None:
+    job = await bench.put()
+
+    async def work(run: JobRun) -> None:
+        raise error
+
+    runner = bench.runner(work, attempts=2)
+    await runner.run_one()
+    failed = await bench.state(job)
+    assert (failed.state, failed.problem) == (state, problem)
+    await bench.make_due()
+    await runner.run_one()
+    assert (await bench.state(job)).state is JobState.FAILED
+
+
+async def test_a_job_that_kills_its_workers_ends(bench: Bench) -> None:
+    job = await bench.put()
+    for number in range(3):
+        assert await bench.queue.take(["count"], f"dies {number}", lease_seconds=60)
+        await bench.make_due()
+
+    async def work(run: JobRun) -> None:
+        pytest.fail("it has been tried often enough")
+
+    await bench.runner(work, attempts=3).run_one()
+    assert (await bench.state(job)).state is JobState.FAILED
+
+
+async def test_a_job_at_intervals_is_one_however_many_processes_announce_it(bench: Bench) -> None:
+    async def work(run: JobRun) -> dict[str, object]:
+        return {"rounds": 1}
+
+    runner = bench.runner(work, every_seconds=3600)
+    await asyncio.gather(*(runner.announce() for _ in range(4)))
+    (job,) = await JobList(bench.database).page(None, state=None, kind=None, subject=None, before=None, limit=9)
+    assert await runner.run_one() is None
+    await bench.make_due()
+    assert await runner.run_one() is not None
+    assert await runner.run_one() is None
+    after = await bench.state(job)
+    assert (after.state, after.result, after.attempt) == (JobState.WAITING, {"rounds": 1}, 0)
+    # A shorter interval counts from the next start on.
+    hastened = bench.runner(work, every_seconds=1)
+    await hastened.announce()
+    assert (await bench.state(job)).due_at < after.due_at
+    assert await JobList(bench.database).cancel(None, job.id) is None
+
+
+async def test_what_waits_is_begun_at_once_when_the_runner_is_woken(bench: Bench) -> None:
+    done = asyncio.Event()
+
+    async def work(run: JobRun) -> None:
+        done.set()
+
+    runner = bench.runner(work)
+    runner.poll_seconds = 60
+    task = asyncio.create_task(runner.run())
+    await asyncio.sleep(0.05)
+    job = await bench.put()
+    runner.wake()
+    await asyncio.wait_for(done.wait(), 20)
+    await bench.until(job, lambda found: found.state is JobState.SUCCEEDED)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_jobs_that_ended_long_ago_are_forgotten(bench: Bench) -> None:
+    async def work(run: JobRun) -> None:
+        pass
+
+    old, waiting = await bench.put(), None
+    await bench.runner(work).run_one()
+    waiting = await bench.put()
+    await bench.queue.forget_finished(days=-1)
+    listed = await JobList(bench.database).page(None, state=None, kind=None, subject=None, before=None, limit=9)
+    assert [job.id for job in listed] == [waiting.id]
+    assert old.id != waiting.id
+
+
+def test_a_kind_is_registered_once() -> None:
+    async def work(run: JobRun) -> None:
+        pass
+
+    kinds = JobKinds([JobKind("a", work)])
+    with pytest.raises(ValueError, match="already"):
+        kinds.register(replace(kinds["a"], attempts=1))
