@@ -88,7 +88,8 @@ READ_TERMS = "select hash, path_id, value, number from term where hash = any($1:
 # Keeps deletes away from the study, and stores from ending in it; reads go on.
 LOCK_STUDY = "select 1 from study where id = $1 for no key update"
 
-COUNT_PARTS = "select count(*) from segment where id = any($1::int8[])"
+# Whether they are all still where they were: publishing may have taken them into another study.
+COUNT_PARTS = "select count(*) from segment where id = any($1::int8[]) and study_id = $2 and series_id = $3"
 
 INSERT_MERGED = """
 with new_segment as (
@@ -292,7 +293,7 @@ async def _replace(connection: Connection, run: Sequence[SmallSegment], merged: 
     first = run[0]
     if await connection.fetchval(LOCK_STUDY, first.study_id) is None:
         return False
-    if await connection.fetchval(COUNT_PARTS, ids) < len(ids):
+    if await connection.fetchval(COUNT_PARTS, ids, first.study_id, first.series_id) < len(ids):
         return False
     zones = list(zip(*merged.zones, strict=True)) or [()] * len(ZoneBounds._fields)
     new_id = await connection.fetchval(

@@ -20,13 +20,15 @@ from dicomweb_archive.index.segments.level_rows import (
     series_columns,
     study_columns,
 )
+from dicomweb_archive.index.segments.locations import decode_locations
 from dicomweb_archive.index.segments.rows import joined_uids
 from dicomweb_archive.index.writing.events import EventKind
+from dicomweb_archive.index.writing.study_rows import StudyMovedError
 
 # Ends a store into one study: takes tombstones of what came back away, writes the event, and adds to the counters
 # of the study and then of its series, in that order, which is everybody's. Everything is computed from the rows
 # themselves, so that waiting for another store's update of them loses nothing. Returns the facts of the study
-# (without a series) and of the series.
+# (without a series) and of the series; not all of them when the study has left the space meanwhile, or a series it.
 ADD_TO_STUDY = """
 with back as (
   delete from tombstone t where t.space_id = $2 and t.study_instance_uid = $3
@@ -41,7 +43,7 @@ with back as (
     modalities = array(select distinct m from unnest(modalities || $12::text[]) m where m <> '' order by m),
     sop_classes = array(select distinct c from unnest(sop_classes || $13::text[]) c where c <> '' order by c),
     revision = revision + 1, changed_at = now()
-  where id = $1 returning id, facts
+  where id = $1 and space_id = $2 returning id, facts
 ), several as (
   update series s set instance_count = s.instance_count + new.instances,
     size_bytes = s.size_bytes + new.size_bytes, revision = s.revision + 1, changed_at = now()
@@ -103,6 +105,11 @@ update study set modalities =
 where id = $1
 """
 
+# Reads where the SOP classes of a study stand.
+LIST_LOCATIONS = """
+select d.locations from segment sg join segment_data d on d.segment_id = sg.id where sg.study_id = $1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class AddedSeries:
@@ -133,9 +140,14 @@ async def add_to_study(connection: Connection, added: AddedStudy, *, space_id: i
 
     The last thing of a store, because it locks the rows that all stores of a study share; callers go through
     studies in the order of their ids, so that no two stores wait for each other in a circle.
+
+    Raises:
+        StudyMovedError: it is no longer where it was found.
     """
     rows = await connection.fetch(ADD_TO_STUDY, added.id, space_id, *_parameters(added, actor))
     facts = {row["series_id"]: row["facts"] for row in rows}
+    if len(facts) <= len(added.series):
+        raise StudyMovedError
     if any(series.study_facts != {facts[None]} for series in added.series):
         await vote_on_study(connection, added.id, facts[None])
     changed = False
@@ -222,3 +234,13 @@ def _find_attributes(document: bytes, instance_count: int, facts: int, tags: fro
         if facts_of(found) == facts:
             break
     return found
+
+
+async def list_sop_classes(connection: Connection, study_id: int) -> list[str]:
+    """List the SOP classes of a study's instances anew, when some of them have gone."""
+    rows = await connection.fetch(LIST_LOCATIONS, study_id)
+    return await asyncio.to_thread(_sop_classes, [row["locations"] for row in rows])
+
+
+def _sop_classes(locations: Sequence[bytes]) -> list[str]:
+    return sorted({layout.sop_class_uid for blob in locations for layout in decode_locations(blob)})

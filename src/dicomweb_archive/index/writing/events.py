@@ -16,6 +16,7 @@ class EventKind(StrEnum):
     STUDY_DELETED = "study_deleted"
     SERIES_DELETED = "series_deleted"
     INSTANCE_DELETED = "instance_deleted"
+    STUDY_PUBLISHED = "study_published"
 
 
 Detail: TypeAlias = Mapping[str, int | str | Sequence[int]]

@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 
-from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.database.engine import Connection, Database
 
 # Finds which of the keys have a row.
 FIND_PACKS = "select object_key from pack where object_key = any($1::text[])"
+
+# Drops packs in which nothing lives any more.
+DELETE_FREE_PACKS = """
+delete from pack p where p.id = any($1::int8[]) and not exists (select 1 from instance i where i.pack_id = p.id)
+returning p.object_key
+"""
 
 
 class PackIndex:
@@ -19,3 +25,9 @@ class PackIndex:
         async with self._database.connection() as connection:
             rows = await connection.fetch(FIND_PACKS, list(object_keys))
         return frozenset(row["object_key"] for row in rows)
+
+
+async def delete_free_packs(connection: Connection, pack_ids: Sequence[int]) -> tuple[str, ...]:
+    """Drop those of the packs in which nothing lives any more; the caller deletes their objects after the commit."""
+    rows = await connection.fetch(DELETE_FREE_PACKS, pack_ids)
+    return tuple(row["object_key"] for row in rows)

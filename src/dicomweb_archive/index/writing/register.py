@@ -18,7 +18,13 @@ from dicomweb_archive.index.segments.rows import insert_packs, insert_segment
 from dicomweb_archive.index.writing.counts import AddedSeries, AddedStudy, add_to_study
 from dicomweb_archive.index.writing.dictionary import Dictionary
 from dicomweb_archive.index.writing.lone_segment import store_lone_segment
-from dicomweb_archive.index.writing.study_rows import SeriesKey, SeriesRow, find_or_insert_series, series_key
+from dicomweb_archive.index.writing.study_rows import (
+    SeriesKey,
+    SeriesRow,
+    StudyMovedError,
+    find_or_insert_series,
+    series_key,
+)
 
 __all__ = ["KnownInstance", "PackRecord", "Register", "Registration", "StoredInstance"]
 
@@ -40,13 +46,14 @@ _INLINE_INSTANCES = 2
 _INLINE_JSON_BYTES = 16 * 1024
 _INLINE_SEGMENTS = 50
 
-# Another store won an instance, a delete took the study away, or PostgreSQL broke a circle of waits. After the
-# roll-back nothing is left of the attempt and the next one sees what the others have committed.
+# Another store won an instance, a delete took the study away, it was published, or PostgreSQL broke a circle of
+# waits. After the roll-back nothing is left of the attempt and the next one sees what the others have committed.
 _TRY_AGAIN = (
     exceptions.UniqueViolationError,
     exceptions.ForeignKeyViolationError,
     exceptions.DeadlockDetectedError,
     exceptions.SerializationError,
+    StudyMovedError,
 )
 
 

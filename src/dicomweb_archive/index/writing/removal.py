@@ -4,12 +4,10 @@ A segment that loses some of its instances is built anew under another id from w
 so segments never change, and caches need only ask whether one still exists.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from asyncpg import exceptions
 
 from dicomweb_archive.errors import DatabaseUnavailableError
@@ -17,14 +15,10 @@ from dicomweb_archive.index.access import Visibility, visible
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.scope import Scope, missing
-from dicomweb_archive.index.segments.building import SegmentContent, StoredInstance, build_segments
-from dicomweb_archive.index.segments.document import decode_document
-from dicomweb_archive.index.segments.locations import decode_locations
-from dicomweb_archive.index.segments.restored import restore_instances
-from dicomweb_archive.index.segments.rows import insert_segment
-from dicomweb_archive.index.writing.counts import UPDATE_MODALITIES, vote_on_series, vote_on_study
-from dicomweb_archive.index.writing.dictionary import add_to_dictionary
+from dicomweb_archive.index.writing.counts import UPDATE_MODALITIES, list_sop_classes, vote_on_series, vote_on_study
 from dicomweb_archive.index.writing.events import EventKind, insert_event
+from dicomweb_archive.index.writing.packs import delete_free_packs
+from dicomweb_archive.index.writing.rebuilding import part_segment
 
 # Locks the study: stores into it wait, or have finished.
 LOCK_STUDY = f"""
@@ -34,18 +28,11 @@ select st.id, st.space_id, st.facts from study st where {visible("st")} and st.s
 # Finds a series of the locked study.
 FIND_SERIES = "select id, facts from series where study_id = $1 and series_instance_uid = $2"
 
-# Finds an instance of a series of the locked study, with all that its segment is built from.
+# Finds an instance of a series of the locked study, and its neighbours.
 FIND_INSTANCE = """
-select sg.id as segment_id, i.position, d.document, d.locations, sg.instance_count,
-  d.common ->> '00080005' as character_set, d.columns ->> '00080005' as character_sets
-from instance i join segment sg on sg.id = i.segment_id join segment_data d on d.segment_id = sg.id
+select i.segment_id, i.position, array(select n.position from instance n where n.segment_id = i.segment_id) as positions
+from instance i join segment sg on sg.id = i.segment_id
 where i.space_id = $1 and i.sop_instance_uid = $2 and sg.series_id = $3
-"""
-
-# Lists the instances of a segment.
-LIST_SEGMENT = """
-select position, sop_instance_uid, pack_id, byte_offset, byte_length, digest
-from instance where segment_id = $1 order by position
 """
 
 # Counts what a delete takes away, and names the packs that may become free.
@@ -58,13 +45,6 @@ where sg.study_id = $1 and ($2::int8 is null or sg.series_id = $2) and ($3::text
 
 DELETE_STUDY = "delete from study where id = $1"
 DELETE_SERIES = "delete from series where id = $1"
-DELETE_SEGMENT = "delete from segment where id = $1"
-
-# Drops packs in which nothing lives any more.
-DELETE_FREE_PACKS = """
-delete from pack p where p.id = any($1::int8[]) and not exists (select 1 from instance i where i.pack_id = p.id)
-returning p.object_key
-"""
 
 # Remembers that the resource existed (PS3.18 8.5: Gone).
 INSERT_TOMBSTONE = """
@@ -86,11 +66,6 @@ SUBTRACT_FROM_STUDY = """
 update study set series_count = series_count - $2, instance_count = instance_count - $3,
   size_bytes = size_bytes - $4, sop_classes = $5, revision = revision + 1, changed_at = now()
 where id = $1 returning series_count, facts
-"""
-
-# Reads where the SOP classes of a study stand.
-LIST_LOCATIONS = """
-select d.locations from segment sg join segment_data d on d.segment_id = sg.id where sg.study_id = $1
 """
 
 _ATTEMPTS = 5
@@ -191,63 +166,15 @@ class Removal:
             await _rebuild_segment(connection, target, secret, timezone)
         levels = await _subtract(connection, target, counted)
         await _bury(connection, target, levels, counted)
-        free = await connection.fetch(DELETE_FREE_PACKS, counted["pack_ids"] or [])
-        keys = tuple(row["object_key"] for row in free)
+        keys = await delete_free_packs(connection, counted["pack_ids"] or [])
         return Removed(counted["series"], counted["instances"], counted["size_bytes"], keys)
 
 
 async def _rebuild_segment(connection: Connection, target: _Target, secret: bytes, timezone: str) -> None:
     """Replace the instance's segment by one without it; by none when it was alone."""
     found = await connection.fetchrow(FIND_INSTANCE, target.space_id, target.scope.sop_instance_uid, target.series_id)
-    rows = await connection.fetch(LIST_SEGMENT, found["segment_id"])
-    remaining = [row for row in rows if row["position"] != found["position"]]
-    await connection.execute(DELETE_SEGMENT, found["segment_id"])
-    if not remaining:
-        return
-    contents = await asyncio.to_thread(_rebuild, target.scope, found, remaining, secret, timezone)
-    path_ids = await add_to_dictionary(connection, [content.terms for content in contents])
-    assert target.series_id is not None
-    pack_of = {row["sop_instance_uid"]: row["pack_id"] for row in remaining}
-    for content in contents:
-        await insert_segment(
-            connection,
-            content,
-            space_id=target.space_id,
-            study_id=target.study_id,
-            series_id=target.series_id,
-            pack_ids=[pack_of[stored.scanned.sop_instance_uid] for stored in content.instances],
-            path_ids=path_ids,
-        )
-
-
-def _rebuild(
-    scope: Scope, found: Mapping[str, Any], remaining: Sequence[Mapping[str, Any]], secret: bytes, timezone: str
-) -> list[SegmentContent]:
-    """Build the segments of what remains from document and locations of the old one."""
-    scanned = restore_instances(
-        decode_document(found["document"]),
-        decode_locations(found["locations"]),
-        [row["position"] for row in remaining],
-        study_instance_uid=scope.study_instance_uid,
-        series_instance_uid=scope.series_instance_uid or "",
-        sop_instance_uids={row["position"]: row["sop_instance_uid"] for row in remaining},
-        byte_lengths={row["position"]: row["byte_length"] for row in remaining},
-        character_sets=_character_sets(found),
-    )
-    stored = [
-        StoredInstance(each, row["byte_offset"], row["byte_length"], row["digest"])
-        for each, row in zip(scanned, remaining, strict=True)
-    ]
-    return build_segments(stored, secret, timezone=timezone)
-
-
-def _character_sets(found: Mapping[str, Any]) -> list[list[str] | None]:
-    """Read by position what the files of a segment say of their character set."""
-    if found["character_sets"] is not None:
-        varying: list[list[str] | None] = orjson.loads(found["character_sets"])
-        return varying
-    common = found["character_set"]
-    return [None if common is None else orjson.loads(common)] * found["instance_count"]
+    remaining = set(found["positions"]) - {found["position"]}
+    await part_segment(connection, found["segment_id"], [remaining], secret=secret, timezone=timezone)
 
 
 async def _subtract(connection: Connection, target: _Target, counted: Mapping[str, Any]) -> list[str]:
@@ -266,14 +193,13 @@ async def _subtract(connection: Connection, target: _Target, counted: Mapping[st
     else:
         await connection.execute(DELETE_SERIES, target.series_id)
         levels = ["series", *(level for level in levels if level != "series")]
-    locations = await connection.fetch(LIST_LOCATIONS, target.study_id)
     left, facts = await connection.fetchrow(
         SUBTRACT_FROM_STUDY,
         target.study_id,
         int("series" in levels),
         counted["instances"],
         counted["size_bytes"],
-        await asyncio.to_thread(_sop_classes, [row["locations"] for row in locations]),
+        await list_sop_classes(connection, target.study_id),
     )
     if left:
         await vote_on_study(connection, target.study_id, facts)
@@ -281,10 +207,6 @@ async def _subtract(connection: Connection, target: _Target, counted: Mapping[st
         return levels
     await connection.execute(DELETE_STUDY, target.study_id)
     return ["study", *levels]
-
-
-def _sop_classes(locations: Sequence[bytes]) -> list[str]:
-    return sorted({layout.sop_class_uid for blob in locations for layout in decode_locations(blob)})
 
 
 async def _bury(connection: Connection, target: _Target, levels: Sequence[str], counted: Mapping[str, Any]) -> None:

@@ -33,6 +33,10 @@ returning id
 """
 
 
+class StudyMovedError(Exception):
+    """A study or series has gone to another space, or into another study, since its row was found; look again."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesKey:
     """Names a series within a space."""
@@ -62,6 +66,9 @@ async def find_or_insert_series(
     """Return the rows of every series of the segments, made where missing.
 
     New rows are made in sorted order, studies first: two stores then never wait for each other in a circle.
+
+    Raises:
+        StudyMovedError: nothing is done, and looking again may help.
     """
     first: dict[SeriesKey, SegmentContent] = {}
     for content in contents:
@@ -79,13 +86,15 @@ async def find_or_insert_series(
             else:
                 studies[uid] = new_id
     for key in keys:
-        while key not in series:
+        if key not in series:
             study_id = studies[key.study_instance_uid]
             new_id = await _insert_series(connection, study_id, key.series_instance_uid, first[key])
             if new_id is None:
                 series.update((await _find(connection, space_id, [key]))[1])
             else:
                 series[key] = SeriesRow(new_id, study_id, is_new=True)
+        if key not in series:
+            raise StudyMovedError
     return series
 
 

@@ -1,0 +1,122 @@
+"""Publication: studies of a submission become part of the published archive, one transaction a study.
+
+A reader sees each study as it was before or as it is after, never a part of it.
+"""
+
+from dataclasses import dataclass
+
+from asyncpg import exceptions
+
+from dicomweb_archive.errors import DatabaseUnavailableError
+from dicomweb_archive.index.access import ARCHIVE_SPACE
+from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.reading.instances import InstanceIndex
+from dicomweb_archive.index.writing.events import EventKind, insert_event
+from dicomweb_archive.index.writing.moving import MetInstance, Move, MovedStudy, move_study
+
+__all__ = ["MetInstance", "MovedStudy", "Publication", "SpaceContent"]
+
+# Lists studies of a space in the order of their UIDs.
+LIST_STUDIES = """
+select study_instance_uid from study where space_id = $1 and study_instance_uid > $2
+order by study_instance_uid limit $3
+"""
+
+# Counts what a space holds.
+COUNT_CONTENT = """
+select count(*)::int4 as studies, coalesce(sum(instance_count), 0)::int4 as instances from study where space_id = $1
+"""
+
+_ATTEMPTS = 8
+
+# Somebody stored the same instances or the same study meanwhile, or PostgreSQL broke a circle of waits.
+_TRY_AGAIN = (
+    exceptions.UniqueViolationError,
+    exceptions.ForeignKeyViolationError,
+    exceptions.DeadlockDetectedError,
+    exceptions.SerializationError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceContent:
+    """How much a space holds."""
+
+    studies: int
+    instances: int
+
+
+class Publication:
+    """Publishes what waits in the spaces of submissions.
+
+    Args:
+        instances: whose cache must not serve what is no longer where it was.
+        timezone: offset from UTC of date-times that do not tell their own.
+    """
+
+    def __init__(self, database: Database, instances: InstanceIndex, *, timezone: str = "+0000") -> None:
+        self._database = database
+        self._instances = instances
+        self._timezone = timezone
+
+    async def list_studies(self, space_id: int, *, after: str = "", limit: int = 100) -> list[str]:
+        """List the Study Instance UIDs of a space, in their order, from behind this one on."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(LIST_STUDIES, space_id, after, limit)
+        return [row["study_instance_uid"] for row in rows]
+
+    async def count(self, space_id: int) -> SpaceContent:
+        """Count what a space holds."""
+        async with self._database.connection() as connection:
+            return SpaceContent(*await connection.fetchrow(COUNT_CONTENT, space_id))
+
+    async def publish(self, space_id: int, study_instance_uid: str, *, actor: str) -> MovedStudy:
+        """Publish a study: all of it but what the archive has under the same SOP Instance UIDs.
+
+        Asked for again it goes on with what is still there, so that an interrupted publication can be repeated.
+
+        Raises:
+            NotFoundError: the space has no such study (any more).
+            ConflictError: it was published before in another collection.
+            DatabaseUnavailableError: nothing has changed, and trying again later may help.
+        """
+        secret = await self._database.term_secret()
+        move = Move(study_instance_uid, space_id, ARCHIVE_SPACE, secret, self._timezone)
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    async with self._database.transaction() as connection:
+                        moved = await move_study(connection, move)
+                        await _note(connection, move, moved, actor)
+                        return moved
+                except _TRY_AGAIN:
+                    continue
+        finally:
+            # Also after a failure: a connection that broke at the commit does not say which way it went.
+            self._instances.forget_deleted()
+        message = "Too many stores and deletes of the same study at once; try again later"
+        raise DatabaseUnavailableError(message)
+
+
+async def _note(connection: Connection, move: Move, moved: MovedStudy, actor: str) -> None:
+    """Write what happened: one event for those who follow the archive, one for the trail of the submission."""
+    detail: dict[str, int] = {"instances": moved.instances, "size_bytes": moved.size_bytes}
+    own = {**detail, "same": moved.same, "conflicts": len(moved.conflicts)}
+    if moved.study_id is not None:
+        own["event"] = await insert_event(
+            connection,
+            EventKind.STUDY_PUBLISHED,
+            actor=actor,
+            space_id=move.to_space,
+            study_instance_uid=move.study_instance_uid,
+            detail={"study": moved.study_id, **detail},
+        )
+    if moved.study_id is not None or moved.same:
+        await insert_event(
+            connection,
+            EventKind.STUDY_PUBLISHED,
+            actor=actor,
+            space_id=move.from_space,
+            study_instance_uid=move.study_instance_uid,
+            detail=own,
+        )
