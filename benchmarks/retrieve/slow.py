@@ -1,5 +1,6 @@
 """Slow readers: what many clients on thin lines cost a server in memory and others in time."""
 
+import multiprocessing
 import selectors
 import socket
 import threading
@@ -12,6 +13,7 @@ from benchmarks.retrieve.client import AS_STORED, Connection, median_millisecond
 from benchmarks.retrieve.servers import Server
 
 _TICK_SECONDS = 0.25
+_BEGUN_SECONDS = 1.0
 
 
 class SlowReaders:
@@ -104,18 +106,18 @@ def measure_beside_a_stream(server: Server, series: str, other: str, *, seconds:
 
 @contextmanager
 def _streaming(server: Server, series: str) -> Iterator[None]:
-    ended = threading.Event()
-
-    def stream() -> None:
-        connection = Connection(server.root)
-        while not ended.is_set():
-            connection.get(series, {"Accept": AS_STORED})
-        connection.close()
-
-    thread = threading.Thread(target=stream)
-    thread.start()
+    """Stream in a process of its own: as a thread of this one it would hold up whoever measures."""
+    streaming = multiprocessing.get_context("spawn").Process(target=_stream, args=(server.root, series), daemon=True)
+    streaming.start()
+    time.sleep(_BEGUN_SECONDS)
     try:
         yield
     finally:
-        ended.set()
-        thread.join()
+        streaming.terminate()
+        streaming.join()
+
+
+def _stream(root: str, series: str) -> None:
+    connection = Connection(root)
+    while True:
+        connection.get(series, {"Accept": AS_STORED})

@@ -11,6 +11,7 @@ from dicomweb_archive.observability import EventLog, Metrics, request_id
 from dicomweb_archive.web.disconnects import ClientVanishedError
 from dicomweb_archive.web.errors import URI_TOO_LONG, answer_unexpected, problem_response
 from dicomweb_archive.web.security_headers import Headers, SecurityHeaders
+from dicomweb_archive.web.turns import Turns
 
 _ANSWERED = EventLog(logging.getLogger(__name__), "request")
 
@@ -53,6 +54,7 @@ class RequestRecorder:
         self.app = app
         self.metrics = metrics
         self.root_path = root_path
+        self.turns = Turns()
         self.security = SecurityHeaders(root_path=root_path, cross_origin=cross_origin)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,9 +69,11 @@ class RequestRecorder:
         headers = ((b"x-request-id", identifier.encode("ascii")), *self.security.of(scope["path"]))
         exchange = _Exchange(scope, receive, send, headers)
         self.metrics.running.inc()
+        self.turns.begin(scope)
         try:
             await self._serve(scope, exchange)
         finally:
+            self.turns.end()
             self.metrics.running.dec()
             exchange.write_down(self.metrics)
             request_id.reset(token)

@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from dicomweb_archive.errors import RequestTimeoutError
 from dicomweb_archive.storage.base import Buffer
 from dicomweb_archive.web.disconnects import ClientVanishedError, WhileClientWaits, until_disconnect
+from dicomweb_archive.web.turns import Turns, turns_of
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,9 @@ class ByteStreamResponse(Response):
                 return
             async with WhileClientWaits(receive, after_seconds=_LISTEN_AFTER_SECONDS):
                 first, ended = await self._first_pieces()
-            await self._send_while_wanted(first, ended, receive, send)
+            turns = turns_of(scope)
+            with turns.stream():
+                await self._send_while_wanted(first, ended, receive, send, turns)
         finally:
             await _close(self.source)
 
@@ -155,7 +158,9 @@ class ByteStreamResponse(Response):
             size += len(piece)
         return pieces, False
 
-    async def _send_while_wanted(self, first: list[Buffer], ended: bool, receive: Receive, send: Send) -> None:
+    async def _send_while_wanted(
+        self, first: list[Buffer], ended: bool, receive: Receive, send: Send, turns: Turns
+    ) -> None:
         # A server may drop what is sent to a vanished client without a word, so a long stream listens for its end.
         gone = asyncio.create_task(until_disconnect(receive))
         try:
@@ -165,14 +170,16 @@ class ByteStreamResponse(Response):
                 # Taken out one by one: what was sent must not be kept for as long as a slow client takes the rest.
                 while first:
                     await send({"type": "http.response.body", "body": first.pop(0), "more_body": True})
-                await self._send_rest(ended, send, gone, deadline)
+                await self._send_rest(ended, send, gone, deadline, turns)
         except Exception as error:
             # Returning without a last piece makes the server close it, so a short answer never looks whole.
             logger.error("answer cut short", exc_info=error)
         finally:
             gone.cancel()
 
-    async def _send_rest(self, ended: bool, send: Send, gone: "asyncio.Task[None]", deadline: asyncio.Timeout) -> None:
+    async def _send_rest(
+        self, ended: bool, send: Send, gone: "asyncio.Task[None]", deadline: asyncio.Timeout, turns: Turns
+    ) -> None:
         unyielded = 0
         loop = asyncio.get_running_loop()
         moved = loop.time()
@@ -189,7 +196,7 @@ class ByteStreamResponse(Response):
                 if (now := loop.time()) > moved + _MOVE_SECONDS:
                     moved = now
                     deadline.reschedule(now + SEND_TIMEOUT_SECONDS)
-                await asyncio.sleep(0)
+                await turns.step_back()
         if ended:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
