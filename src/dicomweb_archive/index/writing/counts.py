@@ -28,7 +28,8 @@ from dicomweb_archive.index.writing.study_rows import StudyMovedError
 # Ends a store into one study: takes tombstones of what came back away, writes the event, and adds to the counters
 # of the study and then of its series, in that order, which is everybody's. Everything is computed from the rows
 # themselves, so that waiting for another store's update of them loses nothing. Returns the facts of the study
-# (without a series) and of the series; not all of them when the study has left the space meanwhile, or a series it.
+# (without a series) and of the series; not all of them when the study has left the space meanwhile, or a series it
+# (adding nothing keeps that question from choosing the index).
 ADD_TO_STUDY = """
 with back as (
   delete from tombstone t where t.space_id = $2 and t.study_instance_uid = $3
@@ -43,7 +44,7 @@ with back as (
     modalities = array(select distinct m from unnest(modalities || $12::text[]) m where m <> '' order by m),
     sop_classes = array(select distinct c from unnest(sop_classes || $13::text[]) c where c <> '' order by c),
     revision = revision + 1, changed_at = now()
-  where id = $1 and space_id = $2 returning id, facts
+  where id = $1 and space_id + 0 = $2 returning id, facts
 ), several as (
   update series s set instance_count = s.instance_count + new.instances,
     size_bytes = s.size_bytes + new.size_bytes, revision = s.revision + 1, changed_at = now()

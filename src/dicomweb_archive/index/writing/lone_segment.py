@@ -66,12 +66,12 @@ new_instances as ({insert_instances("new_pack", "array[]::int8[]")} returning 1
       array(select distinct m from unnest(st.modalities || $38) m where m <> '' order by m) end,
     sop_classes = array(select distinct c from unnest(st.sop_classes || $40) c where c <> '' order by c),
     revision = st.revision + 1, changed_at = now()
-  from known k, written where written.instances > 0 and st.id = k.study_id and st.space_id = $16 and st.facts = $4
+  from known k, written where written.instances > 0 and st.id = k.study_id and st.space_id + 0 = $16 and st.facts = $4
   returning st.id
 ), added_series as (
   update series se set instance_count = se.instance_count + $3, size_bytes = se.size_bytes + $41,
     revision = se.revision + 1, changed_at = now()
-  from known k, added_study where se.id = k.series_id and se.study_id = k.study_id and se.facts = $5 returning se.id
+  from known k, added_study where se.id = k.series_id and se.study_id + 0 = k.study_id and se.facts = $5 returning se.id
 )
 select 1 / ((select count(study_id) from known) = (select count(*) from added_study)
   and (select count(series_id) from known) = (select count(*) from added_series))::int4
