@@ -1,7 +1,7 @@
 """Structural judges: what can be told of one instance by what the scanner knows, so while it is being stored."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -9,19 +9,10 @@ from dicomweb_archive.checks import catalogue
 from dicomweb_archive.checks.catalogue import Check, CheckSet
 from dicomweb_archive.checks.findings import Finding, Remark, Severity
 from dicomweb_archive.checks.pixel_length import SHAPE_TAGS, judge_pixel_length, shape_of
+from dicomweb_archive.checks.rules import EVERYTHING
 from dicomweb_archive.dicom import tags
+from dicomweb_archive.dicom.acceptance import AcceptanceRule, AcceptanceRules
 from dicomweb_archive.dicom.instance import Attributes, ScannedInstance
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What a collection accepts; `None` stands for everything."""
-
-    sop_classes: frozenset[str] | None = None
-    transfer_syntaxes: frozenset[str] | None = None
-
-
-EVERYTHING: Final = Accepted()
 
 # What the scanner tolerates and says of it (`ScannedInstance.remarks`), in words.
 _ODDITIES: Final = {
@@ -81,12 +72,15 @@ def judge_preamble(*, neutralised: bool) -> Iterator[Remark]:
         yield Remark(Severity.INFO, "the preamble was neither zero nor that of a TIFF and is kept as zeros")
 
 
-def judge_accepted(accepted: Accepted, sop_class_uid: str, transfer_syntax_uid: str) -> Iterator[Remark]:
+def judge_accepted(accepted: AcceptanceRules, sop_class_uid: str, transfer_syntax_uid: str) -> Iterator[Remark]:
     """Ask whether the collection accepts such instances."""
-    if accepted.sop_classes is not None and sop_class_uid not in accepted.sop_classes:
-        yield Remark(Severity.BLOCK, "the collection does not accept this SOP class", "00080016")
-    if accepted.transfer_syntaxes is not None and transfer_syntax_uid not in accepted.transfer_syntaxes:
-        yield Remark(Severity.BLOCK, "the collection does not accept this transfer syntax", "00020010")
+    match accepted.broken_by(sop_class_uid=sop_class_uid, transfer_syntax_uid=transfer_syntax_uid):
+        case AcceptanceRule.SOP_CLASSES:
+            yield Remark(Severity.BLOCK, "the collection does not accept this SOP class", "00080016")
+        case AcceptanceRule.TRANSFER_SYNTAXES:
+            yield Remark(Severity.BLOCK, "the collection does not accept this transfer syntax", "00020010")
+        case _:
+            pass
 
 
 def _judge_pixels(scanned: ScannedInstance) -> Iterator[Remark]:
@@ -121,7 +115,7 @@ class InstanceJudge:
         accepted: what the collection accepts.
     """
 
-    def __init__(self, check_set: CheckSet, accepted: Accepted = EVERYTHING) -> None:
+    def __init__(self, check_set: CheckSet, accepted: AcceptanceRules = EVERYTHING) -> None:
         self._set = check_set
         self._accepted = accepted
         self._judges = [(catalogue.CHECKS[name], judge) for name, judge in _JUDGES.items() if name in check_set.checks]

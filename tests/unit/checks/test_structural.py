@@ -12,7 +12,8 @@ from tests.factories import ROOT, ct_series, encapsulated, identified, image, pa
 from dicomweb_archive import dicom
 from dicomweb_archive.checks.catalogue import CHECKS, STRUCTURAL, CheckSet
 from dicomweb_archive.checks.findings import Finding, FindingLevel, Severity, merge_findings
-from dicomweb_archive.checks.structural import KNOWN_REMARKS, Accepted, InstanceJudge, passes
+from dicomweb_archive.checks.structural import KNOWN_REMARKS, InstanceJudge, passes
+from dicomweb_archive.dicom.acceptance import AcceptanceRules
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.raw_walk import SeriesTemplate
 
@@ -20,7 +21,7 @@ STRICT = CheckSet("strict", 1, "", frozenset(CHECKS))
 
 
 def judged(data: bytes, check_set: CheckSet = STRICT, **accepted: Any) -> list[tuple[str, str, str]]:
-    found = InstanceJudge(check_set, Accepted(**accepted)).judge(scan(data))
+    found = InstanceJudge(check_set, AcceptanceRules(**accepted)).judge(scan(data))
     return [(each.check, each.severity.value, each.path) for each in found]
 
 
@@ -96,10 +97,12 @@ def test_text_outside_of_the_declared_character_set_is_told() -> None:
 
 def test_only_what_the_collection_accepts_passes() -> None:
     data = part10(image())
-    judge = InstanceJudge(STRUCTURAL, Accepted(frozenset({MRImageStorage}), frozenset({JPEGBaseline8Bit})))
-    found = judge.judge(scan(data))
-    assert [(each.check, each.path) for each in found] == [("accepted", "00080016"), ("accepted", "00020010")]
-    assert not passes(found)
+    other_class = AcceptanceRules(sop_classes=frozenset({MRImageStorage}))
+    other_syntax = AcceptanceRules(transfer_syntaxes=frozenset({JPEGBaseline8Bit}))
+    for accepted, path in ((other_class, "00080016"), (other_syntax, "00020010")):
+        found = InstanceJudge(STRUCTURAL, accepted).judge(scan(data))
+        assert [(each.check, each.path) for each in found] == [("accepted", path)]
+        assert not passes(found)
     assert passes(InstanceJudge(STRUCTURAL).judge(scan(data)))
 
 

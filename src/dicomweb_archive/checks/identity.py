@@ -1,0 +1,116 @@
+"""Checks of text that may say who somebody is: identifiers elsewhere than at their place, and patterns."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from dicomweb_archive.checks.content import Placed, SeriesPart, first_text, texts_of
+from dicomweb_archive.checks.findings import Remark, Severity
+from dicomweb_archive.dicom.name_words import without_accents
+
+_PATIENT_NAME: Final = 0x00100010
+_BIRTH_DATE: Final = 0x00100030
+_STUDY_DATE: Final = 0x00080020
+_PATIENT_AGE: Final = 0x00101010
+_NAMES: Final = frozenset({_PATIENT_NAME, 0x00101001, 0x00101005, 0x00101060, 0x00102297})
+_IDS: Final = frozenset({0x00100020, 0x00101000})
+# Where identifiers belong, and those that trials give instead of them (PS3.3 C.7.1.3).
+_HOMES: Final = _NAMES | _IDS | {_BIRTH_DATE, 0x00120040, 0x00120042}
+
+_TEXT_VRS: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_FREE_TEXT_VRS: Final = _TEXT_VRS - {"PN"}
+_DATE_VRS: Final = frozenset({"DA", "DT"})
+
+_SHORTEST_NAME: Final = 3
+_SHORTEST_ID: Final = 4
+_MOST_IDENTIFIERS: Final = 256
+_WORD: Final = re.compile(r"[^\W_]+")
+
+# Bounded repetitions only: the texts are hostile, and up to 64 KiB long.
+_PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
+    "text looks as if it held an e-mail address": re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w"),
+    "text looks as if it held a social security number": re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"),
+    "text looks as if it held a telephone number": re.compile(
+        r"(?<![\w.-])(?:\+\d{1,3}[ /-]?(?:\(\d{1,4}\)|\d{1,4})|\(\d{2,5}\)|\d{3})[ /-]\d{3,4}[ -]?\d{3,4}(?![\w.-])"
+    ),
+    "text looks as if it held a date": re.compile(
+        r"(?<!\d)(?:(?:19|20)\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:[0-2]?\d|3[01])"
+        r"|(?:[0-2]?\d|3[01])([-/.])(?:[0-2]?\d|3[01])\2(?:19|20)\d\d)(?!\d)"
+    ),
+    "text looks as if it named a person by a title": re.compile(
+        r"(?<!\w)(?:(?:Dr|Prof|Mr|Mrs|Ms|Miss|Herr|Frau|Mme)\.?[ ^][A-Z]|M\.D\.|Ph\.?D(?!\w))|(?<=[ ,^])MD(?!\w)"
+    ),
+}
+
+
+def check_identity(part: SeriesPart) -> Iterator[Remark]:
+    """Look for the patient's names, identifiers and date of birth in all other text."""
+    identifiers, dates = _identifiers(part)
+    if not identifiers and not dates:
+        return
+    pattern = re.compile(
+        r"(?<![^\W_])(?:" + "|".join(sorted(map(re.escape, identifiers), reverse=True)) + r")(?![^\W_])"
+    )
+    for found in part.placed():
+        if found.tag in _HOMES:
+            continue
+        if found.element.vr in _TEXT_VRS and identifiers:
+            if any(pattern.search(without_accents(text)) for text in texts_of(found.element)):
+                yield _remark(Severity.BLOCK, "text holds a name or an identifier of the patient", found)
+        elif found.element.vr in _DATE_VRS and any(text[:8] in dates for text in texts_of(found.element)):
+            yield _remark(Severity.BLOCK, "the patient's date of birth stands in another attribute", found)
+
+
+def _identifiers(part: SeriesPart) -> tuple[set[str], set[str]]:
+    """Return words and identifiers as they are compared, and dates of birth."""
+    words: set[str] = set()
+    dates: set[str] = set()
+    for found in part.placed():
+        if len(words) > _MOST_IDENTIFIERS:
+            break
+        for text in texts_of(found.element):
+            if found.tag in _NAMES:
+                words.update(word for word in _WORD.findall(without_accents(text)) if len(word) >= _SHORTEST_NAME)
+            elif found.tag in _IDS and len(text) >= _SHORTEST_ID:
+                words.add(without_accents(text))
+            elif found.tag == _BIRTH_DATE and len(text) == 8 and text.isdigit():
+                dates.add(text)
+                words.update({text, f"{text[:4]}-{text[4:6]}-{text[6:]}"})
+    return words, dates
+
+
+def check_patterns(part: SeriesPart) -> Iterator[Remark]:
+    """Look for what is written like an address, a number, a date or a title, and for names of persons."""
+    for found in part.placed():
+        if found.tag in _HOMES:
+            continue
+        texts = texts_of(found.element)
+        if found.element.vr == "PN" and texts:
+            yield _remark(Severity.WARN, "an attribute names a person", found)
+        elif found.element.vr in _FREE_TEXT_VRS:
+            for message, pattern in _PATTERNS.items():
+                if any(pattern.search(text) for text in texts):
+                    yield _remark(Severity.WARN, message, found)
+
+
+def check_age(part: SeriesPart) -> Iterator[Remark]:
+    """Find ages over 89 years, which tell few people apart (45 CFR 164.514(b)(2)(i)(C))."""
+    message = "an age over 89 years is told"
+    for found in part.placed():
+        if found.tag == _PATIENT_AGE and any(_years(text) > 89 for text in texts_of(found.element)):
+            yield _remark(Severity.WARN, message, found)
+    born, seen = first_text(part.occurrences(_BIRTH_DATE)), first_text(part.occurrences(_STUDY_DATE))
+    # Whole years from the first date to the second, by comparing month and day as text.
+    if len(born) == len(seen) == 8 and (born + seen).isdigit():
+        years = int(seen[:4]) - int(born[:4]) - (seen[4:] < born[4:])
+        if years > 89:
+            yield Remark(Severity.WARN, message, f"{_BIRTH_DATE:08X}", len(part.files))
+
+
+def _years(age: str) -> int:
+    number, unit = age[:3], age[3:4]
+    return int(number) if unit == "Y" and number.isdigit() else 0
+
+
+def _remark(severity: Severity, message: str, found: Placed) -> Remark:
+    return Remark(severity, message, found.path, found.instances, found.sop_instance_uid)
