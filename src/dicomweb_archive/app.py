@@ -22,6 +22,7 @@ from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.reading.overview import OverviewIndex
 from dicomweb_archive.index.reading.representatives import RepresentativeIndex
+from dicomweb_archive.index.reading.roots import RootIndex
 from dicomweb_archive.index.reading.study_details import StudyDetailsIndex
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.search.facets import FacetIndex
@@ -29,7 +30,7 @@ from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.observability import Metrics
-from dicomweb_archive.services.access import AccessPolicy
+from dicomweb_archive.services.access import AccessPolicy, Role
 from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
@@ -42,6 +43,7 @@ from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.pictures import Pictures
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
+from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
@@ -250,9 +252,11 @@ def _build_services(
         pack_instances=settings.pack_instances,
         free_space_watermark_bytes=settings.free_space_watermark_bytes,
     )
+    access = AccessPolicy(settings.api_key.get_secret_value() if settings.api_key else None, settings.anonymous_read)
     return Services(
         addresses=Addresses(settings.base_url, settings.root_path, follow_host=settings.public_url is None),
-        access=AccessPolicy(settings.api_key.get_secret_value() if settings.api_key else None, settings.anonymous_read),
+        access=access,
+        roots=RootService(RootIndex(database), is_public=Role.READER in access.anonymous().roles),
         sessions=_sessions(settings),
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),

@@ -15,7 +15,7 @@ from starlette.types import Scope
 from dicomweb_archive.app import create_app
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.web.door import Door
-from dicomweb_archive.web.routing import PageRoute, ResourceRoute
+from dicomweb_archive.web.routing import ASKED_ROOT, PageRoute, ResourceRoute
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE")
 ELSEWHERE = (
@@ -43,19 +43,26 @@ def paths_of(app: FastAPI) -> Iterator[str]:
     yield from ELSEWHERE
 
 
-def taken_by_framework(app: FastAPI, scope: Scope) -> tuple[object, object]:
+def roots_of(path: str) -> Iterator[str]:
+    """Put a path below each root, of which the paths of other resources have none."""
+    yield path
+    yield f"/submissions/one{path}"
+    yield f"/collections/DWA-000001{path}"
+
+
+def taken_by_framework(app: FastAPI, scope: Scope) -> tuple[object, Scope]:
     for route in app.router.routes:
         match, child = route.matches(scope)
         if match is Match.FULL:
-            return route, child.get("path_params")
-    return None, None
+            return route, child
+    return None, {}
 
 
 @pytest.mark.parametrize("root_path", ["", "/archive"])
 def test_each_request_ends_in_the_handler_that_the_framework_would_choose(app: FastAPI, root_path: str) -> None:
     door = Door(app.router, app.routes)
     served = 0
-    for path in paths_of(app):
+    for path in {rooted for plain in paths_of(app) for rooted in roots_of(plain)}:
         for method in METHODS:
             scope: Scope = {
                 "type": "http",
@@ -64,17 +71,18 @@ def test_each_request_ends_in_the_handler_that_the_framework_would_choose(app: F
                 "root_path": root_path,
                 "headers": [],
             }
-            route, parameters = taken_by_framework(app, scope)
+            route, child = taken_by_framework(app, scope)
             found = door.find(scope)
             if isinstance(route, ResourceRoute):
                 served += 1
                 assert found is route, (method, path)
-                assert scope["path_params"] == parameters
-                assert scope["route"] is route
+                assert scope["path_params"] == child["path_params"]
+                assert scope["route"] is child["route"]
+                assert scope.get(ASKED_ROOT) == child.get(ASKED_ROOT)
             else:
                 assert found is None, (method, path)
                 assert "route" not in scope
-    assert served > 200
+    assert served > 600
 
 
 @pytest.fixture

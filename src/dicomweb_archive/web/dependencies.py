@@ -17,6 +17,7 @@ from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
+from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
@@ -25,14 +26,16 @@ from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.authentication import principal_of
+from dicomweb_archive.web.routing import ASKED_ROOT
 from dicomweb_archive.web.sessions import Sessions
 from dicomweb_archive.web.viewer.files import ViewerFiles
+from dicomweb_archive.wire import roots
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.resources import ServiceRoot, parse_uid
 from dicomweb_archive.wire.search_limits import SearchLimits
 
-DICOMWEB = "/dicom-web"
-"""Path of the DICOMweb services below the archive's root (PS3.18 8.2: the base URI)."""
+DICOMWEB = roots.DICOMWEB
+"""Path of the DICOMweb services below the archive's root (PS3.18 8.2: the base URI), as routes are written."""
 
 _ROOT = "dicomweb_archive.root"
 """Where the scope of a request keeps what builds its URLs, once they are asked for."""
@@ -61,6 +64,7 @@ class Services:
     metrics: Metrics
     health: HealthService
     store: StoreService
+    roots: RootService
     search: SearchService
     facets: FacetService
     tags: TagService
@@ -89,24 +93,37 @@ def base_url_of(request: Request) -> str:
     return get_services(request).addresses.base_of(request)
 
 
+def asked_root_of(request: Request) -> roots.AskedRoot:
+    """Return the root that the path of this request begins with: that of what is published, if with no other."""
+    asked: roots.AskedRoot = request.scope.get(ASKED_ROOT, roots.PUBLISHED)
+    return asked
+
+
 def root_of(request: Request) -> ServiceRoot:
-    """Return what builds the URLs of resources in the answer to this request."""
+    """Return what builds the URLs of resources in the answer to this request, below the root that was asked."""
     root: ServiceRoot | None = request.scope.get(_ROOT)
     if root is None:
-        root = request.scope[_ROOT] = ServiceRoot(base_url_of(request) + DICOMWEB)
+        root = request.scope[_ROOT] = ServiceRoot(base_url_of(request) + asked_root_of(request).path)
     return root
 
 
 def location_of(request: Request) -> str:
     """Return the URL of the resource that was asked for; its path is one that we have read and found sound."""
     path: str = request.scope["path"]
-    return root_of(request).url + path.removeprefix(request.scope.get("root_path", "")).removeprefix(DICOMWEB)
+    below = path.removeprefix(request.scope.get("root_path", "")).removeprefix(asked_root_of(request).path)
+    return root_of(request).url + below
 
 
 async def get_principal(request: Request) -> Principal:
-    """Return who is calling, and what they see through the root that the path begins with."""
+    """Return who is calling, and what they see and may do through the root that the path begins with.
+
+    Raises:
+        NotFoundError: there is no such root, or nothing in it is for this principal.
+        UnauthenticatedError: the credentials are not known, or the root is nothing for callers without any.
+    """
     services = get_services(request)
-    return principal_of(request, services.access, services.sessions, services.addresses)
+    principal = principal_of(request, services.access, services.sessions, services.addresses)
+    return await services.roots.through(principal, asked_root_of(request))
 
 
 def scope_of(request: Request) -> Scope:

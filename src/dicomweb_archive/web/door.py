@@ -12,11 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.web.errors import answer_archive_error
-from dicomweb_archive.web.routing import ResourceRoute
+from dicomweb_archive.web.routing import ASKED_ROOT, ResourceRoute
+from dicomweb_archive.wire.roots import DICOMWEB, PUBLISHED, split_root
 
 
 class Door:
-    """Serves what a route of a DICOMweb resource takes whole; all else is left to the application behind it.
+    """Serves what a route of a DICOMweb resource takes whole, below any root; all else is left to the app behind it.
 
     The routes are those of the application and are tried in the same order, so a request ends in the same handler
     on either way. A method that a resource does not know, and a path that names none, get their answers behind.
@@ -51,10 +52,17 @@ class Door:
         """Return the route that takes a request, and leave it in the scope as the framework does with its own."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         method = scope["method"]
+        # Hot path: most requests are for what is published, so they are not looked at for another root.
+        asked, path = (PUBLISHED, path) if path.startswith(DICOMWEB) else split_root(path)
         # Hot path: a pattern that does not match takes a fraction of a microsecond, and frames come early.
         for methods, match, route in self._routes:
             if method in methods and (found := match(path)) is not None:
+                if asked is PUBLISHED:
+                    scope["route"] = route
+                elif asked.kind in route.roots:
+                    scope["route"], scope[ASKED_ROOT] = route.templates[asked.kind], asked
+                else:
+                    continue
                 scope["path_params"] = found.groupdict()
-                scope["route"] = route
                 return route
         return None

@@ -7,15 +7,22 @@ from starlette.responses import Response
 
 from dicomweb_archive.web.capabilities import describe_capabilities
 from dicomweb_archive.web.conditional import CACHE_CONTROL, is_unchanged, unchanged
-from dicomweb_archive.web.dependencies import DICOMWEB, root_of
+from dicomweb_archive.web.dependencies import DICOMWEB, asked_root_of, get_principal, root_of
 from dicomweb_archive.web.representations import accept_parameter, negotiate
 from dicomweb_archive.web.routing import ResourceRoute
 from dicomweb_archive.wire.media_types import CAPABILITIES_OFFERS, JSON
+from dicomweb_archive.wire.roots import PUBLISHED
 from dicomweb_archive.wire.wadl import encode_wadl_json, encode_wadl_xml
 
 
 async def retrieve_capabilities(request: Request) -> Response:
-    """Describe resources, methods, parameters and media types; without credentials, like the description of the API."""
+    """Describe resources, methods, parameters and media types.
+
+    Of what is published without credentials, like the description of the API.
+    """
+    if asked_root_of(request) is not PUBLISHED:
+        # Of a collection or submission that is not for this caller not even that it is there.
+        await get_principal(request)
     offer = negotiate(request, CAPABILITIES_OFFERS, parameter=accept_parameter(request))
     base = root_of(request).url
     description = describe_capabilities(request.app.openapi(), base)

@@ -12,7 +12,7 @@ from dicomweb_archive.index.search.execution import SearchPage
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.bodies import json_body
 from dicomweb_archive.web.conditional import CACHE_CONTROL
-from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, root_of
+from dicomweb_archive.web.dependencies import DICOMWEB, get_principal, get_services, location_of, root_of
 from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.representations import collected_or_streamed, json_array, xml_parts
 from dicomweb_archive.web.routing import ResourceRoute
@@ -104,9 +104,8 @@ def _next_link(request: Request, token: str) -> str:
     """Write the Link to the next page (RFC 8288): the same search, from behind the last row of this page."""
     asked = request.scope["query_string"].decode("latin-1").split("&")
     kept = [pair for pair in asked if pair and pair.partition("=")[0] not in ("offset", "page_token")]
-    path = request.url.path.rpartition(DICOMWEB)[2]
     query = "&".join([*map(_in_header, kept), f"page_token={token}"])
-    return f'<{root_of(request).url}{path}?{query}>; rel="next"'
+    return f'<{location_of(request)}?{query}>; rel="next"'
 
 
 def _in_header(text: str) -> str:

@@ -17,6 +17,7 @@ from dicomweb_archive.wire import store_response
 from dicomweb_archive.wire.media_types import DICOM_XML, STORE_RESPONSE_OFFERS, Offer
 from dicomweb_archive.wire.multipart import PartFraming
 from dicomweb_archive.wire.resources import ServiceRoot, parse_uid
+from dicomweb_archive.wire.roots import RootKind
 
 # Outcomes of so many instances are written in a millisecond.
 _FEW = 64
@@ -77,7 +78,12 @@ def _headers(outcomes: Sequence[StoreOutcome], root: ServiceRoot, study: str | N
     return headers
 
 
+# Elsewhere it would have to be said into which space.
+_ROOTS = (RootKind.PUBLISHED,)
+
 routes = [
-    ResourceRoute(f"{DICOMWEB}/studies", store, methods=["POST"], name="store_instances"),
-    ResourceRoute(f"{DICOMWEB}/studies/{{study}}", store, methods=["POST"], name="store_instances_of_study"),
+    ResourceRoute(f"{DICOMWEB}/studies", store, methods=["POST"], name="store_instances", roots=_ROOTS),
+    ResourceRoute(
+        f"{DICOMWEB}/studies/{{study}}", store, methods=["POST"], name="store_instances_of_study", roots=_ROOTS
+    ),
 ]
