@@ -52,3 +52,14 @@ def upgrade() -> None:
     create unique index submission_of_day_idx on submission (collection_id, opened_by, opened_for)
     where opened_for is not null and state = 'open'
     """)
+    # What people have written, apart from the events, which are exported.
+    op.execute("""
+    create table submission_note (
+      event_id int8 primary key,
+      submission_id int8 not null references submission (id),
+      text text not null
+    )
+    """)
+    op.execute("create index submission_note_submission_id_idx on submission_note (submission_id)")
+    # The trail of a submission; events of the archive's own space stay out, so that a store does not pay for it.
+    op.execute("create index event_of_submission_idx on event (space_id, id) where space_id > 1000")

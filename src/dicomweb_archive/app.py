@@ -15,6 +15,9 @@ from dicomweb_archive import __version__
 from dicomweb_archive.background import at_work, open_runner
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
+from dicomweb_archive.index.curation.queue import SubmissionQueue
+from dicomweb_archive.index.curation.submissions import SubmissionIndex
+from dicomweb_archive.index.curation.trail import SubmissionTrail
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.figures import FiguresIndex
 from dicomweb_archive.index.jobs.listing import JobList
@@ -47,6 +50,7 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
+from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
@@ -72,6 +76,7 @@ from dicomweb_archive.web.routers import (
     search,
     sign_in,
     store,
+    submissions,
     system,
     tags,
     thumbnails,
@@ -101,8 +106,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
-    app.include_router(system.router)
-    app.include_router(jobs.router)
+    for resources in (system, jobs, submissions):
+        app.include_router(resources.router)
     openapi.install(app)
     errors.install(app)
     app.middleware_stack = _rooms_before(app, settings, metrics)
@@ -261,6 +266,7 @@ def _build_services(
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
+        submissions=SubmissionService(SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database)),
         tags=TagService(HeldPathsIndex(database)),
         facets=FacetService(FacetIndex(database, search_index)),
         search=SearchService(search_index),

@@ -78,6 +78,21 @@ class ConflictError(ArchiveError):
     """The request is well formed but contradicts the present state."""
 
 
+class TransitionError(ConflictError):
+    """Something cannot be done in the present state.
+
+    Args:
+        state: the present one.
+        action: what was asked for.
+        allowed: what can be done instead.
+    """
+
+    def __init__(self, state: str, action: str, *, allowed: tuple[str, ...]) -> None:
+        instead = ", ".join(allowed) or "nothing"
+        super().__init__(f"what is {state} does not know {action}; it knows: {instead}")
+        self.allowed = allowed
+
+
 class UnauthenticatedError(ArchiveError):
     """The credentials are missing or wrong."""
 

@@ -31,6 +31,7 @@ EXPECTED = {
     errors.NotFoundError("no such study"): (404, "not-found"),
     errors.GoneError("deleted"): (410, "gone"),
     errors.ConflictError("taken"): (409, "conflict"),
+    errors.TransitionError("sealed", "approve", allowed=("reopen",)): (409, "not-in-this-state"),
     errors.UnauthenticatedError("who"): (401, "unauthenticated"),
     errors.ForbiddenError("no"): (403, "forbidden"),
     errors.UndecodableError("codec"): (406, "undecodable"),

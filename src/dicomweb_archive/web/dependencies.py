@@ -21,6 +21,7 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
+from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
@@ -65,6 +66,7 @@ class Services:
     health: HealthService
     store: StoreService
     roots: RootService
+    submissions: SubmissionService
     search: SearchService
     facets: FacetService
     tags: TagService

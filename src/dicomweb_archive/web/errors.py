@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -44,6 +45,7 @@ PROBLEMS: Mapping[type[errors.ArchiveError], Problem] = {
     errors.UnsupportedMediaTypeError: Problem(415, "unsupported-media-type", "The payload's type is not supported"),
     errors.GoneError: Problem(410, "gone", "The resource was deleted"),
     errors.NotFoundError: Problem(404, "not-found", "There is no such resource"),
+    errors.TransitionError: Problem(409, "not-in-this-state", "The present state does not know this action"),
     errors.ConflictError: Problem(409, "conflict", "The request contradicts the present state"),
     errors.UnauthenticatedError: Problem(401, "unauthenticated", "Credentials are missing or wrong"),
     errors.ForbiddenError: Problem(403, "forbidden", "Not allowed"),
@@ -130,6 +132,8 @@ async def answer_archive_error(request: Request, error: Exception) -> Response:
         members["available"] = list(error.available)
     if isinstance(error, errors.UnsupportedMediaTypeError):
         members["supported"] = list(error.supported)
+    if isinstance(error, errors.TransitionError):
+        members["allowed"] = list(error.allowed)
     if problem.status >= 500:
         logger.error("request failed: %s", problem.name, exc_info=error)
     return problem_response(problem, str(error), headers=headers_of(error), **members)
@@ -160,10 +164,17 @@ def _allowed_methods(request: Request) -> set[str]:
     return allowed
 
 
+def _place_of(error: Mapping[str, Any]) -> str:
+    """Say where something does not fit; a member that we do not know has a name of the client's making."""
+    is_unknown = error["type"] == "extra_forbidden"
+    steps = [str(step) for step in error["loc"][: -1 if is_unknown else None]]
+    return ".".join(steps) + (" (a member that is not known)" if is_unknown else "")
+
+
 async def _answer_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # pydantic's own report repeats the input, which may name a patient.
-    named = ", ".join(sorted({".".join(str(step) for step in item["loc"]) for item in error.errors()}))
+    named = ", ".join(sorted({_place_of(item) for item in error.errors()}))
     return problem_response(_FRAMEWORK[400], f"does not fit its type: {named}")
 
 

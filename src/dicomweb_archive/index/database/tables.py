@@ -169,6 +169,16 @@ Index(
     postgresql_where=and_(submission.c.opened_for.is_not(None), submission.c.state == literal("open")),
 )
 
+# What people have written, apart from the events, which are exported.
+submission_note = Table(
+    "submission_note",
+    metadata,
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("submission_id", BigInteger, ForeignKey("submission.id"), nullable=False),
+    Column("text", Text, nullable=False),
+)
+Index("submission_note_submission_id_idx", submission_note.c.submission_id)
+
 study = Table(
     "study",
     metadata,
@@ -472,6 +482,9 @@ event = Table(
     Column("study_instance_uid", Text),
     Column("detail", JSONB, nullable=False),
 )
+
+# The trail of a submission; events of the archive's own space stay out, so that a store does not pay for it.
+Index("event_of_submission_idx", event.c.space_id, event.c.id, postgresql_where=event.c.space_id > text("1000"))
 
 tombstone = Table(
     "tombstone",

@@ -17,6 +17,12 @@ class EventKind(StrEnum):
     SERIES_DELETED = "series_deleted"
     INSTANCE_DELETED = "instance_deleted"
     STUDY_PUBLISHED = "study_published"
+    SUBMISSION_OPENED = "submission_opened"
+    SUBMISSION_DESCRIBED = "submission_described"
+    SUBMISSION_STATE_CHANGED = "submission_state_changed"
+    SUBMISSION_COMMENTED = "submission_commented"
+    SUBMISSION_MANIFEST_SET = "submission_manifest_set"
+    CONFLICT_KEPT = "conflict_kept"
 
 
 Detail: TypeAlias = Mapping[str, int | str | Sequence[int]]
@@ -38,7 +44,11 @@ async def insert_event(
     study_instance_uid: str | None = None,
     detail: Detail,
 ) -> int:
-    """Write an event and return its id. The caller holds the transaction: change and event are one fact."""
+    """Write an event and return its id. The caller holds the transaction: change and event are one fact.
+
+    Args:
+        study_instance_uid: `None` when it is about a space as a whole.
+    """
     event_id: int = await connection.fetchval(
         INSERT_EVENT, kind.value, actor, space_id, study_instance_uid, orjson.dumps(detail).decode()
     )

@@ -1,0 +1,1 @@
+"""Submissions: what waits in quarantine, from its opening to a decision."""

@@ -1,0 +1,258 @@
+"""Submissions as a service: opened, found, described, and moved from state to state."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from dicomweb_archive.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidParameterError,
+    NotFoundError,
+    PreconditionFailedError,
+)
+from dicomweb_archive.index.curation.collections import Collection, CollectionAccess
+from dicomweb_archive.index.curation.queue import Content, QueueFilter, QueueOrder, QueuePage, SubmissionQueue
+from dicomweb_archive.index.curation.submissions import (
+    Submission,
+    SubmissionIndex,
+    SubmissionScope,
+    SubmissionState,
+)
+from dicomweb_archive.index.curation.trail import SubmissionTrail, TrailEntry
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role, require
+from dicomweb_archive.services.submissions.transitions import (
+    ACTORS,
+    NEEDS_REASON,
+    Action,
+    Actor,
+    Reason,
+    asked_for,
+    next_state,
+)
+
+Gate = Callable[[Submission], Awaitable[Sequence[str]]]
+"""Says in words what stands against approving a submission; nothing when nothing does."""
+
+_ATTEMPTS = 8
+_SETTLED = frozenset(
+    {
+        SubmissionState.PUBLISHING,
+        SubmissionState.PUBLISHED,
+        SubmissionState.REJECTED,
+        SubmissionState.WITHDRAWN,
+        SubmissionState.EXPIRED,
+    }
+)
+
+
+def scope_of(principal: Principal) -> SubmissionScope:
+    """Tell which submissions the principal may know of: of collections that they curate, and their own."""
+    collections = principal.collections if Role.CURATOR in principal.roles else frozenset()
+    # Everybody without a key has the same name, so nothing is anybody's own.
+    is_known = principal.kind is not PrincipalKind.ANONYMOUS and Role.SUBMITTER in principal.roles
+    return SubmissionScope(collections, principal.name if is_known else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What people say of a submission; `None` leaves it as it is."""
+
+    title: str | None = None
+    contact: str | None = None
+    site: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionService:
+    """Keeps submissions, each change of which is one transaction with its event.
+
+    Attributes:
+        gates: asked before a submission is approved.
+    """
+
+    submissions: SubmissionIndex
+    queue: SubmissionQueue
+    trail: SubmissionTrail
+    gates: Sequence[Gate] = ()
+
+    async def open(self, principal: Principal, collection: str, description: Description) -> Submission:
+        """Open a submission for a collection.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError: the principal may not store there.
+            InvalidParameterError: there is no such collection for this principal, or it takes nothing of this site.
+            ConflictError: the collection is closed.
+        """
+        require(principal, Role.SUBMITTER)
+        found = await self._collection(principal, collection)
+        _require_site(found, description.site or "")
+        return await self.submissions.open(
+            found.id,
+            actor=principal.name,
+            title=description.title or "",
+            contact=description.contact or "",
+            site=(description.site or "").strip(),
+        )
+
+    async def find(self, principal: Principal, name: str) -> Submission:
+        """Return a submission.
+
+        Raises:
+            NotFoundError: there is none of this name that the principal may know of.
+        """
+        found = await self.submissions.find(name, scope_of(principal))
+        if found is None:
+            message = "There is no such submission"
+            raise NotFoundError(message)
+        return found
+
+    async def content(self, submission: Submission) -> Content:
+        """Count what is in the submission's space."""
+        return (await self.queue.content([submission.space_id]))[submission.space_id]
+
+    async def list(
+        self, principal: Principal, asked: QueueFilter, order: QueueOrder, *, limit: int, offset: int
+    ) -> QueuePage:
+        """Return a page of the queue, of what the principal may know of."""
+        return await self.queue.list(scope_of(principal), asked, order, limit=limit, offset=offset)
+
+    async def events(self, principal: Principal, name: str, *, after: int, limit: int) -> Sequence[TrailEntry]:
+        """Return the trail of a submission behind an event.
+
+        Raises:
+            NotFoundError: see `find`.
+        """
+        submission = await self.find(principal, name)
+        return await self.trail.list(submission.space_id, after=after, limit=limit)
+
+    async def describe(
+        self, principal: Principal, name: str, revision: int | None, description: Description
+    ) -> Submission:
+        """Say other things of a submission.
+
+        Raises:
+            NotFoundError, PreconditionFailedError, ConflictError: it is not there, changed or settled.
+            InvalidParameterError: the collection takes nothing of this site.
+        """
+        submission = await self._of_revision(principal, name, revision)
+        if submission.state in _SETTLED:
+            message = f"a submission that is {submission.state.value} stays as it was described"
+            raise ConflictError(message)
+        if description.site is not None:
+            found = await self.submissions.find_collection(submission.collection)
+            assert found is not None
+            _require_site(found, description.site)
+        return await self.submissions.describe(
+            submission,
+            title=submission.title if description.title is None else description.title,
+            contact=submission.contact if description.contact is None else description.contact,
+            site=submission.site if description.site is None else description.site.strip(),
+            actor=principal.name,
+        )
+
+    async def comment(self, principal: Principal, name: str, text: str) -> None:
+        """Write into the trail of a submission.
+
+        Raises:
+            NotFoundError: see `find`.
+        """
+        submission = await self.find(principal, name)
+        await self.submissions.comment(submission, text, actor=principal.name)
+
+    def may(self, principal: Principal, submission: Submission) -> tuple[Action, ...]:
+        """Return what the principal may do with the submission as it stands."""
+        is_curator = principal.has(Role.CURATOR, submission.collection_id)
+        return tuple(a for a in asked_for(submission.state) if is_curator or ACTORS[a] is Actor.SUBMITTER)
+
+    async def act(
+        self,
+        principal: Principal,
+        name: str,
+        action: Action,
+        revision: int | None,
+        *,
+        reason: Reason | None = None,
+        comment: str = "",
+    ) -> Submission:
+        """Do what somebody asks to be done with a submission.
+
+        Raises:
+            NotFoundError: see `find`.
+            ForbiddenError: it is for curators of the collection.
+            TransitionError: its state does not know this action.
+            PreconditionFailedError: it has changed since it was read.
+            InvalidParameterError: a reason is missing.
+            ConflictError: something stands against approving it.
+        """
+        submission = await self._of_revision(principal, name, revision)
+        if ACTORS[action] is Actor.CURATOR and not principal.has(Role.CURATOR, submission.collection_id):
+            message = f"this needs the role {Role.CURATOR.value} in the collection, which your key does not give"
+            raise ForbiddenError(message)
+        state = next_state(submission.state, action)
+        if action in NEEDS_REASON and reason is None:
+            raise InvalidParameterError("reason", accepted=", ".join(Reason))
+        if action is Action.APPROVE:
+            await self._pass_gates(submission)
+        return await self.submissions.change_state(
+            submission,
+            state,
+            action=action.value,
+            actor=principal.name,
+            reason="" if reason is None else reason.value,
+            comment=comment,
+        )
+
+    async def advance(self, name: str, action: Action, *, actor: str, comment: str = "") -> Submission:
+        """Do what the archive itself does with a submission: check it, publish it, let it expire.
+
+        Raises:
+            NotFoundError: there is none.
+            TransitionError: its state does not know this action, or no longer.
+            ConflictError: it keeps changing.
+        """
+        for _ in range(_ATTEMPTS):
+            submission = await self.submissions.find(name, SubmissionScope(None))
+            if submission is None:
+                message = "There is no such submission"
+                raise NotFoundError(message)
+            state = next_state(submission.state, action)
+            try:
+                return await self.submissions.change_state(
+                    submission, state, action=action.value, actor=actor, comment=comment
+                )
+            except PreconditionFailedError:
+                continue
+        message = "the submission keeps changing; try again later"
+        raise ConflictError(message)
+
+    async def _of_revision(self, principal: Principal, name: str, revision: int | None) -> Submission:
+        submission = await self.find(principal, name)
+        if revision not in (None, submission.revision):
+            message = "the submission has changed since it was read; read it again and decide anew"
+            raise PreconditionFailedError(message)
+        return submission
+
+    async def _collection(self, principal: Principal, accession: str) -> Collection:
+        found = await self.submissions.find_collection(accession)
+        is_known = found is not None and (
+            found.access is CollectionAccess.OPEN or any(principal.has(role, found.id) for role in Role)
+        )
+        if found is None or not is_known:
+            raise InvalidParameterError("collection", accepted="the accession of a collection that takes submissions")
+        if not principal.has(Role.SUBMITTER, found.id):
+            message = f"this needs the role {Role.SUBMITTER.value} in the collection, which your key does not give"
+            raise ForbiddenError(message)
+        if found.is_closed:
+            message = "the collection is closed and takes nothing more"
+            raise ConflictError(message)
+        return found
+
+    async def _pass_gates(self, submission: Submission) -> None:
+        against = [reason for gate in self.gates for reason in await gate(submission)]
+        if against:
+            raise ConflictError("this cannot be approved yet: " + "; ".join(against))
+
+
+def _require_site(collection: Collection, site: str) -> None:
+    if not collection.rules.takes_site(site):
+        raise InvalidParameterError("site", accepted="a site that the collection takes submissions of")
