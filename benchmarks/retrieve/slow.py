@@ -3,10 +3,10 @@
 import multiprocessing
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.retrieve.client import AS_STORED, Connection, median_milliseconds
@@ -17,52 +17,60 @@ _BEGUN_SECONDS = 1.0
 
 
 class SlowReaders:
-    """Clients that each take some kilobytes a second of one large answer."""
+    """Clients that each take some kilobytes a second of one large answer, in a process of their own."""
 
     def __init__(self, server: Server, path: str, *, count: int, bytes_per_second: int) -> None:
-        address = urlsplit(server.root)
-        lines = [
-            f"GET {address.path}{path} HTTP/1.1",
-            f"Host: {address.netloc}",
-            f"Accept: {AS_STORED}",
-            "Connection: close",
-            "",
-            "",
-        ]
-        self._request = "\r\n".join(lines).encode()
-        self._address = (address.hostname, address.port)
-        self._share = max(1, int(bytes_per_second * _TICK_SECONDS))
-        self._sockets = [self._connect() for _ in range(count)]
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._read)
-        self.received = 0
+        spawn = multiprocessing.get_context("spawn")
+        self._received = spawn.Value("q", 0)
+        share = max(1, int(bytes_per_second * _TICK_SECONDS))
+        self._process = spawn.Process(
+            target=_read_slowly, args=(server.root, path, count, share, self._received), daemon=True
+        )
+
+    @property
+    def received(self) -> int:
+        """Bytes that all of them have taken."""
+        return self._received.value
 
     def start(self) -> None:
         """Begin to read."""
-        self._thread.start()
+        self._process.start()
+        time.sleep(_BEGUN_SECONDS)
 
     def stop(self) -> None:
         """Go away in the middle."""
-        self._ended.set()
-        self._thread.join()
-        for connection in self._sockets:
-            connection.close()
+        self._process.terminate()
+        self._process.join()
 
-    def _connect(self) -> socket.socket:
-        connection = socket.create_connection(self._address)
-        connection.sendall(self._request)
-        connection.setblocking(False)
-        return connection
 
-    def _read(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            for connection in self._sockets:
-                selector.register(connection, selectors.EVENT_READ)
-            while not self._ended.wait(_TICK_SECONDS):
-                for key, _ in selector.select(0):
-                    connection = key.fileobj
-                    assert isinstance(connection, socket.socket)
-                    self.received += len(connection.recv(self._share))
+def _read_slowly(root: str, path: str, count: int, share: int, received: Any) -> None:
+    """Open `count` connections, and take `share` bytes of each in each tick."""
+    connections = [_ask(root, path) for _ in range(count)]
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection, selectors.EVENT_READ)
+        while True:
+            time.sleep(_TICK_SECONDS)
+            for key, _ in selector.select(0):
+                connection = key.fileobj
+                assert isinstance(connection, socket.socket)
+                received.value += len(connection.recv(share))
+
+
+def _ask(root: str, path: str) -> socket.socket:
+    address = urlsplit(root)
+    lines = [
+        f"GET {address.path}{path} HTTP/1.1",
+        f"Host: {address.netloc}",
+        f"Accept: {AS_STORED}",
+        "Connection: close",
+        "",
+        "",
+    ]
+    connection = socket.create_connection((address.hostname, address.port))
+    connection.sendall("\r\n".join(lines).encode())
+    connection.setblocking(False)
+    return connection
 
 
 def measure_slow_readers(
