@@ -35,6 +35,7 @@ from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Role
 from dicomweb_archive.services.bulkdata import BulkdataService
+from dicomweb_archive.services.composition import CompositionLimits, CompositionService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.drawing import DrawingThread
@@ -267,6 +268,11 @@ def _build_services(
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
         submissions=SubmissionService(SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database)),
+        composition=CompositionService(
+            decoding,
+            settings.data_dir,
+            CompositionLimits(watermark_bytes=settings.free_space_watermark_bytes),
+        ),
         tags=TagService(HeldPathsIndex(database)),
         facets=FacetService(FacetIndex(database, search_index)),
         search=SearchService(search_index),

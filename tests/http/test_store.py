@@ -294,11 +294,10 @@ async def test_an_instance_announced_as_too_large_is_413_before_a_byte_is_read(s
 
 
 OTHER_TYPES = {
-    "json": "application/dicom+json",
     "plain json": "application/json",
-    "xml": "application/dicom+xml",
-    "json parts": 'multipart/related; type="application/dicom+json"; boundary=x',
-    "xml parts": 'multipart/related; type="application/dicom+xml"; boundary=x',
+    "plain xml": "application/xml",
+    "pictures alone": "image/jpeg",
+    "picture parts": 'multipart/related; type="image/jpeg"; boundary=x',
     "form": "multipart/form-data; boundary=x",
     "zip": "application/zip",
     "text": "text/plain",
@@ -306,7 +305,6 @@ OTHER_TYPES = {
 
 
 async def test_other_payloads_are_415_and_never_read(archive: Archive) -> None:
-    # Neither JSON nor XML is parsed, so neither can expand, nest, or refer to anything.
     for name, content_type in OTHER_TYPES.items():
         answer = await archive.post(b"<!DOCTYPE a SYSTEM 'file:///etc/passwd'>", content_type=content_type)
         assert answer.status_code == 415, name

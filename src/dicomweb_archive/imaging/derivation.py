@@ -9,7 +9,8 @@ from uuid import UUID
 
 from pydicom import Dataset
 
-from dicomweb_archive.imaging.element_writer import encode, encode_item, value_of
+from dicomweb_archive.dicom.element_encoding import encode, encode_item
+from dicomweb_archive.imaging.element_writer import value_of
 
 _METHODS = {"1.2.840.10008.1.2.4.50": "ISO_10918_1", "1.2.840.10008.1.2.4.91": "ISO_15444_1"}
 _UUID_BYTES = 16

@@ -5,7 +5,6 @@ only what the transfer syntax asks for changes.
 """
 
 from collections.abc import Iterator
-from struct import Struct
 from typing import Any, cast
 
 from pydicom import Dataset
@@ -16,15 +15,10 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.values import convert_SQ
 
+from dicomweb_archive.dicom.element_encoding import UNDEFINED_LENGTH, encode, encode_encapsulated, encode_item
 from dicomweb_archive.imaging.native import pixel_word_bytes, swap_words, word_bytes
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 
-UNDEFINED_LENGTH = 0xFFFFFFFF
-
-_SHORT = Struct("<HH2sH")
-_LONG = Struct("<HH2sHI")
-_ITEM = Struct("<HHI")
-_LONG_LENGTH_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
 # Pixel Data, Float Pixel Data and Double Float Pixel Data.
 _PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 
@@ -58,28 +52,6 @@ def value_of(dataset: Dataset, tag: int) -> Any:
 def _number(dataset: Dataset, tag: int, default: int) -> int:
     value = value_of(dataset, tag)
     return default if value is None or value == "" else int(value)
-
-
-def encode(tag: int, vr: str, value: bytes) -> bytes:
-    """Encode an element of defined length; a value too long for its VR's length field becomes UN (PS3.5 6.2.2)."""
-    if len(value) % 2:
-        value += b"\0" if vr in ("UI", "OB", "UN") else b" "
-    if vr not in _LONG_LENGTH_VRS:
-        if len(value) <= 0xFFFF:
-            return _SHORT.pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
-        vr = "UN"
-    return _LONG.pack(tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value)) + value
-
-
-def encode_item(body: bytes) -> bytes:
-    """Encode one item of a sequence."""
-    return _ITEM.pack(0xFFFE, 0xE000, len(body)) + body
-
-
-def encode_encapsulated(tag: int, value: bytes, vr: str = "OB") -> bytes:
-    """Encode an element of fragments, which are in their items already, with its delimiter (PS3.5 A.4)."""
-    head = _LONG.pack(tag >> 16, tag & 0xFFFF, vr.encode(), 0, UNDEFINED_LENGTH)
-    return head + value + _ITEM.pack(0xFFFE, 0xE0DD, 0)
 
 
 class ElementWriter:

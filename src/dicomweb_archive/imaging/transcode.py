@@ -12,17 +12,11 @@ from typing import cast
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
+from dicomweb_archive.dicom.element_encoding import UNDEFINED_LENGTH, encode, encode_encapsulated
 from dicomweb_archive.errors import UndecodableError
 from dicomweb_archive.imaging.decode import decode_frame
 from dicomweb_archive.imaging.derivation import derived_elements, derived_uid
-from dicomweb_archive.imaging.element_writer import (
-    UNDEFINED_LENGTH,
-    ElementWriter,
-    encode,
-    encode_encapsulated,
-    pixel_format_from,
-    value_of,
-)
+from dicomweb_archive.imaging.element_writer import ElementWriter, pixel_format_from, value_of
 from dicomweb_archive.imaging.encode import LOSSY_TARGETS, RLE_LOSSLESS, check_encodable, encode_frame
 from dicomweb_archive.imaging.native import pixel_word_bytes, swap_words
 from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_format

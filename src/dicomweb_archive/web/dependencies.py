@@ -10,6 +10,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.bulkdata import BulkdataService
+from dicomweb_archive.services.composition import CompositionService
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
@@ -67,6 +68,7 @@ class Services:
     store: StoreService
     roots: RootService
     submissions: SubmissionService
+    composition: CompositionService
     search: SearchService
     facets: FacetService
     tags: TagService

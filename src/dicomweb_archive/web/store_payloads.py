@@ -9,7 +9,6 @@ from dicomweb_archive.web.dependencies import Services
 from dicomweb_archive.web.streams import request_chunks
 from dicomweb_archive.wire.multipart import (
     Event,
-    MultipartLimits,
     PartBegin,
     PartData,
     PartEnd,
@@ -17,16 +16,18 @@ from dicomweb_archive.wire.multipart import (
     PartReader,
     parse_multipart_related,
 )
+from dicomweb_archive.wire.store_metadata import METADATA_FORMATS
 
 _PART10 = "application/dicom"
-_SUPPORTED = (f'multipart/related; type="{_PART10}"', _PART10)
+_RELATED = ("", _PART10, *METADATA_FORMATS)
+_SUPPORTED = tuple(form for kind in _RELATED[1:] for form in (f'multipart/related; type="{kind}"', kind))
 
 
 def open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
     """Judge the head of the request and return its parts, of which none has been read yet.
 
     Raises:
-        UnsupportedMediaTypeError: the payload is not Part 10 (PS3.18 10.5.1.4).
+        UnsupportedMediaTypeError: the payload is neither Part 10 nor metadata (PS3.18 10.5.1.4).
         InvalidRequestError: the head is malformed.
         RequestTooLargeError: the one instance is announced as larger than allowed.
     """
@@ -42,26 +43,25 @@ def open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
         idle_timeout_seconds=limits.idle_timeout_seconds,
         minimum_bytes_per_second=limits.minimum_bytes_per_second,
     )
-    if content_type.partition(";")[0].strip().lower() == _PART10:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == _PART10 or kind in METADATA_FORMATS:
         if announced_bytes(request) > limits.instance_bytes:
             raise _too_large(limits.instance_bytes)
-        parts = _single_part(chunks)
+        parts = _single_part(chunks, kind)
     else:
-        parts = _several_parts(chunks, content_type, limits.multipart)
-    return _bounded(parts, limits.instance_bytes)
+        related = parse_multipart_related(content_type, limits.multipart)
+        kind = related.type
+        if kind not in _RELATED:
+            raise UnsupportedMediaTypeError("the parts are of a kind that cannot be stored", supported=_SUPPORTED)
+        parts = _read_parts(chunks, PartReader(related.boundary, limits.multipart))
+    parts = _bounded(parts, limits.instance_bytes)
+    return services.composition.compose(parts) if kind in METADATA_FORMATS else parts
 
 
 def announced_bytes(request: Request) -> int:
     """Return the length that the request announces, 0 when it announces none."""
     text = request.headers.get("content-length", "")
     return int(text) if text.isdecimal() and len(text) <= 20 else 0
-
-
-def _several_parts(chunks: AsyncIterator[bytes], content_type: str, limits: MultipartLimits) -> AsyncIterator[Event]:
-    related = parse_multipart_related(content_type, limits)
-    if related.type not in ("", _PART10):
-        raise UnsupportedMediaTypeError("only Part 10 instances can be stored", supported=_SUPPORTED)
-    return _read_parts(chunks, PartReader(related.boundary, limits))
 
 
 async def _read_parts(chunks: AsyncIterator[bytes], reader: PartReader) -> AsyncIterator[Event]:
@@ -87,10 +87,10 @@ def _too_large(instance_bytes: int) -> RequestTooLargeError:
     return RequestTooLargeError(f"an instance may have at most {instance_bytes} bytes")
 
 
-async def _single_part(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
-    """Present a body that is one instance like a part."""
+async def _single_part(chunks: AsyncIterator[bytes], kind: str) -> AsyncIterator[Event]:
+    """Present a body that is one instance, or metadata alone, like a part."""
     empty = True
-    yield PartBegin(PartHead({"content-type": _PART10}))
+    yield PartBegin(PartHead({"content-type": kind}))
     async for chunk in chunks:
         empty = False
         yield PartData(chunk)

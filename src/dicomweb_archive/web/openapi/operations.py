@@ -163,13 +163,16 @@ def thumbnail(name: str, summary: str) -> dict[str, Any]:
     return operation
 
 
+_STORED = (PART10, "application/dicom", f'multipart/related; type="{JSON}"', JSON)
+
+
 def store(name: str, summary: str) -> dict[str, Any]:
     answer = {JSON: {"schema": {"type": "object"}}, XML: BYTES}
     operation = _operation(
         "store", name, summary, success={200: answer, 202: answer}, problems=(400, 401, 406, 409, 413, 415, 503, 507)
     )
     operation["responses"]["409"]["content"] = answer
-    operation["requestBody"] = {"required": True, "content": {PART10: BYTES, "application/dicom": BYTES}}
+    operation["requestBody"] = {"required": True, "content": dict.fromkeys(_STORED, BYTES)}
     return operation
 
 

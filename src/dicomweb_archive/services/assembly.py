@@ -1,0 +1,175 @@
+"""Assembly: one instance of its encoded data set and the parts with its bulk values (PS3.18 10.5.1.4, PS3.5 A.4)."""
+
+import asyncio
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+from dicomweb_archive.dicom import tags
+from dicomweb_archive.dicom.element_encoding import SEQUENCE_END, UNDEFINED_LENGTH, element_head, item_head
+from dicomweb_archive.dicom.model_encoding import BulkReference, EncodedDataSet
+from dicomweb_archive.dicom.part10 import EXPLICIT_VR_LITTLE_ENDIAN
+from dicomweb_archive.dicom.part10_writing import encode_file_head
+from dicomweb_archive.dicom.status import DATA_SET_DOES_NOT_MATCH_SOP_CLASS, LIMIT_EXCEEDED
+from dicomweb_archive.dicom.value_encoding import pad
+from dicomweb_archive.errors import InvalidInstanceError
+from dicomweb_archive.imaging.sent_images import (
+    OCTETS,
+    SINGLE_FRAME_TYPES,
+    describe_sent_image,
+    fill_description,
+    is_compressed,
+)
+from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.storage.spool import Spool, SpooledValue
+
+ENCAPSULATED_DOCUMENT: Final = 0x00420011
+_MIME_TYPE: Final = 0x00420012
+_DOCUMENT_LENGTH: Final = 0x00420015
+_NUMBER_OF_FRAMES: Final = 0x00280008
+_OFFSET_TABLES = (tags.EXTENDED_OFFSET_TABLE, tags.EXTENDED_OFFSET_TABLE_LENGTHS)
+_MOST_FRAMES = 20_000
+_HEAD_BYTES = 1024 * 1024
+
+
+class Part(NamedTuple):
+    """A part with bulk data; what its Content-Type says, empty where it does not."""
+
+    media_type: str
+    transfer_syntax_uid: str
+    value: SpooledValue
+
+
+class Range(NamedTuple):
+    """Some bytes of a part, which stay where they are until they are sent on."""
+
+    value: SpooledValue
+    start: int
+    stop: int
+
+
+Assembled: TypeAlias = list[bytes | Range]
+
+
+def frames_expected(data: EncodedDataSet, uri: str, part: Part) -> int:
+    """Tell how many parts hold a value: compressed frames of a single-frame media type are a part each."""
+    if part.media_type not in SINGLE_FRAME_TYPES:
+        return 1
+    if not any(reference.uri == uri and reference.tag == tags.PIXEL_DATA for reference in data.references):
+        return 1
+    text = data.text_of(_NUMBER_OF_FRAMES).strip()
+    frames = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 1
+    return min(max(frames, 1), _MOST_FRAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """Puts the pieces of one instance in order; what is large stays in the spool."""
+
+    spool: Spool
+    decoding: DecodingPool
+
+    async def assemble(self, data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]) -> Assembled:
+        """Return the Part 10 file of an instance.
+
+        Raises:
+            InvalidInstanceError: its pixel data are no image of the kind that they are said to be, or not the image
+                that the metadata describe.
+        """
+        syntax, made = await self._pixels(data, parts)
+        _describe_document(data, parts)
+        head = encode_file_head(
+            sop_class_uid=data.text_of(tags.SOP_CLASS_UID),
+            sop_instance_uid=data.text_of(tags.SOP_INSTANCE_UID),
+            transfer_syntax_uid=syntax,
+        )
+        pieces: Assembled = [head]
+        for tag in sorted(data.elements):
+            if tag == tags.PIXEL_DATA and made:
+                pieces.extend(made)
+                continue
+            for piece in data.elements[tag]:
+                pieces.extend(_bulk_element(piece, parts) if isinstance(piece, BulkReference) else [piece])
+        return _joined(pieces)
+
+    async def _pixels(self, data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]) -> tuple[str, Assembled]:
+        """Return the transfer syntax, and the element of pixel data that came compressed."""
+        pixels = data.elements.get(tags.PIXEL_DATA, ())
+        if not pixels or not isinstance(pixels[0], BulkReference):
+            return EXPLICIT_VR_LITTLE_ENDIAN, []
+        sent = parts[pixels[0].uri]
+        if not is_compressed(sent[0].media_type, sent[0].transfer_syntax_uid):
+            return EXPLICIT_VR_LITTLE_ENDIAN, []
+        images = [
+            describe_sent_image(part.media_type, part.transfer_syntax_uid, await self._head(part), part.value.length)
+            for part in sent
+        ]
+        if len({(image.transfer_syntax_uid, image.rows, image.columns) for image in images}) > 1:
+            reason = "the frames are not of one size and one transfer syntax"
+            raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
+        fill_description(data, images[0], sent_bytes=sum(part.value.length for part in sent), frames=len(sent))
+        for tag in _OFFSET_TABLES:
+            # They are about other fragments.
+            data.elements.pop(tag, None)
+        ranges = [Range(part.value, *image.extent) for part, image in zip(sent, images, strict=True)]
+        return images[0].transfer_syntax_uid, _encapsulated(ranges)
+
+    async def _head(self, part: Part) -> bytes:
+        chunks = self.spool.read(part.value, 0, _HEAD_BYTES)
+        return await asyncio.to_thread(b"".join, chunks)
+
+
+def _describe_document(data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]) -> None:
+    """Say of an encapsulated document what its part says, where the metadata do not (PS3.3 C.24.2)."""
+    pieces = data.elements.get(ENCAPSULATED_DOCUMENT, ())
+    if not pieces or not isinstance(pieces[0], BulkReference):
+        return
+    (part,) = parts[pieces[0].uri]
+    if _MIME_TYPE not in data.texts and part.media_type not in ("", OCTETS):
+        data.put(_MIME_TYPE, "LO", part.media_type.encode())
+    if _DOCUMENT_LENGTH not in data.texts:
+        data.put(_DOCUMENT_LENGTH, "UL", part.value.length.to_bytes(4, "little"))
+
+
+def _bulk_element(reference: BulkReference, parts: Mapping[str, Sequence[Part]]) -> Assembled:
+    """Return an element whose value came as a part, as it came (PS3.18 10.5.1.4: little endian)."""
+    (part,) = parts[reference.uri]
+    length = part.value.length
+    padding = pad(reference.vr, bytes(length % 2))[length % 2 :]
+    if length + len(padding) >= UNDEFINED_LENGTH:
+        reason = "a bulk value is longer than an element can be"
+        raise InvalidInstanceError(reason, failure=LIMIT_EXCEEDED)
+    return [element_head(reference.tag, reference.vr, length + len(padding)), Range(part.value, 0, length), padding]
+
+
+def _encapsulated(frames: Sequence[Range]) -> Assembled:
+    """Return Pixel Data of one fragment a frame, with a Basic Offset Table where it is of use (PS3.5 A.4)."""
+    offsets = []
+    position = 0
+    for _, start, stop in frames:
+        offsets.append(position)
+        position += 8 + (stop - start) + (stop - start) % 2
+        if stop - start >= UNDEFINED_LENGTH - 1:
+            reason = "a compressed image is longer than a fragment can be"
+            raise InvalidInstanceError(reason, failure=LIMIT_EXCEEDED)
+    tabled = len(frames) > 1 and position < UNDEFINED_LENGTH
+    table = struct.pack(f"<{len(offsets)}I", *offsets) if tabled else b""
+    pieces: Assembled = [element_head(tags.PIXEL_DATA, "OB", UNDEFINED_LENGTH) + item_head(len(table)) + table]
+    for value, start, stop in frames:
+        length = stop - start
+        pieces += [item_head(length + length % 2), Range(value, start, stop), bytes(length % 2)]
+    return [*pieces, SEQUENCE_END]
+
+
+def _joined(pieces: Assembled) -> Assembled:
+    """Join what lies in memory, so that few pieces are sent on."""
+    joined: Assembled = []
+    held: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            held.append(piece)
+            continue
+        joined += [b"".join(held), piece]
+        held = []
+    return [*joined, b"".join(held)]

@@ -1,0 +1,138 @@
+"""Spool: bytes that have to wait for others before they can be kept, in memory or in a file without a name."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+
+from dicomweb_archive.errors import StorageFullError, StorageUnavailableError
+from dicomweb_archive.storage.base import Buffer
+
+PIECE_BYTES = 1024 * 1024
+"""What is read of the file at once."""
+
+_ROOM_ASKED_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class SpooledValue:
+    """Some bytes that wait: pieces in memory, or a range of the spool's file.
+
+    Attributes:
+        length: how many there are.
+        users: how many still need them; the last one gives their room back (`Spool.release`).
+    """
+
+    length: int = 0
+    users: int = 0
+    pieces: list[Buffer] = field(default_factory=list)
+    offset: int | None = None
+
+
+class Spool:
+    """The bytes of one request that wait; what does not fit into memory goes to a file that dies with the process.
+
+    One value is written at a time. Nothing here waits for anybody but the disk, so callers use a thread for what is
+    in the file.
+
+    Args:
+        memory_bytes: most bytes in memory, of all values together.
+        watermark_bytes: room that stays free on the disk.
+    """
+
+    def __init__(self, folder: Path, *, memory_bytes: int, watermark_bytes: int) -> None:
+        self._folder = folder
+        self._memory_left = memory_bytes
+        self._watermark_bytes = watermark_bytes
+        self._file: FileIO | None = None
+        self._end = 0
+        self._live = 0
+        self._unasked_bytes = _ROOM_ASKED_BYTES
+
+    def fits(self, size: int) -> bool:
+        """Tell whether so many further bytes stay in memory, so that writing them takes no thread."""
+        return size <= self._memory_left
+
+    def write(self, value: SpooledValue, piece: Buffer) -> None:
+        """Add bytes to a value.
+
+        Raises:
+            StorageFullError: free space would fall under the watermark.
+        """
+        value.length += len(piece)
+        if value.offset is None and self.fits(len(piece)):
+            self._memory_left -= len(piece)
+            value.pieces.append(piece)
+            return
+        if value.offset is None:
+            value.offset = self._end
+            self._live += 1
+            self._memory_left += sum(map(len, value.pieces))
+            for held in value.pieces:
+                self._append(held)
+            value.pieces = []
+        self._append(piece)
+
+    def read(self, value: SpooledValue, start: int = 0, stop: int | None = None) -> Iterator[Buffer]:
+        """Yield the bytes of a value, or those from `start` up to `stop`."""
+        stop = value.length if stop is None else min(stop, value.length)
+        if value.offset is not None:
+            assert self._file is not None
+            for position in range(start, stop, PIECE_BYTES):
+                wanted = min(PIECE_BYTES, stop - position)
+                yield os.pread(self._file.fileno(), wanted, value.offset + position)
+            return
+        position = 0
+        for piece in value.pieces:
+            first, last = max(start - position, 0), min(stop - position, len(piece))
+            position += len(piece)
+            if first < last:
+                yield memoryview(piece)[first:last]
+
+    def release(self, value: SpooledValue) -> None:
+        """Say that one user needs a value no longer."""
+        value.users -= 1
+        if value.users > 0:
+            return
+        if value.offset is None:
+            self._memory_left += sum(map(len, value.pieces))
+            value.pieces = []
+            return
+        value.offset = None
+        self._live -= 1
+        if self._live == 0 and self._file is not None:
+            # Ranges are not given back one by one: instances are complete soon after their last part.
+            self._file.truncate(0)
+            self._end = 0
+
+    def close(self) -> None:
+        """Give all room back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append(self, piece: Buffer) -> None:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
+        self._unasked_bytes += len(piece)
+        if self._unasked_bytes >= _ROOM_ASKED_BYTES:
+            self._unasked_bytes = 0
+            if shutil.disk_usage(self._folder).free - _ROOM_ASKED_BYTES < self._watermark_bytes:
+                message = "no room is left for what was sent; free some, or lower free_space_watermark_bytes"
+                raise StorageFullError(message)
+        view = memoryview(piece)
+        try:
+            while view:
+                written = os.pwrite(self._file.fileno(), view, self._end)
+                self._end += written
+                view = view[written:]
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                message = "the disk is full"
+                raise StorageFullError(message) from error
+            raise StorageUnavailableError("what was received cannot be written to the disk") from error

@@ -1,0 +1,255 @@
+"""Metadata and bulk data become instances: the bytes that a Part 10 file of the same data set has."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+from tests.factories import identified, image
+from tests.multiparts import BOUNDARY, JSON, Part, body_of, bulk_part, json_part, metadata_of
+
+from dicomweb_archive.dicom import status
+from dicomweb_archive.dicom.part10 import scan
+from dicomweb_archive.dicom.status import AttributeNote, StoreOutcome
+from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError
+from dicomweb_archive.services.composition import CompositionLimits, CompositionService
+from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartJudged, PartReader
+
+Composed = list[tuple[bytes, tuple[AttributeNote, ...]] | StoreOutcome]
+
+
+async def compose(
+    parts: Sequence[Part], folder: Path, *, chunk_bytes: int = 100_000, limits: CompositionLimits | None = None
+) -> Composed:
+    """Return each instance that is composed, with its notes, and each outcome that is known before."""
+    body = body_of(parts)
+
+    async def events() -> AsyncIterator[Event]:
+        reader = PartReader(BOUNDARY)
+        for start in range(0, len(body), chunk_bytes):
+            for event in reader.feed(body[start : start + chunk_bytes]):
+                yield event
+        reader.finish()
+
+    service = CompositionService(cast(DecodingPool, None), folder, limits or CompositionLimits())
+    found: Composed = []
+    notes: tuple[AttributeNote, ...] = ()
+    data = b""
+    async for event in service.compose(events()):
+        if isinstance(event, PartJudged):
+            found.append(event.outcome)
+        elif isinstance(event, PartBegin):
+            notes, data = event.notes, b""
+        elif isinstance(event, PartData):
+            data += event.data
+        else:
+            found.append((data, notes))
+    return found
+
+
+async def one(parts: Sequence[Part], folder: Path) -> Dataset:
+    """Return the one instance of a request, about which there is nothing to say."""
+    ((data, notes),) = cast(list[tuple[bytes, tuple[AttributeNote, ...]]], await compose(parts, folder))
+    assert notes == ()
+    scan(data)
+    return dcmread(BytesIO(data))
+
+
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def failures(composed: Composed) -> list[int | None]:
+    return [outcome.failure for outcome in composed if isinstance(outcome, StoreOutcome)]
+
+
+def rich() -> Dataset:
+    dataset = image(rows=32, columns=32)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset["PixelData"].VR = "OW"
+    dataset.PatientName = "Müller^Jörg=山田^太郎=やまだ^たろう"
+    dataset.PatientComments = "Two\nlines"
+    dataset.OtherPatientIDs = ["A", "B"]
+    dataset.add_new(0x00189346, "FD", [0.1, -1e300])
+    dataset.add_new(0x00280106, "US", 65535)
+    dataset.add_new(0x00080305, "SV", [-(2**63)])
+    dataset.FrameIncrementPointer = [0x00181063]
+    item = Dataset()
+    item.ReferencedSOPInstanceUID = "1.2.3"
+    item.add_new(0x00091010, "OB", bytes(range(256)) * 2)
+    item.ReferencedFrameNumber = [1, 2, 3]
+    dataset.ReferencedImageSequence = Items([item, Dataset()])
+    dataset.EncapsulatedDocument = b"odd"
+    return dataset
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+async def test_json_and_bulk_data_give_the_data_set_that_was_written(tmp_path: Path) -> None:
+    dataset = rich()
+    models, bulk = metadata_of(dataset)
+    assert len(bulk) == 2
+    made = await one([json_part(models), *bulk], tmp_path)
+    assert made.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert made.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+    assert made.PixelData == dataset.PixelData
+    assert made.EncapsulatedDocument == b"odd\0"
+    del made.EncapsulatedDocument, dataset.EncapsulatedDocument
+    assert made.to_json_dict() == dataset.to_json_dict()
+
+
+@pytest.mark.parametrize("chunk_bytes", [7, 1000])
+@pytest.mark.parametrize("memory_bytes", [0, 3000])
+async def test_any_chunking_and_any_memory_give_the_same_instances(
+    tmp_path: Path, chunk_bytes: int, memory_bytes: int
+) -> None:
+    models, bulk = metadata_of(*(image(instance=number, rows=32, columns=32) for number in (1, 2, 3)))
+    parts = [json_part(models), *bulk]
+    limits = CompositionLimits(memory_bytes=memory_bytes)
+    assert await compose(parts, tmp_path, chunk_bytes=chunk_bytes, limits=limits) == await compose(parts, tmp_path)
+    # What waits has no name, so that nothing of it can outlive its process.
+    assert left_in(tmp_path) == []
+
+
+async def test_bulk_data_may_come_in_any_order_even_before_their_metadata(tmp_path: Path) -> None:
+    models, bulk = metadata_of(image(instance=1), image(instance=2))
+    straight = await compose([json_part(models), *bulk], tmp_path)
+    turned = await compose([*bulk[::-1], json_part(models)], tmp_path)
+    assert straight == turned
+
+
+async def test_two_instances_may_share_a_part(tmp_path: Path) -> None:
+    models, bulk = metadata_of(image(instance=1), image(instance=2))
+    models[1]["7FE00010"]["BulkDataURI"] = models[0]["7FE00010"]["BulkDataURI"]
+    first, second = await compose([json_part(models), bulk[0]], tmp_path)
+    pixels = [dcmread(BytesIO(cast(tuple[bytes, Any], made)[0])).PixelData for made in (first, second)]
+    assert pixels == [bulk[0][1]] * 2
+
+
+async def test_numbers_keep_the_digits_that_were_sent(tmp_path: Path) -> None:
+    text = json.dumps(identified().to_json_dict())
+    text = (
+        text[:-1] + ', "00180050": {"vr": "DS", "Value": [0.50, "1.250"]}, "00201041": {"vr": "DS", "Value": [-1E2]}}'
+    )
+    made = await one([({"Content-Type": JSON}, text.encode())], tmp_path)
+    assert made.get_item(0x00180050).value == b"0.50\\1.250"
+    assert made.get_item(0x00201041).value == b"-1E2"
+
+
+ODD_ATTRIBUTES: dict[str, tuple[dict[str, Any], int]] = {
+    "a word for a number": ({"00280010": {"vr": "US", "Value": ["many"]}}, status.ELEMENTS_DISCARDED),
+    "a number beyond its range": ({"00280010": {"vr": "US", "Value": [70000]}}, status.ELEMENTS_DISCARDED),
+    "an object for a text": ({"00104000": {"vr": "LT", "Value": [{}]}}, status.ELEMENTS_DISCARDED),
+    "a value that is no list": ({"00104000": {"vr": "LT", "Value": "x"}}, status.ELEMENTS_DISCARDED),
+    "no base64": ({"00091010": {"vr": "OB", "InlineBinary": "?"}}, status.ELEMENTS_DISCARDED),
+    "bulk data of a name": ({"00100010": {"vr": "PN", "BulkDataURI": "x"}}, status.ELEMENTS_DISCARDED),
+    "no value representation": ({"00091011": {"Value": ["x"]}}, status.ELEMENTS_DISCARDED),
+    "an element of a command": ({"00000110": {"vr": "US", "Value": [1]}}, status.ELEMENTS_DISCARDED),
+    "a word for a decimal": ({"00180050": {"vr": "DS", "Value": ["thick"]}}, status.SOP_CLASS_MISMATCH_WARNING),
+    "a long decimal": ({"00180050": {"vr": "DS", "Value": [0.1234567890123456]}}, status.COERCED),
+}
+
+
+@pytest.mark.parametrize("case", ODD_ATTRIBUTES)
+async def test_an_odd_attribute_is_named_and_does_not_hinder_its_instance(tmp_path: Path, case: str) -> None:
+    attribute, warning = ODD_ATTRIBUTES[case]
+    ((_, notes),) = cast(Any, await compose([json_part([identified().to_json_dict() | attribute])], tmp_path))
+    assert [(f"{note.tag:08X}", note.warning) for note in notes] == [(next(iter(attribute)), warning)]
+
+
+async def test_an_odd_attribute_in_a_sequence_is_named_with_its_item(tmp_path: Path) -> None:
+    item = {"00080104": {"vr": "LO", "Value": [[]]}}
+    model = identified().to_json_dict() | {"00081032": {"vr": "SQ", "Value": [{}, item]}}
+    ((_, notes),) = cast(Any, await compose([json_part([model])], tmp_path))
+    assert notes == (AttributeNote(0x00080104, status.ELEMENTS_DISCARDED, "Not text", ((0x00081032, 2),)),)
+
+
+async def test_missing_and_unused_bulk_data_fail_and_nothing_else(tmp_path: Path) -> None:
+    models, bulk = metadata_of(image(instance=1), image(instance=2))
+    composed = await compose([json_part(models), bulk[1], bulk_part(b"x", "elsewhere"), ({}, b"y")], tmp_path)
+    assert failures(composed) == [status.BULKDATA_UNUSED, status.BULKDATA_MISSING, status.BULKDATA_UNUSED]
+    missing = cast(StoreOutcome, composed[2])
+    assert missing.sop_instance_uid == image(instance=1).SOPInstanceUID
+    assert isinstance(composed[0], tuple)
+
+
+@pytest.mark.parametrize("uri", ["file:///etc/passwd", "http://127.0.0.1:1/canary", "", "../../secret"])
+async def test_a_bulk_data_uri_is_compared_and_never_followed(tmp_path: Path, uri: str) -> None:
+    models, _ = metadata_of(image())
+    models[0]["7FE00010"]["BulkDataURI"] = uri
+    assert failures(await compose([json_part(models)], tmp_path)) == [status.BULKDATA_MISSING]
+
+
+NO_DATA_SETS: dict[str, Any] = {
+    "a keyword for a tag": {"PatientID": {"vr": "LO", "Value": ["1"]}},
+    "one tag spelt twice": {"0020000d": {"vr": "UI"}, "0020000D": {"vr": "UI"}},
+    "a text for an attribute": {"00100020": "1"},
+    "a list for an item": {"00081032": {"vr": "SQ", "Value": [["x"]]}},
+}
+
+
+@pytest.mark.parametrize("case", NO_DATA_SETS)
+async def test_an_instance_that_is_no_data_set_is_refused_alone(tmp_path: Path, case: str) -> None:
+    composed = await compose([json_part([NO_DATA_SETS[case], identified().to_json_dict()])], tmp_path)
+    assert failures(composed) == [status.METADATA_UNREADABLE]
+    assert len(composed) == 2
+
+
+async def test_an_attribute_twice_in_the_text_is_refused(tmp_path: Path) -> None:
+    text = b'[{"00100020":{"vr":"LO","Value":["1"]},"00100020":{"vr":"LO","Value":["2"]}}]'
+    assert failures(await compose([({"Content-Type": JSON}, text)], tmp_path)) == [status.METADATA_UNREADABLE]
+
+
+async def test_sequences_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    item: dict[str, Any] = {}
+    for _ in range(66):
+        item = {"00081140": {"vr": "SQ", "Value": [item]}}
+    assert failures(await compose([json_part([item])], tmp_path)) == [status.LIMIT_EXCEEDED]
+
+
+NO_JSON = {
+    "nothing": b"",
+    "blanks": b" \r\n",
+    "text": b"Dear archive",
+    "cut": b'[{"00100020":{"vr"',
+    "a number": b"[1]",
+    "no comma": b"[{}{}]",
+    "a comma too many": b"[{},]",
+    "a bracket too many": b"[{}]]",
+    "another bracket": b"[{}}",
+    "more behind": b"[{}] {}",
+    "not a number": b'[{"00180050":{"vr":"DS","Value":[NaN]}}]',
+    "no UTF-8": b'[{"00100020":{"vr":"LO","Value":["\xff"]}}]',
+    "lists 100,000 deep": b"[" * 100_000,
+    "objects 100,000 deep": b'[{"a":' + b'{"a":' * 100_000,
+    "an endless text": b'["' + b'\\"' * 100_000,
+}
+
+
+@pytest.mark.parametrize("case", NO_JSON)
+async def test_what_is_no_json_array_of_objects_ends_the_request(tmp_path: Path, case: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        await compose([({"Content-Type": JSON}, NO_JSON[case])], tmp_path)
+
+
+async def test_more_objects_than_an_instance_may_have_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    text = b"[{" + b",".join([b'"00100020":{}'] * 400_001) + b"}]"
+    assert failures(await compose([({"Content-Type": JSON}, text)], tmp_path)) == [status.LIMIT_EXCEEDED]
+
+
+async def test_metadata_that_wait_are_bounded(tmp_path: Path) -> None:
+    models, _ = metadata_of(image())
+    with pytest.raises(RequestTooLargeError):
+        await compose([json_part(models)] * 3, tmp_path, limits=CompositionLimits(metadata_bytes=5000))
+
+
+async def test_a_transfer_encoding_of_a_part_is_refused(tmp_path: Path) -> None:
+    models, bulk = metadata_of(image())
+    bulk[0][0]["Content-Transfer-Encoding"] = "base64"
+    composed = await compose([json_part(models), *bulk], tmp_path)
+    assert failures(composed) == [status.PART_NOT_SUPPORTED, status.BULKDATA_MISSING]
