@@ -30,6 +30,7 @@ from dicomweb_archive.index.reading.study_details import StudyDetailsIndex
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.search.facets import FacetIndex
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
+from dicomweb_archive.index.writing.publication import Publication
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.observability import Metrics
@@ -51,6 +52,7 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
+from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
@@ -72,6 +74,7 @@ from dicomweb_archive.web.routers import (
     delete,
     facets,
     jobs,
+    publication,
     rendered,
     retrieve,
     search,
@@ -107,7 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
-    for resources in (system, jobs, submissions):
+    for resources in (system, jobs, submissions, publication):
         app.include_router(resources.router)
     openapi.install(app)
     errors.install(app)
@@ -252,6 +255,9 @@ def _build_services(
     metadata = MetadataIndex(database, kept_root=settings.service_root)
     pictures = Pictures(instances, objects, decoding, drawing)
     search_index = SearchIndex(database)
+    submissions_service = SubmissionService(
+        SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database)
+    )
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,
         pack_bytes=settings.pack_bytes,
@@ -267,7 +273,10 @@ def _build_services(
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
-        submissions=SubmissionService(SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database)),
+        submissions=submissions_service,
+        publishing=PublishingService(
+            submissions_service, Publication(database, instances, timezone=settings.timezone), objects
+        ),
         composition=CompositionService(
             decoding,
             settings.data_dir,

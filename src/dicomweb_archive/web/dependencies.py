@@ -22,6 +22,7 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
+from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
@@ -69,6 +70,7 @@ class Services:
     roots: RootService
     submissions: SubmissionService
     composition: CompositionService
+    publishing: PublishingService
     search: SearchService
     facets: FacetService
     tags: TagService
