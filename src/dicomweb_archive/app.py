@@ -20,6 +20,8 @@ from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.curation.trail import SubmissionTrail
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.figures import FiguresIndex
+from dicomweb_archive.index.events.feed import FeedIndex
+from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.index.jobs.listing import JobList
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
@@ -36,6 +38,7 @@ from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Role
 from dicomweb_archive.services.bulkdata import BulkdataService
+from dicomweb_archive.services.changes import ChangeService
 from dicomweb_archive.services.composition import CompositionLimits, CompositionService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
@@ -71,6 +74,7 @@ from dicomweb_archive.web.openapi import document as openapi
 from dicomweb_archive.web.pages import assets, home, status, study
 from dicomweb_archive.web.routers import (
     capabilities,
+    changes,
     delete,
     facets,
     jobs,
@@ -110,7 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
-    for resources in (system, jobs, submissions, publication):
+    for resources in (system, jobs, changes, submissions, publication):
         app.include_router(resources.router)
     openapi.install(app)
     errors.install(app)
@@ -176,8 +180,9 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         stack.push_async_callback(services.overview.close)
         stack.push_async_callback(services.tags.close)
         stack.push_async_callback(services.status.close)
+        stack.push_async_callback(services.changes.close)
         if settings.job_slots:
-            await stack.enter_async_context(at_work(runner))
+            await stack.enter_async_context(at_work(runner, services.changes.sealer))
         yield services
 
 
@@ -293,6 +298,7 @@ def _build_services(
         delete=DeleteService(Removal(database, instances, timezone=settings.timezone), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         status=StatusService(FiguresIndex(database), settings.workers),
+        changes=ChangeService(FeedIndex(database), Sealer(database)),
         jobs=JobService(runner.queue, JobList(database), runner.wake),
         body_limits=BodyLimits(
             idle_timeout_seconds=settings.body_idle_timeout_seconds,

@@ -11,6 +11,7 @@ from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.curation.trail import SubmissionTrail
 from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.index.jobs.queue import JobQueue
 from dicomweb_archive.index.jobs.rows import JsonObject
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
@@ -21,6 +22,7 @@ from dicomweb_archive.index.writing.publication import Publication
 from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
+from dicomweb_archive.services.sealing import SealingRounds
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.publishing_job import publishing_kind
 from dicomweb_archive.services.submissions.submissions import SubmissionService
@@ -48,15 +50,17 @@ def open_runner(settings: Settings, database: Database, objects: ObjectStore) ->
 
 
 @asynccontextmanager
-async def at_work(runner: JobRunner) -> AsyncIterator[None]:
-    """Do jobs for as long as the block lasts."""
-    task = asyncio.create_task(runner.run())
+async def at_work(runner: JobRunner, sealer: Sealer) -> AsyncIterator[None]:
+    """Do jobs and seal events for as long as the block lasts."""
+    tasks = [asyncio.create_task(runner.run()), asyncio.create_task(SealingRounds(sealer).run())]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: JobQueue) -> list[JobKind]:

@@ -10,6 +10,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.bulkdata import BulkdataService
+from dicomweb_archive.services.changes import ChangeService
 from dicomweb_archive.services.composition import CompositionService
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
@@ -83,6 +84,7 @@ class Services:
     overview: OverviewService
     status: StatusService
     jobs: JobService
+    changes: ChangeService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
     viewer: ViewerFiles | None
