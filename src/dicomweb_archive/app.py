@@ -18,6 +18,7 @@ from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.curation.trail import SubmissionTrail
+from dicomweb_archive.index.curation.withdrawal import Withdrawal
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.figures import FiguresIndex
 from dicomweb_archive.index.events.feed import FeedIndex
@@ -57,6 +58,7 @@ from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
+from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
@@ -282,6 +284,7 @@ def _build_services(
         publishing=PublishingService(
             submissions_service, Publication(database, instances, timezone=settings.timezone), objects
         ),
+        withdrawing=WithdrawingService(Withdrawal(database, instances, timezone=settings.timezone)),
         composition=CompositionService(
             decoding,
             settings.data_dir,

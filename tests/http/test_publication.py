@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from tests.factories import ROOT as UID
 from tests.factories import ct_series
@@ -15,6 +16,7 @@ from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.writing.moving import Move, move_study
 
+INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
 OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
 
 
@@ -102,3 +104,47 @@ async def test_only_what_is_approved_is_published(archive: Archive) -> None:
     assert (await archive.client.post(path)).status_code == 428
     assert (await archive.client.post(path, headers={"if-match": '"99"'})).status_code == 412
     assert (await archive.client.post("/submissions/abc/publish", headers={"if-match": "*"})).status_code == 404
+
+
+async def withdraw(archive: Archive, **asked: Any) -> httpx.Response:
+    return await archive.client.post("/withdrawals", json={"study": f"{UID}.1", "reason": "phi_in_header", **asked})
+
+
+async def test_a_withdrawn_study_is_gone_with_its_reason_and_comes_back_when_it_is_published(archive: Archive) -> None:
+    files = ct_series(2)
+    await archive.store(*files, *ct_series(1, study=2))
+    assert (await archive.get(f"{INSTANCE}/metadata")).status_code == 200
+    answer = await withdraw(archive, comment="A name in the comments")
+    assert answer.status_code == 201
+    document = answer.json()
+    assert (document["instances"], answer.headers["location"]) == (2, document["submission"])
+    for path in (f"/studies/{UID}.1", INSTANCE, f"{INSTANCE}/frames/1", f"{INSTANCE}/metadata"):
+        gone = await archive.get(path)
+        assert gone.status_code == 410
+        assert "phi_in_header" in gone.json()["detail"]
+        assert "comments" not in gone.text
+    assert len((await archive.get("/studies")).json()) == 1
+    there = await archive.client.get(f"{document['dicomweb']}{INSTANCE}", headers=OCTETS)
+    assert there.content == files[0]
+    submission = (await archive.client.get(document["submission"])).json()
+    assert (submission["state"], submission["held"]["instances"]) == ("in_review", 2)
+    trail = (await archive.client.get(f"{document['submission']}/events")).json()["events"]
+    assert [(event["kind"], event["comment"]) for event in trail] == [
+        ("submission_opened", ""),
+        ("study_withdrawn", "A name in the comments"),
+    ]
+    assert (await withdraw(archive)).status_code == 410
+    assert (await act(archive, submission, "approve")).status_code == 200
+    await ended(archive, (await act(archive, submission, "publish")).json()["job"])
+    assert (await archive.get(INSTANCE, headers=OCTETS)).content == files[0]
+
+
+async def test_withdrawing_needs_a_known_study_a_reason_and_the_role(start_archive: StartArchive) -> None:
+    async with start_archive(api_key="secret") as archive:
+        assert (await withdraw(archive)).status_code == 401
+        archive.client.headers["authorization"] = "Bearer secret"
+        assert (await withdraw(archive)).status_code == 404
+        for asked in ({"reason": "because"}, {"reason": None}, {"study": "1.2\n"}, {"comment": "\0"}, {"other": 1}):
+            answer = await withdraw(archive, **asked)
+            assert answer.status_code == 400, answer.text
+            assert next(iter(asked)) in answer.json()["detail"] or "other" in asked

@@ -25,6 +25,7 @@ from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
+from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
@@ -72,6 +73,7 @@ class Services:
     submissions: SubmissionService
     composition: CompositionService
     publishing: PublishingService
+    withdrawing: WithdrawingService
     search: SearchService
     facets: FacetService
     tags: TagService

@@ -506,6 +506,8 @@ tombstone = Table(
     Column("sop_instance_uid", Text, nullable=False, server_default=""),
     _now("deleted_at"),
     Column("event_id", BigInteger),
+    # Why it was withdrawn; whoever asks for it is told.
+    Column("reason", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("space_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid"),
 )
 

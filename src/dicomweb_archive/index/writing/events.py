@@ -17,6 +17,7 @@ class EventKind(StrEnum):
     SERIES_DELETED = "series_deleted"
     INSTANCE_DELETED = "instance_deleted"
     STUDY_PUBLISHED = "study_published"
+    STUDY_WITHDRAWN = "study_withdrawn"
     SUBMISSION_OPENED = "submission_opened"
     SUBMISSION_DESCRIBED = "submission_described"
     SUBMISSION_STATE_CHANGED = "submission_state_changed"

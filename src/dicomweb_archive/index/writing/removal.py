@@ -47,12 +47,12 @@ where sg.study_id = $1 and ($2::int8 is null or sg.series_id = $2) and ($3::text
 DELETE_STUDY = "delete from study where id = $1"
 DELETE_SERIES = "delete from series where id = $1"
 
-# Remembers that the resource existed (PS3.18 8.5: Gone).
+# Remembers that the resource existed (PS3.18 8.5: Gone), and why it went where that is to be known.
 INSERT_TOMBSTONE = """
-insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id)
-values ($1, $2, $3, $4, $5, $6)
+insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id, reason)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (space_id, study_instance_uid, series_instance_uid, sop_instance_uid) do update
-set deleted_at = now(), event_id = excluded.event_id
+set deleted_at = now(), event_id = excluded.event_id, reason = excluded.reason
 """
 
 # Takes what was removed off the counters of the series.
@@ -235,4 +235,4 @@ async def _bury(connection: Connection, target: _Target, levels: Sequence[str], 
     depth = {"study": 1, "series": 2, "instance": 3}
     for level in levels:
         named = [uid or "" for uid in scope.parameters()[: depth[level]]] + [""] * (3 - depth[level])
-        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id)
+        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id, "")
