@@ -13,7 +13,7 @@ from tests.http.archive import ROOT, Archive
 from tests.http.conftest import StartArchive
 
 INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
-OPEN_TO_ALL = {"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/redoc"} | {
+OPEN_TO_ALL = {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/redoc"} | {
     "/assets/{name}",  # our own styles and scripts
     "/dicom-web",  # what the services can do
     "/dicom-web/",
@@ -50,7 +50,7 @@ async def test_every_route_asks_for_the_key_when_reading_needs_it(start_archive:
                 assert answer.status_code == 401, (method, path)
                 assert answer.headers["www-authenticate"].startswith("Bearer")
         assert asked > 30
-        metrics = (await archive.client.get("/metrics")).text
+        metrics = (await archive.client.get("/metrics", headers={"authorization": "Bearer secret"})).text
         assert UID not in metrics
 
 

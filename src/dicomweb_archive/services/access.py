@@ -124,3 +124,16 @@ def require(principal: Principal, role: Role) -> None:
         raise UnauthenticatedError(message)
     message = f"this needs the role {role.value}, which your key does not give"
     raise ForbiddenError(message)
+
+
+def require_everywhere(principal: Principal, role: Role) -> None:
+    """Let the principal pass only with this role in every collection: what is asked for is of the whole archive.
+
+    Raises:
+        UnauthenticatedError: credentials might help.
+        ForbiddenError: they would not.
+    """
+    require(principal, role)
+    if principal.collections is not None:
+        message = f"this needs the role {role.value} in every collection, and your key gives it in some"
+        raise ForbiddenError(message)

@@ -1,9 +1,10 @@
 """Delete: take a study, series or instance away (an extension of ours; PS3.18 has no such transaction)."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomweb_archive.errors import ArchiveError
+from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.index.writing.removal import Removal, Removed
 from dicomweb_archive.services.access import Principal, Role, require
@@ -25,7 +26,7 @@ class DeleteService:
         Raises:
             UnauthenticatedError, ForbiddenError: the principal may not delete.
             GoneError: it was deleted before.
-            NotFoundError: there is none.
+            NotFoundError: there is none in a collection in which the principal may delete.
         """
         require(principal, Role.MANAGER)
         removed = await self._remove(scope, principal)
@@ -39,9 +40,17 @@ class DeleteService:
 
     async def _remove(self, scope: Scope, principal: Principal) -> Removed:
         study, series, instance = scope.parameters()
-        visibility, actor = principal.sees, principal.name
+        visibility, actor = _deletable(principal), principal.name
         if series is None:
             return await self.removal.delete_study(study, visibility, actor=actor)
         if instance is None:
             return await self.removal.delete_series(study, series, visibility, actor=actor)
         return await self.removal.delete_instance(study, series, instance, visibility, actor=actor)
+
+
+def _deletable(principal: Principal) -> Visibility:
+    """Return what the principal sees of the collections in which its roles count."""
+    sees, own = principal.sees, principal.collections
+    if own is None:
+        return sees
+    return replace(sees, collections=tuple(sorted(own if sees.collections is None else own & set(sees.collections))))

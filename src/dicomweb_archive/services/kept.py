@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ Value = TypeVar("Value")
 
 QUICK_SECONDS = 0.1
 """What takes less is asked anew each time."""
+
+MOST_FIGURES = 256
+"""Each root has figures of its own, and there may be as many roots as submissions."""
 
 _KEPT_FOR = 10
 _KEPT_AT_MOST_SECONDS = 120.0
@@ -44,12 +48,14 @@ class Kept(Generic[Value]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._held: dict[Hashable, Held[Value]] = {}
+        self._held: OrderedDict[Hashable, Held[Value]] = OrderedDict()
         self._asking: dict[Hashable, asyncio.Task[Held[Value]]] = {}
 
     async def get(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Held[Value]:
         """Return the figure of this key, as held or by asking; what `ask` raises is raised."""
         held = self._held.get(key)
+        if held is not None:
+            self._held.move_to_end(key)
         if held is not None and self._clock() < held.good_until:
             return held
         task = self._asking.get(key)
@@ -77,6 +83,9 @@ class Kept(Generic[Value]):
             kept_for = min(seconds * _KEPT_FOR, _KEPT_AT_MOST_SECONDS) if seconds > QUICK_SECONDS else 0.0
             old_from = ended + kept_for * _HANDED_OUT_OLD
             held = self._held[key] = Held(value, datetime.now(UTC), seconds, ended + kept_for, old_from)
+            self._held.move_to_end(key)
+            if len(self._held) > MOST_FIGURES:
+                self._held.popitem(last=False)
             return held
         finally:
             del self._asking[key]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dicomweb_archive.index.database.figures import FiguresIndex, PackFigures, PastEvent, ServerFigures
-from dicomweb_archive.services.access import Principal, Role, require
+from dicomweb_archive.services.access import Principal, Role, require_everywhere
 from dicomweb_archive.services.kept import Kept
 
 _EVENTS = 12
@@ -42,7 +42,7 @@ class StatusService:
             UnauthenticatedError, ForbiddenError: the principal does not manage the archive.
             DatabaseUnavailableError, QueryTooExpensiveError: it cannot be measured now.
         """
-        require(principal, Role.MANAGER)
+        require_everywhere(principal, Role.MANAGER)
         server, packs, events = await asyncio.gather(
             self.index.server(), self.kept.get("packs", self.index.packs), self.index.events(_EVENTS)
         )

@@ -74,7 +74,7 @@ def describe_capabilities(api: Mapping[str, Any], base: str) -> Node:
         for step in steps.split("/"):
             resource = resource.resource(_template(step))
         for method, operation in operations.items():
-            if method != "parameters":
+            if method not in ("parameters", "servers"):
                 _describe_method(resource, method.upper(), operation)
     return root
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from dicomweb_archive.errors import DatabaseUnavailableError
-from dicomweb_archive.services.kept import Kept
+from dicomweb_archive.services.kept import MOST_FIGURES, Kept
 
 
 class Clock:
@@ -108,3 +108,19 @@ async def test_closing_gives_up_what_is_being_asked() -> None:
     await kept.close()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_no_more_figures_are_kept_than_it_may_be() -> None:
+    clock = Clock()
+    kept = Kept[int](clock)
+    first, others = Costly(clock, 1), Costly(clock, 1)
+    await kept.get("first", first)
+    for name in range(MOST_FIGURES - 1):
+        await kept.get(name, others)
+        clock.now -= 1
+    assert (await kept.get("first", first)).value == 1
+    await kept.get("one more", others)
+    clock.now -= 1
+    assert (await kept.get("first", first)).value == 1
+    await kept.get(0, others)
+    assert others.asked == MOST_FIGURES + 1

@@ -12,9 +12,25 @@ from dicomweb_archive.web.dependencies import DICOMWEB
 from dicomweb_archive.web.openapi.parameters import PATH_PARAMETERS
 from dicomweb_archive.web.openapi.paths import dicomweb_paths, uri_paths
 from dicomweb_archive.web.openapi.schemas import SCHEMAS
-from dicomweb_archive.web.routers import changes, jobs, submissions, system
+from dicomweb_archive.web.routers import jobs, submissions, system
 
 TITLE = "dicomweb-archive"
+
+SERVERS = [
+    {"url": "/", "description": "What is published."},
+    {
+        "url": "/collections/{collection}",
+        "description": "What is published of one collection.",
+        "variables": {"collection": {"default": "default", "description": "Accession of the collection."}},
+    },
+    {
+        "url": "/submissions/{submission}",
+        "description": "One submission, for curators of its collection and for who has opened it.",
+        "variables": {"submission": {"default": "submission", "description": "Name of the submission."}},
+    },
+]
+"""What each DICOMweb resource lies below (`wire/roots.py`), in the words of OpenAPI: a path for each would be thrice
+the description."""
 
 
 DESCRIPTION = """An open DICOMweb archive: store, search and retrieve DICOM instances (PS3.18).
@@ -35,10 +51,13 @@ def describe() -> dict[str, Any]:
         title=TITLE,
         version=__version__,
         description=DESCRIPTION,
-        routes=[*system.router.routes, *jobs.router.routes, *changes.router.routes, *submissions.router.routes],
+        routes=[*system.router.routes, *jobs.router.routes, *submissions.router.routes],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    paths = {DICOMWEB + path: _with_path_parameters(path, ops) for path, ops in dicomweb_paths().items()}
+    paths = {
+        DICOMWEB + path: {"servers": SERVERS, **_with_path_parameters(path, ops)}
+        for path, ops in dicomweb_paths().items()
+    }
     document["paths"] = {**paths, **uri_paths(), **document["paths"]}
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(SCHEMAS)

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
 from dicomweb_archive.index.reading.overview import LatestStudy
-from dicomweb_archive.services.access import Principal
+from dicomweb_archive.services.access import Principal, Role
 from dicomweb_archive.web.dependencies import get_principal, get_services, root_of
 from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.pages import datasets
@@ -93,7 +93,8 @@ async def home(request: Request) -> Response:
             _search(request, form, principal),
             services.overview.summary(principal),
             services.overview.latest(principal, _LATEST),
-            services.health.free_bytes(),
+            # What waits takes room too, so whoever does not manage the archive is not told how much is left.
+            services.health.free_bytes() if Role.MANAGER in principal.roles else _untold(),
         )
     if not form.conditions or request.query_params.get("more"):
         form.conditions.append(Condition())
@@ -110,6 +111,10 @@ async def home(request: Request) -> Response:
         keywords=COMMON_KEYWORDS,
         dicomweb=root_of(request).url,
     )
+
+
+async def _untold() -> None:
+    return None
 
 
 async def _search(request: Request, form: SearchForm, principal: Principal) -> Results:

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from dicomweb_archive import __version__
-from dicomweb_archive.web.dependencies import DICOMWEB, Services, base_url_of, get_services
+from dicomweb_archive.services.access import Role, require_everywhere
+from dicomweb_archive.web.dependencies import DICOMWEB, Services, base_url_of, get_principal, get_services
 
 router = APIRouter(tags=["system"])
 
@@ -77,6 +78,10 @@ async def ready(services: ServicesOf, response: Response) -> ReadinessReport:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(services: ServicesOf) -> Response:
-    """Give Prometheus the figures of all server processes."""
+async def metrics(services: ServicesOf, request: Request) -> Response:
+    """Give Prometheus the figures of all server processes.
+
+    They count what is stored and asked for in quarantine too, so they are for who manages the whole archive.
+    """
+    require_everywhere(await get_principal(request), Role.MANAGER)
     return Response(services.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
