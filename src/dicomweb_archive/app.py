@@ -18,8 +18,11 @@ from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.curation.trail import SubmissionTrail
+from dicomweb_archive.index.curation.withdrawal import Withdrawal
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.figures import FiguresIndex
+from dicomweb_archive.index.events.feed import FeedIndex
+from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.index.jobs.listing import JobList
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
@@ -30,11 +33,13 @@ from dicomweb_archive.index.reading.study_details import StudyDetailsIndex
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.search.facets import FacetIndex
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
+from dicomweb_archive.index.writing.publication import Publication
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Role
 from dicomweb_archive.services.bulkdata import BulkdataService
+from dicomweb_archive.services.changes import ChangeService
 from dicomweb_archive.services.composition import CompositionLimits, CompositionService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
@@ -51,7 +56,9 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
+from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
+from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
@@ -69,9 +76,11 @@ from dicomweb_archive.web.openapi import document as openapi
 from dicomweb_archive.web.pages import assets, home, status, study
 from dicomweb_archive.web.routers import (
     capabilities,
+    changes,
     delete,
     facets,
     jobs,
+    publication,
     rendered,
     retrieve,
     search,
@@ -107,7 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.router.routes.extend(router.routes)
     for page in (home, study, status, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
-    for resources in (system, jobs, submissions):
+    for resources in (system, jobs, changes, submissions, publication):
         app.include_router(resources.router)
     openapi.install(app)
     errors.install(app)
@@ -173,8 +182,9 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         stack.push_async_callback(services.overview.close)
         stack.push_async_callback(services.tags.close)
         stack.push_async_callback(services.status.close)
+        stack.push_async_callback(services.changes.close)
         if settings.job_slots:
-            await stack.enter_async_context(at_work(runner))
+            await stack.enter_async_context(at_work(runner, services.changes.sealer))
         yield services
 
 
@@ -252,6 +262,9 @@ def _build_services(
     metadata = MetadataIndex(database, kept_root=settings.service_root)
     pictures = Pictures(instances, objects, decoding, drawing)
     search_index = SearchIndex(database)
+    submissions_service = SubmissionService(
+        SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database)
+    )
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,
         pack_bytes=settings.pack_bytes,
@@ -267,7 +280,11 @@ def _build_services(
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
-        submissions=SubmissionService(SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database)),
+        submissions=submissions_service,
+        publishing=PublishingService(
+            submissions_service, Publication(database, instances, timezone=settings.timezone), objects
+        ),
+        withdrawing=WithdrawingService(Withdrawal(database, instances, timezone=settings.timezone)),
         composition=CompositionService(
             decoding,
             settings.data_dir,
@@ -284,6 +301,7 @@ def _build_services(
         delete=DeleteService(Removal(database, instances, timezone=settings.timezone), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         status=StatusService(FiguresIndex(database), settings.workers),
+        changes=ChangeService(FeedIndex(database), Sealer(database)),
         jobs=JobService(runner.queue, JobList(database), runner.wake),
         body_limits=BodyLimits(
             idle_timeout_seconds=settings.body_idle_timeout_seconds,

@@ -7,16 +7,25 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from dicomweb_archive.index.curation.queue import SubmissionQueue
+from dicomweb_archive.index.curation.submissions import SubmissionIndex
+from dicomweb_archive.index.curation.trail import SubmissionTrail
 from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.index.jobs.queue import JobQueue
 from dicomweb_archive.index.jobs.rows import JsonObject
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.upkeep.merging import SegmentMerger
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
 from dicomweb_archive.index.writing.packs import PackIndex
+from dicomweb_archive.index.writing.publication import Publication
 from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
+from dicomweb_archive.services.sealing import SealingRounds
+from dicomweb_archive.services.submissions.publishing import PublishingService
+from dicomweb_archive.services.submissions.publishing_job import publishing_kind
+from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 
@@ -41,26 +50,34 @@ def open_runner(settings: Settings, database: Database, objects: ObjectStore) ->
 
 
 @asynccontextmanager
-async def at_work(runner: JobRunner) -> AsyncIterator[None]:
-    """Do jobs for as long as the block lasts."""
-    task = asyncio.create_task(runner.run())
+async def at_work(runner: JobRunner, sealer: Sealer) -> AsyncIterator[None]:
+    """Do jobs and seal events for as long as the block lasts."""
+    tasks = [asyncio.create_task(runner.run()), asyncio.create_task(SealingRounds(sealer).run())]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: JobQueue) -> list[JobKind]:
     kinds = [
         _orphans(MaintenanceService(PackIndex(database), objects), delete=settings.delete_orphans),
         _forgetting(queue),
+        publishing_kind(_publishing(settings, database, objects)),
     ]
     if settings.maintenance_interval_seconds:
         maintenance = IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), HeldPathsIndex(database))
         kinds.append(_index(maintenance, settings.maintenance_interval_seconds))
     return kinds
+
+
+def _publishing(settings: Settings, database: Database, objects: ObjectStore) -> PublishingService:
+    submissions = SubmissionService(SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database))
+    return PublishingService(submissions, Publication(database, timezone=settings.timezone), objects)
 
 
 def _index(maintenance: IndexMaintenance, every_seconds: float) -> JobKind:

@@ -10,6 +10,7 @@ from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.migrate import check_schema
+from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.settings import Settings
 
@@ -26,10 +27,15 @@ def worker(slots: int | None, *, once: bool) -> None:
     """
     settings = read_settings(job_slots=slots)
     configure_logging(settings.log_level, settings.log_format)
-    asyncio.run(_work(settings, _database_url(settings), once=once))
+    asyncio.run(_work(settings, database_url(settings), once=once))
 
 
-def _database_url(settings: Settings) -> str:
+def database_url(settings: Settings) -> str:
+    """Return the URL of the database that runs: the operator's own, or the private one of a running archive.
+
+    Raises:
+        SetupError: none runs that we know of.
+    """
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     url = EmbeddedPostgres(settings.data_dir).running_url()
@@ -58,7 +64,7 @@ async def _work(settings: Settings, url: str, *, once: bool) -> None:
                 while not stopped.is_set() and await runner.run_one() is not None:
                     pass
                 return
-            async with at_work(runner):
+            async with at_work(runner, Sealer(database)):
                 click.echo("The worker does jobs. Stop with Ctrl-C.")
                 await stopped.wait()
         finally:

@@ -9,12 +9,12 @@ from dicomweb_archive.index.database.engine import Connection
 # Finds a tombstone of the resource or of what it was part of. A study that exists but is hidden from this
 # principal stays unknown.
 FIND_TOMBSTONE = f"""
-select 1 from tombstone t
+select t.reason from tombstone t
 where t.space_id = any($1::int4[]) and t.study_instance_uid = $4
   and (t.series_instance_uid, t.sop_instance_uid) in (('', ''), ($5, ''), ($5, $6))
   and not exists (
     select 1 from study st where st.space_id = t.space_id and st.study_instance_uid = $4 and not ({visible("st")}))
-limit 1
+order by t.series_instance_uid, t.sop_instance_uid limit 1
 """  # noqa: S608 - composed of constants
 
 
@@ -36,6 +36,9 @@ async def missing(connection: Connection, scope: Scope, visibility: Visibility) 
     # A tombstone knows no collection, so whoever sees only some collections is told nothing.
     if visibility.collections is None:
         uids = [uid or "" for uid in scope.parameters()]
-        if await connection.fetchval(FIND_TOMBSTONE, *visibility.parameters(), *uids):
+        reason = await connection.fetchval(FIND_TOMBSTONE, *visibility.parameters(), *uids)
+        if reason:
+            return GoneError(f"This resource has been withdrawn; the reason given is {reason}")
+        if reason is not None:
             return GoneError("This resource has been deleted")
     return NotFoundError("There is no such resource")

@@ -10,6 +10,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.bulkdata import BulkdataService
+from dicomweb_archive.services.changes import ChangeService
 from dicomweb_archive.services.composition import CompositionService
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
@@ -22,7 +23,9 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
+from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
+from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
@@ -69,6 +72,8 @@ class Services:
     roots: RootService
     submissions: SubmissionService
     composition: CompositionService
+    publishing: PublishingService
+    withdrawing: WithdrawingService
     search: SearchService
     facets: FacetService
     tags: TagService
@@ -81,6 +86,7 @@ class Services:
     overview: OverviewService
     status: StatusService
     jobs: JobService
+    changes: ChangeService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
     viewer: ViewerFiles | None

@@ -481,7 +481,17 @@ event = Table(
     Column("space_id", Integer, nullable=False),
     Column("study_instance_uid", Text),
     Column("detail", JSONB, nullable=False),
+    # The home of what it is about; the sealer finds it where the event does not say.
+    Column("collection_id", Integer),
+    # Both without gaps: among all sealed events, and among those of the change feed.
+    Column("position", BigInteger),
+    Column("feed_position", BigInteger),
+    # SHA-256 over the one before it and this event (`index/events/chain.py`).
+    Column("hash", LargeBinary),
 )
+Index("event_unsealed_idx", event.c.id, postgresql_where=event.c.position.is_(None))
+Index("event_position_idx", event.c.position, unique=True, postgresql_where=event.c.position.is_not(None))
+Index("event_feed_idx", event.c.feed_position, unique=True, postgresql_where=event.c.feed_position.is_not(None))
 
 # The trail of a submission; events of the archive's own space stay out, so that a store does not pay for it.
 Index("event_of_submission_idx", event.c.space_id, event.c.id, postgresql_where=event.c.space_id > text("1000"))
@@ -496,6 +506,8 @@ tombstone = Table(
     Column("sop_instance_uid", Text, nullable=False, server_default=""),
     _now("deleted_at"),
     Column("event_id", BigInteger),
+    # Why it was withdrawn; whoever asks for it is told.
+    Column("reason", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("space_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid"),
 )
 

@@ -17,6 +17,7 @@ class EventKind(StrEnum):
     SERIES_DELETED = "series_deleted"
     INSTANCE_DELETED = "instance_deleted"
     STUDY_PUBLISHED = "study_published"
+    STUDY_WITHDRAWN = "study_withdrawn"
     SUBMISSION_OPENED = "submission_opened"
     SUBMISSION_DESCRIBED = "submission_described"
     SUBMISSION_STATE_CHANGED = "submission_state_changed"
@@ -25,12 +26,25 @@ class EventKind(StrEnum):
     CONFLICT_KEPT = "conflict_kept"
 
 
+FEED_KINDS = frozenset(
+    {
+        EventKind.INSTANCES_STORED,
+        EventKind.STUDY_DELETED,
+        EventKind.SERIES_DELETED,
+        EventKind.INSTANCE_DELETED,
+        EventKind.STUDY_PUBLISHED,
+    }
+)
+"""What everybody may read in the change feed who sees the study, when it happened in the published archive."""
+
+
 Detail: TypeAlias = Mapping[str, int | str | Sequence[int]]
 """Counts, ids of ours and UIDs; no other value of a data set, because events are exported."""
 
 # One row of the log; the sealer gives it a place in the chain later.
 INSERT_EVENT = """
-insert into event (kind, actor, space_id, study_instance_uid, detail) values ($1, $2, $3, $4, $5::jsonb)
+insert into event (kind, actor, space_id, study_instance_uid, detail, collection_id)
+values ($1, $2, $3, $4, $5::jsonb, $6)
 returning id
 """
 
@@ -43,13 +57,17 @@ async def insert_event(
     space_id: int,
     study_instance_uid: str | None = None,
     detail: Detail,
+    collection_id: int | None = None,
 ) -> int:
     """Write an event and return its id. The caller holds the transaction: change and event are one fact.
 
     Args:
         study_instance_uid: `None` when it is about a space as a whole.
+        collection_id: home of what it is about. The sealer finds it by the space of a submission, or by the id of a
+            study in `detail["study"]` that is still there; what takes a study away has to say it.
     """
+    text = orjson.dumps(detail).decode()
     event_id: int = await connection.fetchval(
-        INSERT_EVENT, kind.value, actor, space_id, study_instance_uid, orjson.dumps(detail).decode()
+        INSERT_EVENT, kind.value, actor, space_id, study_instance_uid, text, collection_id
     )
     return event_id

@@ -50,11 +50,12 @@ class Publication:
     """Publishes what waits in the spaces of submissions.
 
     Args:
-        instances: whose cache must not serve what is no longer where it was.
+        instances: whose cache must not serve what is no longer where it was; `None` in a process that serves nothing
+            of it.
         timezone: offset from UTC of date-times that do not tell their own.
     """
 
-    def __init__(self, database: Database, instances: InstanceIndex, *, timezone: str = "+0000") -> None:
+    def __init__(self, database: Database, instances: InstanceIndex | None = None, *, timezone: str = "+0000") -> None:
         self._database = database
         self._instances = instances
         self._timezone = timezone
@@ -93,7 +94,8 @@ class Publication:
                     continue
         finally:
             # Also after a failure: a connection that broke at the commit does not say which way it went.
-            self._instances.forget_deleted()
+            if self._instances is not None:
+                self._instances.forget_deleted()
         message = "Too many stores and deletes of the same study at once; try again later"
         raise DatabaseUnavailableError(message)
 

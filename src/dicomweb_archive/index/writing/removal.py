@@ -22,7 +22,8 @@ from dicomweb_archive.index.writing.rebuilding import part_segment
 
 # Locks the study: stores into it wait, or have finished.
 LOCK_STUDY = f"""
-select st.id, st.space_id, st.facts from study st where {visible("st")} and st.study_instance_uid = $4 for update
+select st.id, st.space_id, st.collection_id, st.facts from study st
+where {visible("st")} and st.study_instance_uid = $4 for update
 """  # noqa: S608 - composed of constants
 
 # Finds a series of the locked study.
@@ -46,12 +47,12 @@ where sg.study_id = $1 and ($2::int8 is null or sg.series_id = $2) and ($3::text
 DELETE_STUDY = "delete from study where id = $1"
 DELETE_SERIES = "delete from series where id = $1"
 
-# Remembers that the resource existed (PS3.18 8.5: Gone).
+# Remembers that the resource existed (PS3.18 8.5: Gone), and why it went where that is to be known.
 INSERT_TOMBSTONE = """
-insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id)
-values ($1, $2, $3, $4, $5, $6)
+insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id, reason)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (space_id, study_instance_uid, series_instance_uid, sop_instance_uid) do update
-set deleted_at = now(), event_id = excluded.event_id
+set deleted_at = now(), event_id = excluded.event_id, reason = excluded.reason
 """
 
 # Takes what was removed off the counters of the series.
@@ -88,6 +89,7 @@ class _Target:
 
     scope: Scope
     space_id: int
+    collection_id: int
     study_id: int
     series_id: int | None
     actor: str
@@ -158,7 +160,7 @@ class Removal:
             series_id = await connection.fetchval(FIND_SERIES, study["id"], scope.series_instance_uid)
         if study is None or (scope.series_instance_uid is not None and series_id is None):
             raise await missing(connection, scope, visibility)
-        target = _Target(scope, study["space_id"], study["id"], series_id, actor)
+        target = _Target(scope, study["space_id"], study["collection_id"], study["id"], series_id, actor)
         counted = await connection.fetchrow(COUNT_REMOVED, target.study_id, series_id, scope.sop_instance_uid)
         if scope.sop_instance_uid is not None:
             if not counted["instances"]:
@@ -228,8 +230,9 @@ async def _bury(connection: Connection, target: _Target, levels: Sequence[str], 
             "size_bytes": counted["size_bytes"],
             **{name: uid for name, uid in uids.items() if uid is not None},
         },
+        collection_id=target.collection_id,
     )
     depth = {"study": 1, "series": 2, "instance": 3}
     for level in levels:
         named = [uid or "" for uid in scope.parameters()[: depth[level]]] + [""] * (3 - depth[level])
-        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id)
+        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id, "")

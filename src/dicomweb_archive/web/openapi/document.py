@@ -12,7 +12,7 @@ from dicomweb_archive.web.dependencies import DICOMWEB
 from dicomweb_archive.web.openapi.parameters import PATH_PARAMETERS
 from dicomweb_archive.web.openapi.paths import dicomweb_paths, uri_paths
 from dicomweb_archive.web.openapi.schemas import SCHEMAS
-from dicomweb_archive.web.routers import jobs, submissions, system
+from dicomweb_archive.web.routers import changes, jobs, submissions, system
 
 TITLE = "dicomweb-archive"
 
@@ -51,7 +51,7 @@ def describe() -> dict[str, Any]:
         title=TITLE,
         version=__version__,
         description=DESCRIPTION,
-        routes=[*system.router.routes, *jobs.router.routes, *submissions.router.routes],
+        routes=[*system.router.routes, *jobs.router.routes, *changes.router.routes, *submissions.router.routes],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     paths = {

@@ -5,14 +5,15 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, Field
 
 from dicomweb_archive.index.jobs.rows import Job, JobState
 from dicomweb_archive.services.access import Principal
 from dicomweb_archive.web.dependencies import Services, base_url_of, get_principal, get_services
+from dicomweb_archive.web.json_routes import json_router
 
-router = APIRouter(tags=["jobs"])
+router = json_router("jobs")
 
 _LARGEST_ID = 2**63 - 1
 

@@ -1,0 +1,1 @@
+"""The log of events: sealed into a chain, verified, and read as the change feed."""

@@ -1,0 +1,160 @@
+"""Publishing a submission: its studies become part of the archive, one after the other, each of them at once."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from dicomweb_archive.errors import (
+    ArchiveError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    PreconditionFailedError,
+)
+from dicomweb_archive.index.curation.submissions import Submission, SubmissionState
+from dicomweb_archive.index.writing.publication import MovedStudy, Publication
+from dicomweb_archive.services.access import Principal, Role
+from dicomweb_archive.services.submissions.submissions import SubmissionService
+from dicomweb_archive.services.submissions.transitions import Action
+from dicomweb_archive.storage.base import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """How far publishing has come.
+
+    Attributes:
+        after: UID of the study that was looked at last; studies go in the order of their UIDs.
+        studies, instances: what was published.
+        same: instances that the archive had already, byte for byte.
+        conflicts: instances that stay, because the archive has other bytes under their SOP Instance UID.
+        refused: studies that stay, because the archive has them in another collection.
+    """
+
+    after: str = ""
+    studies: int = 0
+    instances: int = 0
+    same: int = 0
+    conflicts: int = 0
+    refused: int = 0
+
+    @property
+    def done(self) -> int:
+        """Instances of which it is known what became of them."""
+        return self.instances + self.same + self.conflicts
+
+    def with_study(self, uid: str, moved: MovedStudy) -> "PublishReport":
+        """Return the report with one study more."""
+        return PublishReport(
+            uid,
+            self.studies + (moved.study_id is not None),
+            self.instances + moved.instances,
+            self.same + moved.same,
+            self.conflicts + len(moved.conflicts),
+            self.refused,
+        )
+
+    def summary(self) -> str:
+        """Say in words what became of the submission."""
+        said = f"{self.instances} instances of {self.studies} studies published"
+        if self.same:
+            said += f", {self.same} were there already"
+        if self.conflicts:
+            said += f", {self.conflicts} stay: the archive has other bytes under their UIDs"
+        if self.refused:
+            said += f", {self.refused} studies stay: they are in another collection"
+        return said
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "PublishReport":
+        """Read a report back, such as an interrupted one."""
+        return cls(**values)
+
+
+Tell = Callable[[PublishReport, int], Awaitable[None]]
+"""Takes the report after each study, with how many instances there were at the beginning of this attempt and before."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingService:
+    """Publishes submissions that were approved."""
+
+    submissions: SubmissionService
+    publication: Publication
+    objects: ObjectStore
+
+    async def begin(self, principal: Principal, name: str, revision: int | None) -> Submission:
+        """Begin to publish a submission, or go on where that was interrupted; `publish` does it.
+
+        Raises:
+            NotFoundError: there is none of this name that the principal may know of.
+            ForbiddenError: it is for curators of the collection.
+            PreconditionFailedError: it has changed since it was read.
+            TransitionError: it is not approved.
+        """
+        submission = await self.submissions.find(principal, name)
+        if not principal.has(Role.CURATOR, submission.collection_id):
+            message = f"this needs the role {Role.CURATOR.value} in the collection, which your key does not give"
+            raise ForbiddenError(message)
+        if revision not in (None, submission.revision):
+            message = "the submission has changed since it was read; read it again and decide anew"
+            raise PreconditionFailedError(message)
+        if submission.state is SubmissionState.PUBLISHING:
+            return submission
+        return await self.submissions.advance(name, Action.BEGIN_PUBLISHING, actor=principal.name)
+
+    async def publish(
+        self, name: str, space_id: int, *, actor: str, tell: Tell, report: PublishReport | None = None
+    ) -> PublishReport:
+        """Publish all studies of a submission, each in one transaction, and end the submission's publishing.
+
+        What stays leaves the submission approved: it can be looked into and published again.
+
+        Args:
+            report: of an attempt that was interrupted; what was published then is no longer here.
+
+        Raises:
+            DatabaseUnavailableError: what was published until then stays published; go on with the last report.
+        """
+        report = report or PublishReport()
+        total = report.done + (await self.publication.count(space_id)).instances
+        while uids := await self.publication.list_studies(space_id, after=report.after, limit=_BATCH):
+            for uid in uids:
+                report = await self._publish_study(space_id, uid, report, actor)
+                await tell(report, max(total, report.done))
+        held = await self.publication.count(space_id)
+        action = Action.STOP_PUBLISHING if held.instances else Action.END_PUBLISHING
+        await self.submissions.advance(name, action, actor=actor, comment=report.summary())
+        return report
+
+    async def stop(self, name: str, *, actor: str) -> None:
+        """Give up in the middle; what was published stays published."""
+        await self.submissions.advance(name, Action.STOP_PUBLISHING, actor=actor)
+
+    async def _publish_study(self, space_id: int, uid: str, report: PublishReport, actor: str) -> PublishReport:
+        try:
+            moved = await self.publication.publish(space_id, uid, actor=actor)
+        except NotFoundError:
+            # Somebody else has published or deleted it meanwhile.
+            return replace(report, after=uid)
+        except ConflictError:
+            return replace(report, after=uid, refused=report.refused + 1)
+        if moved.free_object_keys:
+            await self._delete(moved.free_object_keys)
+        return report.with_study(uid, moved)
+
+    async def _delete(self, object_keys: tuple[str, ...]) -> None:
+        try:
+            await self.objects.delete_many(object_keys)
+        except ArchiveError:
+            # Their rows are gone, so they are orphans for the sweep.
+            logger.warning("objects without rows could not all be deleted", extra={"object_keys": len(object_keys)})

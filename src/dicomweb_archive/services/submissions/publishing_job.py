@@ -1,0 +1,39 @@
+"""Publishing a submission as a job: watched, cancelled, and gone on with after an interruption."""
+
+from typing import Final
+
+from dicomweb_archive.index.curation.submissions import Submission
+from dicomweb_archive.index.jobs.rows import JsonObject
+from dicomweb_archive.services.jobs.kinds import JobCancelledError, JobKind, JobRun
+from dicomweb_archive.services.submissions.publishing import PublishingService, PublishReport
+
+PUBLISH_SUBMISSION: Final = "publish-submission"
+"""Publishes what a submission holds, study by study; counts instances."""
+
+_ATTEMPTS = 20
+
+
+def publishing_arguments(submission: Submission) -> JsonObject:
+    """Return what the job of a submission is told."""
+    return {"submission": submission.name, "space": submission.space_id}
+
+
+def publishing_kind(publishing: PublishingService) -> JobKind:
+    """Return the kind of job that publishes a submission."""
+
+    async def work(run: JobRun) -> JsonObject:
+        job = run.job
+        name, space_id = job.arguments["submission"], job.arguments["space"]
+
+        async def tell(report: PublishReport, total: int) -> None:
+            await run.report(report.done, total=total, checkpoint=report.to_json())
+
+        begun = PublishReport.from_json(job.checkpoint) if job.checkpoint else None
+        try:
+            report = await publishing.publish(name, space_id, actor=job.actor, tell=tell, report=begun)
+        except JobCancelledError:
+            await publishing.stop(name, actor=job.actor)
+            raise
+        return {key: value for key, value in report.to_json().items() if key != "after"}
+
+    return JobKind(PUBLISH_SUBMISSION, work, attempts=_ATTEMPTS)

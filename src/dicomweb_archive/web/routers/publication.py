@@ -1,0 +1,109 @@
+"""Publishing and its reverse: what was approved becomes part of the archive, what must not be seen leaves it."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from dicomweb_archive.index.curation.submissions import SubmissionState
+from dicomweb_archive.services.access import Principal
+from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISSION, publishing_arguments
+from dicomweb_archive.services.submissions.transitions import Reason
+from dicomweb_archive.web.conditional import expected_revision, revision_tag
+from dicomweb_archive.web.dependencies import Services, base_url_of, get_principal, get_services
+from dicomweb_archive.web.json_routes import json_router
+
+router = json_router("submissions")
+
+ServicesOf = Annotated[Services, Depends(get_services)]
+PrincipalOf = Annotated[Principal, Depends(get_principal)]
+SubmissionName = Annotated[str, Path(max_length=64, pattern="^[a-z0-9]+$")]
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        # PostgreSQL has no place for it in a text.
+        message = "a text holds the character NUL"
+        raise ValueError(message)
+    return text
+
+
+Uid = Annotated[str, Field(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$")]
+Prose = Annotated[str, Field(max_length=4000), AfterValidator(_without_nul)]
+
+
+class PublishingDocument(BaseModel):
+    """A submission that is being published."""
+
+    submission: str = Field(description="URL of the submission.")
+    state: SubmissionState
+    revision: int
+    job: str = Field(description="URL of the job: how far it has come, and what came of it.")
+
+
+@router.post("/submissions/{submission}/publish", status_code=202)
+async def publish_submission(
+    submission: SubmissionName, request: Request, response: Response, services: ServicesOf, principal: PrincipalOf
+) -> PublishingDocument:
+    """Publish what an approved submission holds; each study appears whole.
+
+    What cannot be published, because the archive has other bytes under its UIDs, stays, and the submission is
+    approved still. Asked for again while it is going on, this answers with the same job.
+    """
+    begun = await services.publishing.begin(principal, submission, expected_revision(request))
+    job = await services.jobs.enqueue(
+        PUBLISH_SUBMISSION,
+        publishing_arguments(begun),
+        principal,
+        collection_id=begun.collection_id,
+        subject=f"/submissions/{begun.name}",
+        key=begun.name,
+    )
+    base = base_url_of(request)
+    response.headers["location"] = f"{base}/jobs/{job.id}"
+    response.headers["etag"] = revision_tag(begun.revision)
+    return PublishingDocument(
+        submission=f"{base}/submissions/{begun.name}",
+        state=begun.state,
+        revision=begun.revision,
+        job=f"{base}/jobs/{job.id}",
+    )
+
+
+class WithdrawStudy(BaseModel):
+    """Which study is withdrawn, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+    study: Uid = Field(description="Its Study Instance UID.")
+    reason: Reason = Field(description="Whoever asks for the study is told.")
+    comment: Prose = Field(default="", description="For who reads the trail.")
+
+
+class WithdrawalDocument(BaseModel):
+    """What became of a study that was withdrawn."""
+
+    study: str
+    reason: Reason
+    instances: int
+    submission: str = Field(description="URL of the submission in which it waits for a decision.")
+    dicomweb: str = Field(description="Base URI of the DICOMweb services that show it to curators.")
+
+
+@router.post("/withdrawals", status_code=201)
+async def withdraw_study(
+    request: Request, response: Response, services: ServicesOf, principal: PrincipalOf, asked: WithdrawStudy
+) -> WithdrawalDocument:
+    """Withdraw a published study: it is gone at once, with the reason, and in review in a submission of its own.
+
+    Nothing is lost: it can be published again, or rejected.
+    """
+    withdrawn = await services.withdrawing.withdraw(principal, asked.study, asked.reason, asked.comment)
+    url = f"{base_url_of(request)}/submissions/{withdrawn.submission.name}"
+    response.headers["location"] = url
+    return WithdrawalDocument(
+        study=asked.study,
+        reason=asked.reason,
+        instances=withdrawn.instances,
+        submission=url,
+        dicomweb=f"{url}/dicom-web",
+    )

@@ -1,0 +1,150 @@
+"""Publishing over HTTP: from approved to published with one call, watched as a job."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.factories import ROOT as UID
+from tests.factories import ct_series
+from tests.http.archive import Archive
+from tests.http.conftest import StartArchive
+from tests.http.test_submissions import act, opened
+
+from dicomweb_archive.index.access import ARCHIVE_SPACE
+from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.writing.moving import Move, move_study
+
+INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
+OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    """An archive that does its jobs in process."""
+    async with start_archive(job_slots=1) as archive:
+        yield archive
+
+
+async def approved(archive: Archive, *studies: int, **said: Any) -> dict[str, Any]:
+    """Return an approved submission with these studies, which were stored a moment ago."""
+    submission = await opened(archive, **said)
+    assert archive.settings.database_url is not None
+    async with await Database.open(archive.settings.database_url.get_secret_value()) as database:
+        async with database.transaction() as connection:
+            space = await connection.fetchval("select space_id from submission where name = $1", submission["name"])
+            for study in studies:
+                secret = await database.term_secret()
+                await move_study(connection, Move(f"{UID}.{study}", ARCHIVE_SPACE, space, secret, "+0000"))
+    for action in ("seal", "review", "approve"):
+        assert (await act(archive, submission, action)).status_code == 200
+    return submission
+
+
+async def ended(archive: Archive, job: str) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        while True:
+            document: dict[str, Any] = (await archive.client.get(job)).json()
+            if document["state"] not in ("waiting", "running"):
+                return document
+            await asyncio.sleep(0.02)
+
+
+async def test_a_submission_goes_from_approved_to_published_with_one_call(archive: Archive) -> None:
+    files = ct_series(2, study=2)
+    await archive.store(*ct_series(3), *files)
+    submission = await approved(archive, 1, 2)
+    assert (await archive.get("/studies")).json() == []
+    answer = await act(archive, submission, "publish")
+    assert answer.status_code == 202
+    assert answer.headers["location"] == answer.json()["job"]
+    job = await ended(archive, answer.json()["job"])
+    assert (job["state"], job["done"], job["total"], job["subject"]) == (
+        "succeeded",
+        5,
+        5,
+        f"/submissions/{submission['name']}",
+    )
+    assert job["result"] == {"studies": 2, "instances": 5, "same": 0, "conflicts": 0, "refused": 0}
+    assert len((await archive.get("/studies")).json()) == 2
+    instance = f"/studies/{UID}.2/series/{UID}.2.1/instances/{UID}.2.1.2"
+    assert (await archive.get(instance, headers=OCTETS)).content == files[1]
+    document = (await archive.client.get(f"/submissions/{submission['name']}")).json()
+    assert (document["state"], document["held"]["instances"]) == ("published", 0)
+    trail = (await archive.client.get(f"/submissions/{submission['name']}/events")).json()["events"]
+    assert [event["kind"] for event in trail][-4:] == [
+        "submission_state_changed",
+        "study_published",
+        "study_published",
+        "submission_state_changed",
+    ]
+    assert trail[-1]["comment"] == "5 instances of 2 studies published"
+
+
+async def test_what_conflicts_stays_and_leaves_the_submission_approved(archive: Archive) -> None:
+    await archive.store(*ct_series(2), *ct_series(1, series=2))
+    submission = await approved(archive, 1)
+    await archive.store(*ct_series(1, PatientName="Roe^Jane"), *ct_series(1, series=2))
+    answer = await act(archive, submission, "publish")
+    job = await ended(archive, answer.json()["job"])
+    assert job["result"] == {"studies": 1, "instances": 1, "same": 1, "conflicts": 1, "refused": 0}
+    document = (await archive.client.get(f"/submissions/{submission['name']}")).json()
+    assert (document["state"], document["held"]["instances"]) == ("approved", 1)
+    assert len((await archive.get(f"/studies/{UID}.1/instances")).json()) == 3
+    # The bytes that the archive had already are kept once.
+    assert len(archive.files()) == 3
+
+
+async def test_only_what_is_approved_is_published(archive: Archive) -> None:
+    submission = await opened(archive)
+    answer = await act(archive, submission, "publish")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:dicomweb-archive:problem:not-in-this-state")
+    path = f"/submissions/{submission['name']}/publish"
+    assert (await archive.client.post(path)).status_code == 428
+    assert (await archive.client.post(path, headers={"if-match": '"99"'})).status_code == 412
+    assert (await archive.client.post("/submissions/abc/publish", headers={"if-match": "*"})).status_code == 404
+
+
+async def withdraw(archive: Archive, **asked: Any) -> httpx.Response:
+    return await archive.client.post("/withdrawals", json={"study": f"{UID}.1", "reason": "phi_in_header", **asked})
+
+
+async def test_a_withdrawn_study_is_gone_with_its_reason_and_comes_back_when_it_is_published(archive: Archive) -> None:
+    files = ct_series(2)
+    await archive.store(*files, *ct_series(1, study=2))
+    assert (await archive.get(f"{INSTANCE}/metadata")).status_code == 200
+    answer = await withdraw(archive, comment="A name in the comments")
+    assert answer.status_code == 201
+    document = answer.json()
+    assert (document["instances"], answer.headers["location"]) == (2, document["submission"])
+    for path in (f"/studies/{UID}.1", INSTANCE, f"{INSTANCE}/frames/1", f"{INSTANCE}/metadata"):
+        gone = await archive.get(path)
+        assert gone.status_code == 410
+        assert "phi_in_header" in gone.json()["detail"]
+        assert "comments" not in gone.text
+    assert len((await archive.get("/studies")).json()) == 1
+    there = await archive.client.get(f"{document['dicomweb']}{INSTANCE}", headers=OCTETS)
+    assert there.content == files[0]
+    submission = (await archive.client.get(document["submission"])).json()
+    assert (submission["state"], submission["held"]["instances"]) == ("in_review", 2)
+    trail = (await archive.client.get(f"{document['submission']}/events")).json()["events"]
+    assert [(event["kind"], event["comment"]) for event in trail] == [
+        ("submission_opened", ""),
+        ("study_withdrawn", "A name in the comments"),
+    ]
+    assert (await withdraw(archive)).status_code == 410
+    assert (await act(archive, submission, "approve")).status_code == 200
+    await ended(archive, (await act(archive, submission, "publish")).json()["job"])
+    assert (await archive.get(INSTANCE, headers=OCTETS)).content == files[0]
+
+
+async def test_withdrawing_needs_a_known_study_a_reason_and_the_role(start_archive: StartArchive) -> None:
+    async with start_archive(api_key="secret") as archive:
+        assert (await withdraw(archive)).status_code == 401
+        archive.client.headers["authorization"] = "Bearer secret"
+        assert (await withdraw(archive)).status_code == 404
+        for asked in ({"reason": "because"}, {"reason": None}, {"study": "1.2\n"}, {"comment": "\0"}, {"other": 1}):
+            answer = await withdraw(archive, **asked)
+            assert answer.status_code == 400, answer.text
+            assert next(iter(asked)) in answer.json()["detail"] or "other" in asked
