@@ -12,8 +12,9 @@ from typing import Any, Final, NoReturn
 
 from dicomweb_archive.dicom.limits import DEFAULT_LIMITS
 from dicomweb_archive.dicom.status import LIMIT_EXCEEDED, METADATA_UNREADABLE
+from dicomweb_archive.dicom.xml_reader import read_native_xml
 from dicomweb_archive.errors import InvalidInstanceError, InvalidRequestError
-from dicomweb_archive.wire.media_types import DICOM_JSON
+from dicomweb_archive.wire.media_types import DICOM_JSON, DICOM_XML
 
 # A text that never ends is taken to the end of all: looked at again from each quote in it, it would cost its square.
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -106,5 +107,6 @@ class MetadataFormat:
 
 METADATA_FORMATS: Mapping[str, MetadataFormat] = {
     DICOM_JSON: MetadataFormat(split_json_instances, parse_json_instance),
+    DICOM_XML: MetadataFormat(lambda text: iter((text,)), read_native_xml),
 }
 """Media types of metadata (PS3.18 10.5.1.4); of XML each part is one instance."""

@@ -16,11 +16,13 @@ from tests.multiparts import BOUNDARY, JSON, Part, body_of, bulk_part, json_part
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.status import AttributeNote, StoreOutcome
+from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError
 from dicomweb_archive.services.composition import CompositionLimits, CompositionService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartJudged, PartReader
 
+XML = "application/dicom+xml"
 Composed = list[tuple[bytes, tuple[AttributeNote, ...]] | StoreOutcome]
 
 
@@ -82,7 +84,7 @@ def rich() -> Dataset:
     dataset.FrameIncrementPointer = [0x00181063]
     item = Dataset()
     item.ReferencedSOPInstanceUID = "1.2.3"
-    item.add_new(0x00091010, "OB", bytes(range(256)) * 2)
+    item.private_block(0x0009, "PHANTOM_02", create=True).add_new(0x10, "OB", bytes(range(256)) * 2)
     item.ReferencedFrameNumber = [1, 2, 3]
     dataset.ReferencedImageSequence = Items([item, Dataset()])
     dataset.EncapsulatedDocument = b"odd"
@@ -253,3 +255,69 @@ async def test_a_transfer_encoding_of_a_part_is_refused(tmp_path: Path) -> None:
     bulk[0][0]["Content-Transfer-Encoding"] = "base64"
     composed = await compose([json_part(models), *bulk], tmp_path)
     assert failures(composed) == [status.PART_NOT_SUPPORTED, status.BULKDATA_MISSING]
+
+
+def xml_part(model: dict[str, Any]) -> Part:
+    return {"Content-Type": XML}, encode_native_xml(json.dumps(model).encode())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+async def test_xml_and_bulk_data_give_the_same_instance_as_json(tmp_path: Path) -> None:
+    models, bulk = metadata_of(rich(), image(instance=2))
+    from_json = await compose([json_part(models), *bulk], tmp_path)
+    first, second = (xml_part(model) for model in models)
+    assert await compose([first, second, *bulk], tmp_path) == from_json
+    assert await compose([first, *bulk[:2], second, bulk[2]], tmp_path) == from_json
+
+
+async def test_private_attributes_of_xml_get_a_block_of_their_creator(tmp_path: Path) -> None:
+    model = identified().to_json_dict()
+    text = xml_part(model)[1].replace(
+        b"</NativeDicomModel>",
+        b'<DicomAttribute tag="00190002" vr="LO" privateCreator="A"><Value number="1">1</Value></DicomAttribute>'
+        b'<DicomAttribute tag="00190002" vr="LO" privateCreator="B"><Value number="2">2</Value></DicomAttribute>'
+        b'<DicomAttribute tag="00191203" vr="LO" privateCreator="A"/></NativeDicomModel>',
+    )
+    made = await one([({"Content-Type": XML}, text)], tmp_path)
+    assert made.private_block(0x19, "A")[0x02].value == "1"
+    assert made.private_block(0x19, "B")[0x02].value == ["", "2"]
+    assert made.private_block(0x19, "A")[0x03].is_empty
+
+
+NO_XML: dict[str, bytes] = {
+    "nothing": b"",
+    "text": b"Dear archive",
+    "cut": b"<NativeDicomModel><DicomAttribute",
+    "another document": b"<html/>",
+    "an unknown encoding": b'<?xml version="1.0" encoding="x-none"?><NativeDicomModel/>',
+    "a document type": b'<!DOCTYPE NativeDicomModel SYSTEM "file:///etc/passwd"><NativeDicomModel/>',
+    "expanding entities": b'<!DOCTYPE N [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]><NativeDicomModel/>',
+    "an entity from elsewhere": b'<!DOCTYPE N [<!ENTITY % a SYSTEM "http://127.0.0.1:1/canary"> %a;]><N/>',
+}
+
+
+@pytest.mark.parametrize("case", NO_XML)
+async def test_what_is_no_native_model_ends_the_request(tmp_path: Path, case: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        await compose([({"Content-Type": XML}, NO_XML[case])], tmp_path)
+
+
+_ATTRIBUTE = b'<DicomAttribute tag="00081140" vr="SQ">'
+NO_NATIVE_DATA_SETS: dict[str, tuple[bytes, int]] = {
+    "too deep": ((_ATTRIBUTE + b'<Item number="1">') * 5000, status.LIMIT_EXCEEDED),
+    "a tag twice": (b'<DicomAttribute tag="00080005"/>' * 2, status.METADATA_UNREADABLE),
+    "no tag": (b"<DicomAttribute/>", status.METADATA_UNREADABLE),
+    "a value by itself": (b"<Value/>", status.METADATA_UNREADABLE),
+    "a value far away": (_ATTRIBUTE + b'<Value number="99999999"/>', status.METADATA_UNREADABLE),
+    "attributes in one another": (_ATTRIBUTE * 2, status.METADATA_UNREADABLE),
+    "documents in one another": (b"<NativeDicomModel>", status.METADATA_UNREADABLE),
+}
+
+
+@pytest.mark.parametrize("case", NO_NATIVE_DATA_SETS)
+async def test_a_native_model_that_is_no_data_set_is_refused_alone(tmp_path: Path, case: str) -> None:
+    content, failure = NO_NATIVE_DATA_SETS[case]
+    parts = [({"Content-Type": XML}, b"<NativeDicomModel>" + content), xml_part(identified().to_json_dict())]
+    composed = await compose(parts, tmp_path)
+    assert failures(composed) == [failure]
+    assert len(composed) == 2

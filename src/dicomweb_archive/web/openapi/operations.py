@@ -163,7 +163,7 @@ def thumbnail(name: str, summary: str) -> dict[str, Any]:
     return operation
 
 
-_STORED = (PART10, "application/dicom", f'multipart/related; type="{JSON}"', JSON)
+_STORED = (PART10, "application/dicom", f'multipart/related; type="{JSON}"', JSON, XML, "application/dicom+xml")
 
 
 def store(name: str, summary: str) -> dict[str, Any]:
