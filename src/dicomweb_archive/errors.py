@@ -59,11 +59,12 @@ class PreconditionRequiredError(ArchiveError):
 
 
 class UnsupportedMediaTypeError(ArchiveError):
-    """The payload's media type is not one that this transaction takes (PS3.18 8.6)."""
+    """The payload's media type or content coding is not one that this transaction takes (PS3.18 8.6)."""
 
-    def __init__(self, message: str, *, supported: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, *, supported: tuple[str, ...] = (), codings: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.supported = supported
+        self.codings = codings
 
 
 class NotFoundError(ArchiveError):

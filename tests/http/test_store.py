@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import sys
 import threading
 import zlib
 from collections.abc import AsyncIterator
@@ -15,6 +16,11 @@ from tests.http.archive import BOUNDARY, RELATED, Archive, related, values_of
 from tests.http.conftest import StartArchive
 
 from dicomweb_archive.wire import store_response
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 RETRIEVE_URL, FAILED, STORED, OTHER = "00081190", "00081198", "00081199", "0008119A"
 COMMENT = "00000902"
@@ -316,10 +322,26 @@ async def test_a_payload_without_type_is_415(archive: Archive) -> None:
     assert answer.status_code == 415
 
 
-async def test_a_compressed_payload_is_415(archive: Archive) -> None:
-    body = gzip.compress(related(ct_series(1)))
-    answer = await archive.post(body, headers={"content-encoding": "gzip"})
-    assert answer.status_code == 415
+async def test_a_compressed_payload_is_stored_as_it_was_before(archive: Archive) -> None:
+    first, second = ct_series(2)
+    answer = await archive.post(gzip.compress(related([first])), headers={"content-encoding": "gzip"})
+    assert answer.status_code == 200
+    assert await retrieved(archive) == first
+    answer = await archive.post(zstd.compress(related([second])), headers={"content-encoding": "zstd"})
+    assert answer.status_code == 200
+    assert await retrieved(archive, 2) == second
+
+
+async def test_other_codings_and_bombs_are_refused_and_leave_nothing(archive: Archive) -> None:
+    body = related(ct_series(1))
+    bomb = gzip.compress(related(ct_series(1))[:-100] + bytes(64 * 1024 * 1024))
+    cases = [("br", body, 415), ("gzip, gzip", body, 415), ("deflate", body, 415)]
+    cases += [("gzip", body, 400), ("gzip", gzip.compress(body)[:-4], 400), ("gzip", bomb, 413)]
+    for coding, sent, status in cases:
+        answer = await archive.post(sent, headers={"content-encoding": coding})
+        assert answer.status_code == status
+        assert answer.headers.get("accept-encoding") == ("gzip, zstd" if status == 415 else None)
+        assert archive.files() == []
 
 
 @pytest.mark.parametrize("part_type", ["text/plain", "multipart/related; boundary=inner", "application/pdf"])

@@ -117,6 +117,8 @@ def headers_of(error: errors.ArchiveError) -> dict[str, str]:
         return {"retry-after": "5"}
     if isinstance(error, errors.RangeNotSatisfiableError):
         return {"content-range": f"bytes */{error.length}"}
+    if isinstance(error, errors.UnsupportedMediaTypeError) and error.codings:
+        return {"accept-encoding": ", ".join(error.codings)}
     if isinstance(error, errors.RequestTimeoutError):
         # The rest of the body would be taken for the next request.
         return {"connection": "close"}
@@ -131,7 +133,7 @@ async def answer_archive_error(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.NotAcceptableError):
         members["available"] = list(error.available)
     if isinstance(error, errors.UnsupportedMediaTypeError):
-        members["supported"] = list(error.supported)
+        members["supported"] = list(error.supported or error.codings)
     if isinstance(error, errors.TransitionError):
         members["allowed"] = list(error.allowed)
     if problem.status >= 500:

@@ -1,5 +1,6 @@
 """Payloads of store requests: their heads judged, their parts as they arrive (PS3.18 10.5.1)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
@@ -7,6 +8,7 @@ from starlette.requests import Request
 from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError, UnsupportedMediaTypeError
 from dicomweb_archive.web.dependencies import Services
 from dicomweb_archive.web.streams import request_chunks
+from dicomweb_archive.wire.content_codings import Inflate, content_coding
 from dicomweb_archive.wire.multipart import (
     Event,
     PartBegin,
@@ -31,9 +33,7 @@ def open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
         InvalidRequestError: the head is malformed.
         RequestTooLargeError: the one instance is announced as larger than allowed.
     """
-    if request.headers.get("content-encoding", "identity") != "identity":
-        # A compressed payload could be of any size, and images gain nothing by it.
-        raise UnsupportedMediaTypeError("Content-Encoding is not taken here; send the payload as it is")
+    coding = content_coding(request.headers.get("content-encoding", ""))
     limits = services.body_limits
     content_type = request.headers.get("content-type")
     if content_type is None:
@@ -43,6 +43,8 @@ def open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
         idle_timeout_seconds=limits.idle_timeout_seconds,
         minimum_bytes_per_second=limits.minimum_bytes_per_second,
     )
+    if coding is not None:
+        chunks = _inflated(chunks, Inflate(coding))
     kind = content_type.partition(";")[0].strip().lower()
     if kind == _PART10 or kind in METADATA_FORMATS:
         if announced_bytes(request) > limits.instance_bytes:
@@ -62,6 +64,15 @@ def announced_bytes(request: Request) -> int:
     """Return the length that the request announces, 0 when it announces none."""
     text = request.headers.get("content-length", "")
     return int(text) if text.isdecimal() and len(text) <= 20 else 0
+
+
+async def _inflated(chunks: AsyncIterator[bytes], inflate: Inflate) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        pieces = inflate.feed(chunk)
+        # Some KiB may become many MiB, so that each piece is a thread's work.
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
+    inflate.finish()
 
 
 async def _read_parts(chunks: AsyncIterator[bytes], reader: PartReader) -> AsyncIterator[Event]:
