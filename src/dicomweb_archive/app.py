@@ -38,6 +38,7 @@ from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Role
+from dicomweb_archive.services.admission import Admission
 from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.changes import ChangeService
 from dicomweb_archive.services.composition import CompositionLimits, CompositionService
@@ -285,6 +286,7 @@ def _build_services(
             submissions_service, Publication(database, instances, timezone=settings.timezone), objects
         ),
         withdrawing=WithdrawingService(Withdrawal(database, instances, timezone=settings.timezone)),
+        admission=Admission(most=settings.store_requests, wait_seconds=settings.store_wait_seconds),
         composition=CompositionService(
             decoding,
             settings.data_dir,

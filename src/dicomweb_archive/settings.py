@@ -142,6 +142,14 @@ class Settings(BaseSettings):
     # Bounds at the door
     max_instance_bytes: PositiveInt = Field(64 * GIB, description="Largest instance that may be stored.")
     max_request_parts: PositiveInt = Field(20_000, description="Most parts in one store request.")
+    store_requests: PositiveInt = Field(
+        64,
+        description="Most store requests that a server process receives at once, each with up to some dozen MiB of "
+        "memory; further ones wait.",
+    )
+    store_wait_seconds: float = Field(
+        10, gt=0, description="Longest wait of a store request for its turn, then 503 with Retry-After."
+    )
     hold_instance_bytes: PositiveInt = Field(
         8 * MIB,
         description="Instances up to this size are judged before a byte is written; larger ones stream.",

@@ -148,6 +148,27 @@ async def test_a_body_is_asked_for_only_when_it_may_come(start_archive: StartArc
         assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
 
 
+async def test_too_many_uploads_at_once_are_told_to_come_again_and_not_asked_for_their_body(
+    start_archive: StartArchive,
+) -> None:
+    body = related(ct_series(1))
+    head = f"{HEAD}Content-Length: {len(body)}\r\n"
+    async with serving(start_archive, store_requests=1, store_wait_seconds=0.05) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        # Asked for its body, so it has its turn.
+        assert (await reader.readline()).startswith(b"HTTP/1.1 100")
+        sent_away = await served.send(f"{head}Expect: 100-continue\r\nConnection: close\r\n\r\n".encode())
+        assert sent_away.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 5" in sent_away
+        writer.write(body)
+        await reader.readline()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        again = await served.send(f"{head}Connection: close\r\n\r\n".encode(), body)
+        assert again.startswith(b"HTTP/1.1 200")
+
+
 LYING_HEADS = {
     "more announced than sent": "Content-Length: 999999999\r\n\r\n",
     "four gigabytes": "Content-Length: 4294967296\r\n\r\n",

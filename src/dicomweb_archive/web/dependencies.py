@@ -9,6 +9,7 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.services.access import AccessPolicy, Principal
+from dicomweb_archive.services.admission import Admission
 from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.changes import ChangeService
 from dicomweb_archive.services.composition import CompositionService
@@ -71,6 +72,7 @@ class Services:
     store: StoreService
     roots: RootService
     submissions: SubmissionService
+    admission: Admission
     composition: CompositionService
     publishing: PublishingService
     withdrawing: WithdrawingService

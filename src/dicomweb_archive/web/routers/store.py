@@ -33,7 +33,8 @@ async def store(request: Request) -> Response:
     offer = negotiate(request, STORE_RESPONSE_OFFERS, parameter=accept_parameter(request))
     parts = open_payload(request, services)
     await services.store.ensure_room(principal, announced_bytes(request))
-    outcomes = await services.store.store_instances(parts, principal, study_instance_uid=study)
+    async with services.admission.turn():
+        outcomes = await services.store.store_instances(parts, principal, study_instance_uid=study)
     _count(services, outcomes)
     root = root_of(request)
     headers = _headers(outcomes, root, study)
