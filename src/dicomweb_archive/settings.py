@@ -135,6 +135,12 @@ class Settings(BaseSettings):
         12, gt=0, le=8784, description="How long a browser stays signed in, in hours; a new key ends every session."
     )
 
+    accession_prefix: str = Field(
+        "COL",
+        pattern=r"^[A-Z][A-Z0-9]{1,15}$",
+        description="What accessions of new collections begin with: COL-000123.",
+    )
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or plain text.")

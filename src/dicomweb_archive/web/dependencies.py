@@ -12,6 +12,7 @@ from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.admission import Admission
 from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.changes import ChangeService
+from dicomweb_archive.services.collections import CollectionService
 from dicomweb_archive.services.composition import CompositionService
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
@@ -89,6 +90,7 @@ class Services:
     status: StatusService
     jobs: JobService
     changes: ChangeService
+    collections: CollectionService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
     viewer: ViewerFiles | None

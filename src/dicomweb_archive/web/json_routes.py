@@ -7,10 +7,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
+from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.bodies import json_body
+from dicomweb_archive.web.dependencies import get_principal
 
 LARGEST_BODY: Final = 4 * 1024 * 1024
 """Bytes of a JSON body that is read whole; lists that may be longer have a stream of their own."""
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -24,6 +28,20 @@ PROBLEM_RESPONSES: Mapping[int | str, dict[str, Any]] = {
 """What the description says of errors; each one is a problem (RFC 9457)."""
 
 
+IF_MATCH: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": "If-Match",
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": "ETag of the revision that the change is meant for, or `*` for whichever there is.",
+        }
+    ]
+}
+"""What the description says of a change by revision (`openapi_extra`)."""
+
+
 class JsonRoute(APIRoute):
     """A route whose body, when the request has one, is JSON of at most `LARGEST_BODY` bytes.
 
@@ -35,6 +53,7 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def read_first(request: Request) -> Response:
+            await _refuse_strangers(request)
             if not _has_body(request):
                 return await handle(request)
             body = await json_body(request, at_most=LARGEST_BODY)
@@ -55,6 +74,18 @@ class _Replay:
             return await self._request.receive()
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
+
+
+async def _refuse_strangers(request: Request) -> None:
+    """Read nothing for callers who have no business here; which role is needed is for the handler to say.
+
+    Raises:
+        UnauthenticatedError, ForbiddenError: the caller has no role at all, or none that changes anything.
+    """
+    principal = await get_principal(request)
+    least = Role.READER if request.method in _SAFE_METHODS else Role.SUBMITTER
+    if not principal.roles or (least is Role.SUBMITTER and least not in principal.roles):
+        require(principal, least)
 
 
 def _has_body(request: Request) -> bool:

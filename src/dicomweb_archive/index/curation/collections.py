@@ -66,16 +66,17 @@ class Collection:
         return self.closed_at is not None
 
 
-_COLUMNS = (
+COLUMNS = (
     "id, accession, title, description, contact, licence, access, policy, check_set, rules, revision,"
     " created_at, changed_at, closed_at"
 )
+"""What `collection_of` reads."""
 
 # One collection by its name in URLs; a unique index answers.
-FIND_COLLECTION = f"select {_COLUMNS} from collection where accession = $1"  # noqa: S608 - our constants
+FIND_COLLECTION = f"select {COLUMNS} from collection where accession = $1"  # noqa: S608 - our constants
 
 # One collection by the number that studies and submissions carry.
-FIND_COLLECTION_BY_ID = f"select {_COLUMNS} from collection where id = $1"  # noqa: S608 - our constants
+FIND_COLLECTION_BY_ID = f"select {COLUMNS} from collection where id = $1"  # noqa: S608 - our constants
 
 
 async def find_collection(connection: Connection, accession: str) -> Collection | None:

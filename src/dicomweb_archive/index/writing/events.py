@@ -24,6 +24,10 @@ class EventKind(StrEnum):
     SUBMISSION_COMMENTED = "submission_commented"
     SUBMISSION_MANIFEST_SET = "submission_manifest_set"
     CONFLICT_KEPT = "conflict_kept"
+    COLLECTION_CREATED = "collection_created"
+    COLLECTION_CHANGED = "collection_changed"
+    COLLECTION_CLOSED = "collection_closed"
+    COLLECTION_REOPENED = "collection_reopened"
 
 
 FEED_KINDS = frozenset(

@@ -12,7 +12,7 @@ from dicomweb_archive.web.dependencies import DICOMWEB
 from dicomweb_archive.web.openapi.parameters import PATH_PARAMETERS
 from dicomweb_archive.web.openapi.paths import dicomweb_paths, uri_paths
 from dicomweb_archive.web.openapi.schemas import SCHEMAS
-from dicomweb_archive.web.routers import changes, jobs, submissions, system
+from dicomweb_archive.web.routers import changes, collections, jobs, publication, submissions, system
 
 TITLE = "dicomweb-archive"
 
@@ -31,6 +31,8 @@ SERVERS = [
 ]
 """What each DICOMweb resource lies below (`wire/roots.py`), in the words of OpenAPI: a path for each would be thrice
 the description."""
+JSON_ROUTERS = (system, jobs, changes, collections, submissions, publication)
+"""Routers of JSON resources of our own, which FastAPI describes."""
 
 
 DESCRIPTION = """An open DICOMweb archive: store, search and retrieve DICOM instances (PS3.18).
@@ -51,7 +53,7 @@ def describe() -> dict[str, Any]:
         title=TITLE,
         version=__version__,
         description=DESCRIPTION,
-        routes=[*system.router.routes, *jobs.router.routes, *changes.router.routes, *submissions.router.routes],
+        routes=[route for described in JSON_ROUTERS for route in described.router.routes],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     paths = {
