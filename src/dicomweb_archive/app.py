@@ -12,7 +12,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
 from dicomweb_archive import __version__
-from dicomweb_archive.background import at_work, open_runner
+from dicomweb_archive.background import at_work, check_service, open_runner
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.collection_index import CollectionIndex
@@ -261,8 +261,12 @@ def _build_services(
     metadata = MetadataIndex(database, kept_root=settings.service_root)
     pictures = Pictures(instances, objects, decoding, drawing)
     search_index = SearchIndex(database)
+    checks_service = check_service(database, objects)
     submissions_service = SubmissionService(
-        SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database)
+        SubmissionIndex(database),
+        SubmissionQueue(database),
+        SubmissionTrail(database),
+        gates=(checks_service.against_approval,),
     )
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,
@@ -280,6 +284,7 @@ def _build_services(
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
         submissions=submissions_service,
+        checks=checks_service,
         publishing=PublishingService(
             submissions_service, Publication(database, instances, timezone=settings.timezone), objects
         ),

@@ -7,6 +7,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from dicomweb_archive.checks.catalogue import CHECK_SETS
+from dicomweb_archive.checks.findings import Severity
+from dicomweb_archive.errors import TransitionError
+from dicomweb_archive.index.curation.examined import ExaminedContent
+from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.curation.trail import SubmissionTrail
@@ -19,13 +24,18 @@ from dicomweb_archive.index.upkeep.merging import SegmentMerger
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
 from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.index.writing.publication import Publication
-from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun
+from dicomweb_archive.services.checks.examiner import Examiner
+from dicomweb_archive.services.checks.files import FileReader
+from dicomweb_archive.services.checks.iod import IodValidator
+from dicomweb_archive.services.checks.service import RUN_CHECKS, CheckService
+from dicomweb_archive.services.jobs.kinds import JobCancelledError, JobKind, JobKinds, JobRun
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
 from dicomweb_archive.services.sealing import SealingRounds
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.publishing_job import publishing_kind
 from dicomweb_archive.services.submissions.submissions import SubmissionService
+from dicomweb_archive.services.submissions.transitions import Action
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 
@@ -68,6 +78,7 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
         _orphans(MaintenanceService(PackIndex(database), objects), delete=settings.delete_orphans),
         _forgetting(queue),
         publishing_kind(_publishing(settings, database, objects)),
+        _checking(_submissions(database), check_service(database, objects)),
     ]
     if settings.maintenance_interval_seconds:
         maintenance = IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), HeldPathsIndex(database))
@@ -75,9 +86,46 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
     return kinds
 
 
+def _submissions(database: Database) -> SubmissionService:
+    return SubmissionService(SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database))
+
+
 def _publishing(settings: Settings, database: Database, objects: ObjectStore) -> PublishingService:
-    submissions = SubmissionService(SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database))
-    return PublishingService(submissions, Publication(database, timezone=settings.timezone), objects)
+    return PublishingService(_submissions(database), Publication(database, timezone=settings.timezone), objects)
+
+
+def check_service(database: Database, objects: ObjectStore) -> CheckService:
+    """Make what runs checks over submissions, with dicom3tools where they are installed."""
+    content = ExaminedContent(database)
+    examiner = Examiner(content, FileReader(content, objects, IodValidator.find()))
+    return CheckService(SubmissionIndex(database), FindingIndex(database), examiner)
+
+
+def _checking(submissions: SubmissionService, checks: CheckService) -> JobKind:
+    async def move(run: JobRun, action: Action, comment: str = "") -> None:
+        # What is open, approved or decided stays so: the checks are run, and tell.
+        with suppress(TransitionError):
+            await submissions.advance(run.job.arguments["submission"], action, actor=run.job.actor, comment=comment)
+
+    async def work(run: JobRun) -> JsonObject:
+        asked = run.job.arguments
+        submission = await checks.submission(asked["submission"])
+        await move(run, Action.BEGIN_CHECKS)
+        try:
+            counts = await checks.run(
+                submission,
+                CHECK_SETS[asked["check_set"]],
+                read_files=asked["read_files"],
+                actor=run.job.actor,
+                progress=run.report,
+            )
+        except JobCancelledError:
+            await move(run, Action.FAIL_CHECKS, "the checks were cancelled")
+            raise
+        await move(run, Action.FAIL_CHECKS if counts[Severity.BLOCK].open else Action.PASS_CHECKS)
+        return {severity.value: count.open for severity, count in counts.items()}
+
+    return JobKind(RUN_CHECKS, work)
 
 
 def _index(maintenance: IndexMaintenance, every_seconds: float) -> JobKind:

@@ -106,7 +106,7 @@ STRUCTURAL: Final = CheckSet(
     lenient=_names(IDENTIFIERS, PIXEL_LENGTH),
 )  # fmt: skip
 PUBLIC_RELEASE: Final = CheckSet(
-    "public release",
+    "public_release",
     1,
     "May everybody see it? All checks: identity in headers and pixels, evidence of de-identification, integrity.",
     frozenset(CHECKS),

@@ -1,6 +1,6 @@
 """Checks of a submission as a whole, against the archive, against itself, and against what was announced."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -83,14 +83,18 @@ class PixelDigest(NamedTuple):
 _DIGEST_BYTES: Final = 16
 
 
-def find_repeated_pixels(digests: Iterable[PixelDigest]) -> Iterator[PixelDigest]:
-    """Yield the instances whose pixel data an instance with another UID has had before; 200 bytes of memory each."""
-    seen: set[bytes] = set()
-    for each in digests:
-        digest = each.digest[:_DIGEST_BYTES]
-        if digest in seen:
-            yield each
-        seen.add(digest)
+class SeenPixels:
+    """The pixel data of a submission that were seen so far; some 100 bytes of memory each."""
+
+    def __init__(self) -> None:
+        self._digests: set[bytes] = set()
+
+    def repeats(self, pixels: PixelDigest) -> bool:
+        """Take in the pixel data of an instance, and tell whether one with another UID has had the same."""
+        digest = pixels.digest[:_DIGEST_BYTES]
+        is_known = digest in self._digests
+        self._digests.add(digest)
+        return is_known
 
 
 def remark_on_pixels(_: PixelDigest) -> Iterator[Remark]:

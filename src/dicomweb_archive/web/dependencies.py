@@ -12,6 +12,7 @@ from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.admission import Admission
 from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.changes import ChangeService
+from dicomweb_archive.services.checks.service import CheckService
 from dicomweb_archive.services.collections import CollectionService
 from dicomweb_archive.services.composition import CompositionService
 from dicomweb_archive.services.delete import DeleteService
@@ -74,6 +75,7 @@ class Services:
     roots: RootService
     submissions: SubmissionService
     admission: Admission
+    checks: CheckService
     composition: CompositionService
     publishing: PublishingService
     withdrawing: WithdrawingService

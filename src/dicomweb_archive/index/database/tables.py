@@ -179,6 +179,48 @@ submission_note = Table(
 )
 Index("submission_note_submission_id_idx", submission_note.c.submission_id)
 
+# One run of a set of checks over a space.
+check_run = Table(
+    "check_run",
+    metadata,
+    _identity(),
+    Column("space_id", Integer, ForeignKey("space.id"), nullable=False),
+    Column("check_set", Text, nullable=False),
+    Column("set_version", Integer, nullable=False),
+    Column("read_files", Boolean, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    _now("finished_at"),
+    Column("series", Integer, nullable=False),
+    Column("instances", Integer, nullable=False),
+)
+Index("check_run_space_id_idx", check_run.c.space_id, check_run.c.id)
+
+# What a check has to say; its UIDs may be of instances that are gone.
+finding = Table(
+    "finding",
+    metadata,
+    _identity(),
+    Column("space_id", Integer, ForeignKey("space.id"), nullable=False),
+    # NULL: found while storing.
+    Column("run_id", BigInteger, ForeignKey("check_run.id")),
+    Column("check_name", Text, nullable=False),
+    Column("check_version", Integer, nullable=False),
+    Column("severity", Text, CheckConstraint("severity in ('block', 'warn', 'info')"), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("level", Text, nullable=False),
+    _text_or_empty("study_instance_uid"),
+    _text_or_empty("series_instance_uid"),
+    _text_or_empty("sop_instance_uid"),
+    _text_or_empty("path"),
+    Column("instances", Integer, nullable=False),
+    _now("found_at"),
+    Column("waived_by", Text),
+    Column("waived_at", DateTime(timezone=True)),
+    _words("waiver_reason"),
+)
+Index("finding_space_id_idx", finding.c.space_id, finding.c.check_name)
+
 study = Table(
     "study",
     metadata,

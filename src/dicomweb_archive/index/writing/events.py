@@ -28,6 +28,9 @@ class EventKind(StrEnum):
     COLLECTION_CHANGED = "collection_changed"
     COLLECTION_CLOSED = "collection_closed"
     COLLECTION_REOPENED = "collection_reopened"
+    CHECKS_RUN = "checks_run"
+    FINDING_WAIVED = "finding_waived"
+    WAIVER_REVOKED = "waiver_revoked"
 
 
 FEED_KINDS = frozenset(

@@ -1,0 +1,296 @@
+"""Findings: what checks have to say of a submission, kept until they are run again."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dicomweb_archive.checks.catalogue import CheckSet
+from dicomweb_archive.checks.findings import Finding, FindingLevel, Severity
+from dicomweb_archive.errors import ConflictError, NotFoundError
+from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.writing.events import EventKind, insert_event
+
+_FIELDS = (
+    "check_name, check_version, severity, message, level, study_instance_uid, series_instance_uid,"
+    " sop_instance_uid, path, instances"
+)
+
+# Adds findings; those that were waived before bring their waiver with them.
+INSERT_FINDINGS = f"""
+insert into finding (space_id, run_id, {_FIELDS}, waived_by, waived_at, waiver_reason)
+select $1, $2, f.*
+from unnest($3::text[], $4::int4[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+  $11::text[], $12::int4[], $13::text[], $14::timestamptz[], $15::text[]) f
+"""  # noqa: S608 - composed of constants
+
+# One run at a time writes the findings of a space.
+LOCK_SPACE = "select 1 from space where id = $1 for no key update"
+
+INSERT_RUN = """
+insert into check_run (space_id, check_set, set_version, read_files, actor, started_at, series, instances)
+values ($1, $2, $3, $4, $5, $6, $7, $8) returning id, finished_at
+"""
+
+# What is replaced, with the waivers that may still hold.
+DELETE_FINDINGS = f"""
+delete from finding where space_id = $1 and check_name = any($2)
+returning {_FIELDS}, waived_by, waived_at, waiver_reason
+"""  # noqa: S608 - composed of constants
+
+_RANK = "array_position(array['block', 'warn', 'info'], severity)"
+
+# A page of findings, the weighty ones first, with the number of all.
+LIST_FINDINGS = f"""
+select id, run_id, {_FIELDS}, found_at, waived_by, waived_at, waiver_reason, count(*) over () as total
+from finding
+where space_id = $1 and ($2::text is null or severity = $2) and ($3::text is null or check_name = $3)
+  and ($4::text is null or study_instance_uid = $4) and ($5::text is null or series_instance_uid = $5)
+  and ($6::bool is null or (waived_at is not null) = $6)
+order by {_RANK}, check_name, study_instance_uid, series_instance_uid, id limit $7 offset $8
+"""  # noqa: S608 - composed of constants
+
+FIND_FINDING = f"""
+select id, run_id, {_FIELDS}, found_at, waived_by, waived_at, waiver_reason from finding where space_id = $1 and id = $2
+"""  # noqa: S608 - composed of constants
+
+COUNT_FINDINGS = """
+select severity, count(*) filter (where waived_at is null) as open, count(*) as total
+from finding where space_id = $1 group by severity
+"""
+
+LIST_RUNS = """
+select id, check_set, set_version, read_files, actor, started_at, finished_at, series, instances
+from check_run where space_id = $1 order by id desc limit $2
+"""
+
+WAIVE = """
+update finding set waived_by = $3, waived_at = now(), waiver_reason = $4
+where space_id = $1 and id = $2 and waived_at is null returning check_name
+"""
+
+REVOKE = """
+update finding set waived_by = null, waived_at = null, waiver_reason = ''
+where space_id = $1 and id = $2 and waived_at is not null returning check_name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """Why a finding does not count, who said so and when."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFinding:
+    """A finding as it is kept.
+
+    Attributes:
+        run_id: the run that has found it; `None`: it was found while storing.
+    """
+
+    id: int
+    run_id: int | None
+    finding: Finding
+    found_at: datetime
+    waiver: Waiver | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRun:
+    """One run of a set of checks over a space."""
+
+    id: int
+    check_set: str
+    set_version: int
+    read_files: bool
+    actor: str
+    started_at: datetime
+    finished_at: datetime
+    series: int
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a run has looked at and found.
+
+    Attributes:
+        checks: names of the checks that were run; what they found before is replaced.
+    """
+
+    check_set: CheckSet
+    checks: frozenset[str]
+    findings: Sequence[Finding]
+    started_at: datetime
+    series: int
+    instances: int
+    read_files: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FindingFilter:
+    """Which findings are asked for; `None` leaves a condition out."""
+
+    severity: Severity | None = None
+    check: str | None = None
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    waived: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FindingCount:
+    """How many findings there are, and how many of them are not waived."""
+
+    open: int = 0
+    total: int = 0
+
+
+async def insert_findings(connection: Connection, space_id: int, findings: Iterable[Finding]) -> None:
+    """Keep what was found while storing. The caller holds the transaction of the instances."""
+    await _insert(connection, space_id, None, list(findings), {})
+
+
+class FindingIndex:
+    """Keeps findings; each change is one transaction with its event."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def replace(self, space_id: int, examined: Examined, *, actor: str) -> int:
+        """Put what a run has found in the place of what its checks have found before, and return the run's id.
+
+        A waiver stays with a finding that says the same, of the same and of no more instances than it did.
+        """
+        async with self._database.transaction() as connection:
+            await connection.execute(LOCK_SPACE, space_id)
+            run = await connection.fetchrow(
+                INSERT_RUN, space_id, examined.check_set.name, examined.check_set.version, examined.read_files,
+                actor, examined.started_at, examined.series, examined.instances,
+            )  # fmt: skip
+            rows = await connection.fetch(DELETE_FINDINGS, space_id, sorted(examined.checks))
+            waivers = {_said(_finding(row)): row for row in rows if row["waived_at"] is not None}
+            await _insert(connection, space_id, run["id"], examined.findings, waivers)
+            weights = [found.severity for found in examined.findings]
+            detail = {
+                "run": run["id"],
+                "check_set": examined.check_set.name,
+                "instances": examined.instances,
+                **{severity.value: weights.count(severity) for severity in Severity},
+            }
+            await insert_event(connection, EventKind.CHECKS_RUN, actor=actor, space_id=space_id, detail=detail)
+        run_id: int = run["id"]
+        return run_id
+
+    async def list(
+        self, space_id: int, asked: FindingFilter, *, limit: int, offset: int
+    ) -> tuple[Sequence[KeptFinding], int]:
+        """Return a page of findings, the weighty ones first, and how many there are in all."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                LIST_FINDINGS, space_id, asked.severity, asked.check, asked.study_instance_uid,
+                asked.series_instance_uid, asked.waived, limit, offset,
+            )  # fmt: skip
+        return [_kept(row) for row in rows], rows[0]["total"] if rows else 0
+
+    async def counts(self, space_id: int) -> dict[Severity, FindingCount]:
+        """Count the findings of a space by severity."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(COUNT_FINDINGS, space_id)
+        found = {Severity(severity): FindingCount(open_, total) for severity, open_, total in rows}
+        return {severity: found.get(severity, FindingCount()) for severity in Severity}
+
+    async def runs(self, space_id: int, *, limit: int = 100) -> Sequence[CheckRun]:
+        """Return the last runs over a space, the newest first."""
+        async with self._database.connection() as connection:
+            return [CheckRun(*row) for row in await connection.fetch(LIST_RUNS, space_id, limit)]
+
+    async def waive(self, space_id: int, finding_id: int, *, actor: str, reason: str) -> KeptFinding:
+        """Say that a finding does not count.
+
+        Raises:
+            NotFoundError: there is no such finding, or no longer.
+            ConflictError: it is waived already.
+        """
+        kind, message = EventKind.FINDING_WAIVED, "the finding is waived already"
+        return await self._change(WAIVE, kind, message, space_id, finding_id, actor, actor, reason)
+
+    async def revoke(self, space_id: int, finding_id: int, *, actor: str) -> KeptFinding:
+        """Let a waived finding count again.
+
+        Raises:
+            NotFoundError: there is no such finding, or no longer.
+            ConflictError: it is not waived.
+        """
+        kind, message = EventKind.WAIVER_REVOKED, "the finding is not waived"
+        return await self._change(REVOKE, kind, message, space_id, finding_id, actor)
+
+    async def _change(
+        self, statement: str, kind: EventKind, message: str, space_id: int, finding_id: int, actor: str, *values: str
+    ) -> KeptFinding:
+        async with self._database.transaction() as connection:
+            check = await connection.fetchval(statement, space_id, finding_id, *values)
+            row = await connection.fetchrow(FIND_FINDING, space_id, finding_id)
+            if row is None:
+                raise NotFoundError("There is no such finding; the checks may have been run again")
+            if check is None:
+                raise ConflictError(message)
+            detail = {"finding": finding_id, "check": check}
+            await insert_event(connection, kind, actor=actor, space_id=space_id, detail=detail)
+        return _kept(row)
+
+
+_Said = tuple[str | int, ...]
+
+
+def _said(found: Finding) -> _Said:
+    """Return what makes two findings the same."""
+    return (
+        found.check, found.version, found.severity, found.message, found.level, found.path,
+        found.study_instance_uid, found.series_instance_uid,
+        # Of a series any instance may stand for all.
+        found.sop_instance_uid if found.level is FindingLevel.INSTANCE else "",
+    )  # fmt: skip
+
+
+async def _insert(
+    connection: Connection, space_id: int, run_id: int | None, findings: Sequence[Finding], waivers: dict[_Said, Any]
+) -> None:
+    columns: list[list[Any]] = [[] for _ in range(13)]
+    for found in findings:
+        waiver = waivers.get(_said(found))
+        if waiver is not None and waiver["instances"] < found.instances:
+            waiver = None
+        values = (
+            found.check, found.version, found.severity.value, found.message, found.level.value,
+            found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid, found.path, found.instances,
+            waiver and waiver["waived_by"], waiver and waiver["waived_at"], waiver["waiver_reason"] if waiver else "",
+        )  # fmt: skip
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    if findings:
+        await connection.execute(INSERT_FINDINGS, space_id, run_id, *columns)
+
+
+def _finding(row: Any) -> Finding:
+    return Finding(
+        check=row["check_name"],
+        version=row["check_version"],
+        severity=Severity(row["severity"]),
+        message=row["message"],
+        level=FindingLevel(row["level"]),
+        study_instance_uid=row["study_instance_uid"],
+        series_instance_uid=row["series_instance_uid"],
+        sop_instance_uid=row["sop_instance_uid"],
+        path=row["path"],
+        instances=row["instances"],
+    )
+
+
+def _kept(row: Any) -> KeptFinding:
+    waiver = None if row["waived_at"] is None else Waiver(row["waived_by"], row["waived_at"], row["waiver_reason"])
+    return KeptFinding(row["id"], row["run_id"], _finding(row), row["found_at"], waiver)

@@ -1,0 +1,1 @@
+"""Checks as a service: run over a submission, listed, waived."""
