@@ -34,6 +34,7 @@ from dicomweb_archive.index.reading.study_details import StudyDetailsIndex
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.search.facets import FacetIndex
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
+from dicomweb_archive.index.writing.keys import KeyIndex
 from dicomweb_archive.index.writing.publication import Publication
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
@@ -51,6 +52,7 @@ from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.jobs.service import JobService
+from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.pictures import Pictures
 from dicomweb_archive.services.rendered import RenderService
@@ -135,7 +137,7 @@ def _rooms_before(app: FastAPI, settings: Settings, metrics: Metrics) -> ASGIApp
             allow_headers=middleware.ALLOWED_HEADERS,
             expose_headers=middleware.EXPOSED_HEADERS,
         )
-    rule = host_rule(settings.allowed_hosts, settings.public_url, has_key=settings.api_key is not None)
+    rule = host_rule(settings.allowed_hosts, settings.public_url, has_key=not settings.is_open)
     if rule is not None:
         rooms = HostGuard(rooms, rule)
     return middleware.RequestRecorder(
@@ -177,7 +179,12 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         stack.callback(drawing.close)
         viewer_files = await asyncio.to_thread(_read_viewer, settings)
         runner = open_runner(settings, database, objects)
-        services = _build_services(settings, metrics, database, objects, decoding, drawing, viewer_files, runner)
+        key_index = KeyIndex(database)
+        keys = await asyncio.to_thread(_key_ring, settings, key_index)
+        sessions = await _open_sessions(settings, key_index)
+        services = _build_services(
+            settings, metrics, database, objects, decoding, drawing, viewer_files, runner, keys, sessions
+        )
         stack.push_async_callback(services.overview.close)
         stack.push_async_callback(services.tags.close)
         stack.push_async_callback(services.status.close)
@@ -256,6 +263,8 @@ def _build_services(
     drawing: DrawingThread,
     viewer_files: ViewerFiles | None,
     runner: JobRunner,
+    keys: KeyRing,
+    sessions: Sessions | None,
 ) -> Services:
     instances = InstanceIndex(database, meters=metrics.locations)
     metadata = MetadataIndex(database, kept_root=settings.service_root)
@@ -274,12 +283,12 @@ def _build_services(
         pack_instances=settings.pack_instances,
         free_space_watermark_bytes=settings.free_space_watermark_bytes,
     )
-    access = AccessPolicy(settings.api_key.get_secret_value() if settings.api_key else None, settings.anonymous_read)
     return Services(
         addresses=Addresses(settings.base_url, settings.root_path, follow_host=settings.public_url is None),
-        access=access,
-        roots=RootService(RootIndex(database), is_public=Role.READER in access.anonymous().roles),
-        sessions=_sessions(settings),
+        access=keys.policy,
+        roots=RootService(RootIndex(database), is_public=Role.READER in keys.policy.anonymous().roles),
+        keys=keys,
+        sessions=sessions,
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
         store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
@@ -320,10 +329,16 @@ def _build_services(
     )
 
 
-def _sessions(settings: Settings) -> Sessions | None:
-    if settings.api_key is None:
+def _key_ring(settings: Settings, index: KeyIndex) -> KeyRing:
+    static_key = None if settings.api_key is None else settings.api_key.get_secret_value()
+    policy = AccessPolicy(is_open=settings.is_open, anonymous_read=settings.anonymous_read)
+    return KeyRing(index, policy, static_key)
+
+
+async def _open_sessions(settings: Settings, index: KeyIndex) -> Sessions | None:
+    if settings.is_open:
         return None
-    return Sessions.of_key(settings.api_key.get_secret_value(), seconds=int(settings.session_hours * 3600))
+    return Sessions(await index.session_secret(), int(settings.session_hours * 3600))
 
 
 def _search_limits(settings: Settings) -> dict[Level, SearchLimits]:

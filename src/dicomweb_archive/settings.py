@@ -127,8 +127,15 @@ class Settings(BaseSettings):
     )
 
     # Who may do what
+    authentication: Literal["keys", "none"] | None = Field(
+        None,
+        description="`keys`: who stores, deletes or manages needs a key. `none`: everybody who reaches the port may do "
+        "everything. Unset: `keys` with `API_KEY`; without it `none` on loopback, and other addresses are refused.",
+    )
     api_key: SecretStr | None = Field(
-        None, description="Static key for storing and deleting (`Authorization: Bearer KEY`); unset: open."
+        None,
+        description="Static key that gives every role (`Authorization: Bearer KEY`), beside the keys of "
+        "`dicomweb-archive keys`.",
     )
     anonymous_read: bool = Field(True, description="Whether searching and retrieving need no key.")
     session_hours: float = Field(
@@ -311,11 +318,19 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _open_only_on_loopback(self) -> "Settings":
-        if self.api_key is None and self.host not in ("127.0.0.1", "::1", "localhost"):
+        if self.authentication is None and self.is_open and self.host not in ("127.0.0.1", "::1", "localhost"):
             message = (
-                "listening on other addresses than loopback needs api_key, "
-                "or anybody who reaches the port may store and delete"
+                "listening on other addresses than loopback needs api_key, or authentication=keys with keys of "
+                "`dicomweb-archive keys`, or anybody who reaches the port may store and delete; "
+                "authentication=none allows just that"
             )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _a_key_is_asked_for(self) -> "Settings":
+        if self.authentication == "none" and self.api_key is not None:
+            message = "authentication=none lets everybody do everything, with api_key or without; leave one of them out"
             raise ValueError(message)
         return self
 
@@ -348,6 +363,11 @@ class Settings(BaseSettings):
             message = f"{path} is not valid TOML"
             raise SetupError(message) from error
         return init_settings, env_settings, _SecretFiles(settings_cls), file_settings
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody who reaches the archive may do everything."""
+        return self.authentication == "none" or (self.authentication is None and self.api_key is None)
 
     @property
     def base_url(self) -> str:

@@ -82,7 +82,7 @@ def test_a_wrong_key_is_said_to_be_wrong(page: Page, watch: PageWatch, locked: R
     watch.allow(r"401.*/sign-in|status of 401", "the key is wrong, and the answer says so")
     page.goto(f"{locked.address}/sign-in")
     sign_in(page, "wrong")
-    expect(page.get_by_role("alert")).to_contain_text("not the archive's key")
+    expect(page.get_by_role("alert")).to_contain_text("This key is not known")
     expect(page.get_by_label("Key")).to_be_focused()
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from dicomweb_archive.errors import UnauthenticatedError
+from dicomweb_archive.services.access import AccessPolicy, Principal
+from dicomweb_archive.services.keys.ring import Holder
 from dicomweb_archive.settings import Settings
 
 ROOT = "/dicom-web"
@@ -39,6 +42,21 @@ def parts_of(answer: httpx.Response) -> list[tuple[dict[str, str], bytes]]:
     return parts
 
 
+class NamesAsKeys:
+    """Stands for the ring of keys: the name of a principal is its key, and nobody else may do more than read."""
+
+    policy = AccessPolicy(is_open=False)
+
+    def __init__(self, *principals: Principal) -> None:
+        self._principals = {principal.name: principal for principal in principals}
+
+    async def identify(self, key: bytes) -> Holder:
+        """Return whose name this is."""
+        if key.decode() not in self._principals:
+            raise UnauthenticatedError
+        return Holder(self._principals[key.decode()], key.decode(), key)
+
+
 @dataclass(frozen=True)
 class Archive:
     """A running archive and a client of it."""
@@ -46,6 +64,10 @@ class Archive:
     app: FastAPI
     client: httpx.AsyncClient
     settings: Settings
+
+    def let_in(self, *principals: Principal) -> None:
+        """Ask for keys from now on, and take the name of each of these for its key."""
+        object.__setattr__(self.app.state.services, "keys", NamesAsKeys(*principals))
 
     async def store(
         self, *instances: bytes, study: str | None = None, headers: Mapping[str, str] | None = None

@@ -121,7 +121,7 @@ async def test_operators_see_how_the_archive_is(archive: Archive) -> None:
     text = page.one(id="pages-status").text
     for shown in ("Database answers", "Object store answers", "PostgreSQL", "Instances stored 2", "segment_data"):
         assert shown in text
-    assert "No key is set" in page.one(id="advice").text
+    assert "No key is asked for" in page.one(id="advice").text
     assert "Doe" not in text
 
 

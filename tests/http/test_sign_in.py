@@ -149,7 +149,7 @@ async def test_one_archive_does_not_know_the_sessions_of_another_key(start_archi
         await sign_in(other, "another key")
         ((name, value),) = other.client.cookies.items()
     async with start_archive(api_key=KEY, anonymous_read=False) as archive:
-        forged = ["", "x", value, f"{int(time.time()) + 99}.{'0' * 64}", f"{value}{value}", "é"]
+        forged = ["", "x", value, f"{int(time.time()) + 99}.static.{'0' * 64}.{'0' * 64}", f"{value}{value}", "é"]
         for cookie in forged:
             answer = await archive.get("/studies", headers={"cookie": f"{name}={cookie}".encode()})
             assert answer.status_code == 401
@@ -158,7 +158,10 @@ async def test_one_archive_does_not_know_the_sessions_of_another_key(start_archi
 async def test_a_session_that_has_ended_leaves_an_anonymous_caller(start_archive: StartArchive) -> None:
     async with start_archive(api_key=KEY) as archive:
         sessions = archive.app.state.services.sessions
-        ended = {"cookie": f"dicomweb-archive-session={sessions.begin(time.time() - 13 * 3600)}"}
+        holder = await archive.app.state.services.keys.identify(KEY.encode())
+        ended = {
+            "cookie": f"dicomweb-archive-session={sessions.begin(holder.key_id, holder.share, time.time() - 13 * 3600)}"
+        }
         assert (await archive.get("/studies", headers=ended)).status_code == 200
         assert (await archive.store(*ct_series(1), headers={**ended, **OWN_PAGE})).status_code == 401
 
@@ -319,7 +322,7 @@ async def test_without_a_key_there_is_nothing_to_sign_in_to(archive: Archive) ->
         assert answer.status_code == 200
         assert "No key is needed" in answer.text
         assert "set-cookie" not in answer.headers
-    forged = {"cookie": f"dicomweb-archive-session={int(time.time()) + 99}.{'0' * 64}"}
+    forged = {"cookie": f"dicomweb-archive-session={int(time.time()) + 99}.static.{'0' * 64}.{'0' * 64}"}
     assert (await archive.store(*ct_series(1), headers=forged)).status_code == 200
 
 

@@ -30,19 +30,6 @@ async def act(
     return await archive.client.post(f"{path}/{action}", json=decision, headers={"if-match": f'"{revision}"'})
 
 
-class Known:
-    """An access policy in which the key is the name of a principal."""
-
-    def __init__(self, *principals: Principal) -> None:
-        self._principals = {principal.name: principal for principal in principals}
-
-    def anonymous(self) -> Principal:
-        return Principal("anonymous", PrincipalKind.ANONYMOUS, frozenset({Role.READER}))
-
-    def identify(self, key: bytes) -> Principal:
-        return self._principals[key.decode()]
-
-
 async def test_a_submission_is_opened_described_and_walks_through_its_states(archive: Archive) -> None:
     submission = await opened(archive, title="Trial 7", contact="ann@example.org", site="Graz")
     assert submission["state"] == "open"
@@ -165,7 +152,7 @@ async def test_others_see_nothing_of_a_submission(archive: Archive) -> None:
     other = Principal("bob", PrincipalKind.KEY_HOLDER, frozenset({Role.READER, Role.SUBMITTER}))
     curator = Principal("cyd", PrincipalKind.KEY_HOLDER, with_included({Role.CURATOR}), frozenset({1}))
     elsewhere = Principal("dan", PrincipalKind.KEY_HOLDER, with_included({Role.CURATOR}), frozenset({2}))
-    object.__setattr__(archive.app.state.services, "access", Known(submitter, other, curator, elsewhere))
+    archive.let_in(submitter, other, curator, elsewhere)
 
     def key(name: str) -> dict[str, str]:
         return {"authorization": f"Bearer {name}"}

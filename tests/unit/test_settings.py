@@ -218,7 +218,21 @@ def test_the_key_of_a_bucket_comes_from_files_of_secrets(secrets_folder: Path) -
 def test_an_open_archive_listens_on_this_machine_only() -> None:
     with pytest.raises(ValidationError, match="api_key"):
         Settings(host="0.0.0.0")
-    assert Settings(host="0.0.0.0", api_key="k").host == "0.0.0.0"
+    assert Settings().is_open
+    assert not Settings(host="0.0.0.0", api_key="k").is_open
+
+
+def test_who_wants_an_open_archive_elsewhere_says_so_in_so_many_words() -> None:
+    assert Settings(host="0.0.0.0", authentication="none").is_open
+
+
+def test_keys_of_the_table_are_enough_to_listen_anywhere() -> None:
+    assert not Settings(host="0.0.0.0", authentication="keys").is_open
+
+
+def test_a_key_that_nobody_is_asked_for_is_a_mistake() -> None:
+    with pytest.raises(ValidationError, match="authentication=none"):
+        Settings(authentication="none", api_key="k")
 
 
 @pytest.mark.parametrize("key", ["", " ", "\n"])

@@ -47,7 +47,7 @@ def database(context: click.Context, data_dir: Path | None) -> None:
 @click.pass_obj
 def upgrade_command(settings: Settings) -> None:
     """Bring the schema to this release's; `serve` does so by itself."""
-    with _running_database(settings) as url:
+    with running_database(settings) as url:
         asyncio.run(upgrade(url))
     click.echo(f"The schema is at revision {newest_revision()}.")
 
@@ -56,7 +56,7 @@ def upgrade_command(settings: Settings) -> None:
 @click.pass_obj
 def check(settings: Settings) -> None:
     """Say whether the database can be reached and has this release's schema."""
-    with _running_database(settings, create=False) as url:
+    with running_database(settings, create=False) as url:
         asyncio.run(check_schema(url))
     click.echo(f"The database answers and its schema is at revision {newest_revision()}.")
 
@@ -98,7 +98,7 @@ def url_command(settings: Settings) -> None:
 @click.pass_obj
 def shell(settings: Settings, arguments: tuple[str, ...]) -> None:
     """Open psql on the database; further arguments go to psql."""
-    with _running_database(settings, create=False) as url:
+    with running_database(settings, create=False) as url:
         status = _run_program("psql", url, *arguments)
     raise click.exceptions.Exit(status)
 
@@ -112,7 +112,7 @@ def backup(settings: Settings, file: Path) -> None:
     The packs in the object store are not in it: back them up after the database, see docs/operations.md.
     """
     unfinished = file.with_name(file.name + ".unfinished")
-    with _running_database(settings, create=False) as url:
+    with running_database(settings, create=False) as url:
         status = _run_program("pg_dump", "--format=custom", "--no-owner", f"--file={unfinished}", url)
     if status != 0:
         unfinished.unlink(missing_ok=True)
@@ -127,7 +127,7 @@ def backup(settings: Settings, file: Path) -> None:
 @click.pass_obj
 def restore(settings: Settings, file: Path) -> None:
     """Fill an empty database from a backup FILE; one that holds an archive is refused."""
-    with _running_database(settings) as url:
+    with running_database(settings) as url:
         try:
             asyncio.run(check_schema(url))
         except SetupError:
@@ -152,7 +152,7 @@ def orphans(settings: Settings, delete: bool) -> None:
     Crashes and broken connections leave them behind. After an older backup was restored, what was stored since
     is among them: then do not delete.
     """
-    with _running_database(settings, create=False) as url:
+    with running_database(settings, create=False) as url:
         found = asyncio.run(_find_orphans(url, settings, delete=delete))
     click.echo(f"{len(found.found):,} objects without a row ({found.size_bytes:,} bytes), {found.known:,} in use.")
     if found.found:
@@ -166,7 +166,7 @@ def merge(settings: Settings) -> None:
 
     The archive does so by itself, a little later: this is for the end of a large import.
     """
-    with _running_database(settings, create=False) as url:
+    with running_database(settings, create=False) as url:
         merged = asyncio.run(_merge(url))
     click.echo(
         f"{merged.segments_before:,} segments of {merged.instances:,} instances have become {merged.segments_after:,}."
@@ -207,7 +207,7 @@ async def _find_orphans(url: str, settings: Settings, *, delete: bool) -> Orphan
 
 
 @contextlib.contextmanager
-def _running_database(settings: Settings, *, create: bool = True) -> Iterator[str]:
+def running_database(settings: Settings, *, create: bool = True) -> Iterator[str]:
     """Give the URL of the database, started for this block when it is private and does not run."""
     if settings.database_url is not None:
         yield asyncpg_url(settings.database_url.get_secret_value())

@@ -26,6 +26,7 @@ _COMMANDS = {
     "tags": _Home(_CLIENT, "List the attributes that an archive holds."),
     "download": _Home(_CLIENT, "Download what a search finds, or what UIDs name."),
     "demo": _Home(_CLIENT, "Store generated studies of a head phantom."),
+    "keys": _Home("dicomweb_archive.cli.keys", "Give keys to people and programs."),
     "database": _Home("dicomweb_archive.cli.database", "Look after the archive's database."),
     "events": _Home("dicomweb_archive.cli.events", "Verify the log of all changes."),
     "viewer": _Home("dicomweb_archive.cli.viewer", "Look after the viewer that the archive serves."),

@@ -1,11 +1,10 @@
 """Access: who is calling, what they may do, and which rows they may see."""
 
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dicomweb_archive.errors import ForbiddenError, UnauthenticatedError
+from dicomweb_archive.errors import ArchiveError, ForbiddenError, UnauthenticatedError
 from dicomweb_archive.index.access import Visibility
 
 
@@ -70,70 +69,70 @@ class Principal:
         return role in self.roles and (self.collections is None or collection_id in self.collections)
 
 
-ANONYMOUS = Principal("anonymous", PrincipalKind.ANONYMOUS, frozenset({Role.READER}))
+ANONYMOUS = Principal("anonymous", PrincipalKind.ANONYMOUS, frozenset({Role.READER}), collections=frozenset())
 EVERYBODY = Principal(ANONYMOUS.name, ANONYMOUS.kind, EVERY_ROLE, sees=_SEES_EMBARGOED)
-"""Whoever calls an archive without a key."""
+"""Whoever calls an archive that asks for no key."""
 STRANGER = Principal(ANONYMOUS.name, ANONYMOUS.kind, frozenset())
-"""A caller without the key of an archive that shows nothing without it."""
+"""A caller without a key of an archive that shows nothing without one."""
 KEY_HOLDER = Principal("key", PrincipalKind.KEY_HOLDER, EVERY_ROLE, sees=_SEES_EMBARGOED)
 """Whoever holds the static key of the settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """Who is who in this archive: a static key, or nobody in particular.
+    """What a key is needed for in this archive.
 
     Attributes:
-        api_key: the key that gives every role; `None` opens the archive to all (settings allow that on
-            loopback only).
+        is_open: everybody may do everything; settings allow that on loopback, elsewhere only when they are told.
         anonymous_read: whether a caller without a key may search and retrieve.
     """
 
-    api_key: str | None = None
+    is_open: bool = True
     anonymous_read: bool = True
 
     def anonymous(self) -> Principal:
         """Return the principal of a caller without credentials."""
-        if self.api_key is None:
+        if self.is_open:
             return EVERYBODY
         return ANONYMOUS if self.anonymous_read else STRANGER
 
-    def identify(self, key: bytes) -> Principal:
-        """Return the principal who holds `key`; the comparison takes the same time wherever it differs.
-
-        Raises:
-            UnauthenticatedError: it is no key of this archive.
-        """
-        if self.api_key is None or not hmac.compare_digest(key, self.api_key.encode()):
-            message = "the key in the Authorization header is not known; leave the header out or send a valid key"
-            raise UnauthenticatedError(message)
-        return KEY_HOLDER
+    @staticmethod
+    def holder(name: str, roles: Iterable[Role], collections: Iterable[int] | None) -> Principal:
+        """Return the principal who holds a key that was given out under `name`."""
+        held = with_included(roles)
+        within = None if collections is None else frozenset(collections)
+        # A role in some collections is no word about the embargoes of others.
+        sees = Visibility(see_embargoed=Role.MANAGER in held and within is None)
+        return Principal(name, PrincipalKind.KEY_HOLDER, held, within, sees)
 
 
-def require(principal: Principal, role: Role) -> None:
-    """Let the principal pass only with this role.
+def require(principal: Principal, role: Role, collection_id: int | None = None) -> None:
+    """Let the principal pass only with this role: in this collection, or in any where none is named.
+
+    Where none is named, what is done keeps to the collections of the principal; see also `require_everywhere`.
 
     Raises:
         UnauthenticatedError: credentials might help.
         ForbiddenError: they would not.
     """
-    if role in principal.roles:
-        return
-    if principal.kind is PrincipalKind.ANONYMOUS:
-        message = f"this needs the role {role.value}; send a key as `Authorization: Bearer KEY`"
-        raise UnauthenticatedError(message)
-    message = f"this needs the role {role.value}, which your key does not give"
-    raise ForbiddenError(message)
+    is_held = role in principal.roles if collection_id is None else principal.has(role, collection_id)
+    if not is_held:
+        raise _refusal(principal, role, where="" if collection_id is None else " in this collection")
 
 
 def require_everywhere(principal: Principal, role: Role) -> None:
-    """Let the principal pass only with this role in every collection: what is asked for is of the whole archive.
+    """Let the principal pass only with this role in every collection: for what concerns the archive as a whole.
 
     Raises:
-        UnauthenticatedError: credentials might help.
-        ForbiddenError: they would not.
+        UnauthenticatedError, ForbiddenError: see `require`.
     """
-    require(principal, role)
-    if principal.collections is not None:
-        message = f"this needs the role {role.value} in every collection, and your key gives it in some"
-        raise ForbiddenError(message)
+    if role not in principal.roles or principal.collections is not None:
+        raise _refusal(principal, role, where=" in every collection")
+
+
+def _refusal(principal: Principal, role: Role, *, where: str) -> ArchiveError:
+    if principal.kind is PrincipalKind.ANONYMOUS:
+        message = f"this needs the role {role.value}; send a key as `Authorization: Bearer KEY`"
+        return UnauthenticatedError(message)
+    message = f"this needs the role {role.value}{where}, which your key does not give"
+    return ForbiddenError(message)

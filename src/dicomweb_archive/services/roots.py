@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.roots import CollectionRoot, RootIndex, SubmissionRoot
-from dicomweb_archive.services.access import Principal, PrincipalKind, Role, require
+from dicomweb_archive.services.access import PUBLISHED, Principal, PrincipalKind, Role, require
 from dicomweb_archive.wire.roots import AskedRoot, RootKind
 
 FRESH_SECONDS: Final = 1.0
@@ -96,7 +96,7 @@ class RootService:
         everybody = replace(principal, roles=principal.roles | _READER) if not reads else principal
         open_ones = await self._fresh.get(_OPEN_COLLECTIONS, self._index.open_collections)
         if open_ones is None:
-            return everybody if everybody.collections is None else _seeing(everybody, None)
+            return everybody if everybody.sees is PUBLISHED else _seeing(everybody, None)
         own = principal.collections if reads and not _is_nobody(principal) else None
         # Sorted, so that equal sets are one visibility to whatever is kept by it.
         return _seeing(everybody, tuple(sorted({*open_ones, *own})) if own else open_ones)
@@ -152,7 +152,7 @@ class _Fresh:
 def _in_submission(principal: Principal, submission: SubmissionRoot) -> Principal:
     is_own = principal.collections is None or submission.collection_id in principal.collections
     roles = principal.roles if is_own else frozenset()
-    # Names of principals are not given twice; only nobody in particular is called the same each time.
+    # Keys of one name are one principal; only nobody in particular is called the same each time.
     has_opened = principal.name == submission.opened_by and principal.kind is not PrincipalKind.ANONYMOUS
     if not has_opened and Role.CURATOR not in roles:
         raise _nothing()

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dicomweb_archive.errors import ForbiddenError, UnauthenticatedError
-from dicomweb_archive.services.access import KEY_HOLDER, AccessPolicy, Principal
+from dicomweb_archive.services.access import Principal
+from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.sessions import Sessions
 
@@ -16,7 +17,7 @@ SIGN_IN = "/sign-in"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def principal_of(request: Request, policy: AccessPolicy, sessions: Sessions | None, addresses: Addresses) -> Principal:
+async def principal_of(request: Request, keys: KeyRing, sessions: Sessions | None, addresses: Addresses) -> Principal:
     """Tell who calls, from `Authorization: Bearer KEY` (RFC 6750 2.1) or from the cookie of a session.
 
     Wrong credentials in the header are refused even where none are needed, or a typing error would pass
@@ -25,25 +26,28 @@ def principal_of(request: Request, policy: AccessPolicy, sessions: Sessions | No
     Raises:
         UnauthenticatedError: another scheme, or a key that is not known.
         ForbiddenError: a session is used from a page that is not ours.
+        DatabaseUnavailableError: nobody can tell now whether the key counts.
     """
     header = request.headers.get("authorization")
     if header is None:
-        if sessions is None or not has_session(request, sessions, addresses):
-            return policy.anonymous()
+        signed_in = None if sessions is None else await _signed_in(request, keys, sessions, addresses)
+        if signed_in is None:
+            return keys.policy.anonymous()
         _refuse_other_origins(request, addresses)
-        return KEY_HOLDER
+        return signed_in
     scheme, _, key = header.partition(" ")
     if scheme.lower() != "bearer":
         message = "only the Bearer scheme is known; send `Authorization: Bearer KEY`"
         raise UnauthenticatedError(message)
     # Header bytes reach us decoded as Latin-1.
-    return policy.identify(key.strip().encode("latin-1"))
+    return (await keys.identify(key.strip().encode("latin-1"))).principal
 
 
-def has_session(request: Request, sessions: Sessions, addresses: Addresses) -> bool:
-    """Tell whether the request brings the cookie of a session that has not ended."""
+async def _signed_in(request: Request, keys: KeyRing, sessions: Sessions, addresses: Addresses) -> Principal | None:
+    """Return who has begun the session whose cookie the request brings, if it has not ended."""
     token = request.cookies.get(cookie_name(addresses)) if "cookie" in request.headers else None
-    return token is not None and sessions.is_valid(token, time.time())
+    carried = None if token is None else sessions.read(token, time.time())
+    return None if carried is None else await keys.recognise(carried.key_id, carried.share)
 
 
 def cookie_name(addresses: Addresses) -> str:

@@ -19,6 +19,7 @@ from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.jobs.service import JobService
+from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
@@ -68,6 +69,7 @@ class Services:
 
     addresses: Addresses
     access: AccessPolicy
+    keys: KeyRing
     sessions: Sessions | None
     metrics: Metrics
     health: HealthService
@@ -138,7 +140,7 @@ async def get_principal(request: Request) -> Principal:
         UnauthenticatedError: the credentials are not known, or the root is nothing for callers without any.
     """
     services = get_services(request)
-    principal = principal_of(request, services.access, services.sessions, services.addresses)
+    principal = await principal_of(request, services.keys, services.sessions, services.addresses)
     return await services.roots.through(principal, asked_root_of(request))
 
 

@@ -11,43 +11,54 @@ from dicomweb_archive.services.access import (
     PrincipalKind,
     Role,
     require,
+    require_everywhere,
     with_included,
 )
 
+LOCKED = AccessPolicy(is_open=False)
+CLOSED = AccessPolicy(is_open=False, anonymous_read=False)
+
 
 @pytest.mark.parametrize("role", Role)
-def test_without_a_key_everybody_may_do_everything(role: Role) -> None:
+def test_an_open_archive_lets_everybody_do_everything(role: Role) -> None:
     require(AccessPolicy().anonymous(), role)
+    require(AccessPolicy().anonymous(), role, 3)
 
 
-def test_with_a_key_the_anonymous_may_only_read() -> None:
-    anonymous = AccessPolicy("secret").anonymous()
-    require(anonymous, Role.READER)
+def test_where_keys_are_asked_for_the_anonymous_may_only_read() -> None:
+    require(LOCKED.anonymous(), Role.READER)
     for role in (Role.SUBMITTER, Role.MANAGER):
         with pytest.raises(UnauthenticatedError):
-            require(anonymous, role)
+            require(LOCKED.anonymous(), role)
 
 
-def test_reading_can_need_the_key_too() -> None:
+def test_the_anonymous_hold_a_role_in_no_collection() -> None:
+    assert not ANONYMOUS.has(Role.READER, 1)
+
+
+def test_reading_can_need_a_key_too() -> None:
     with pytest.raises(UnauthenticatedError):
-        require(AccessPolicy("secret", anonymous_read=False).anonymous(), Role.READER)
+        require(CLOSED.anonymous(), Role.READER)
 
 
 @pytest.mark.parametrize("role", Role)
-def test_the_holder_of_the_key_may_do_everything(role: Role) -> None:
-    require(AccessPolicy("schlüssel").identify("schlüssel".encode()), role)
+def test_the_holder_of_the_static_key_may_do_everything(role: Role) -> None:
+    require(KEY_HOLDER, role)
+    require(KEY_HOLDER, role, 3)
 
 
-@pytest.mark.parametrize("key", [b"", b"Secret", b"secre", b"secret ", b"\xff\xfe", b"x" * 10_000])
-def test_other_keys_are_refused_without_being_repeated(key: bytes) -> None:
-    with pytest.raises(UnauthenticatedError) as caught:
-        AccessPolicy("secret").identify(key)
-    assert repr(key) not in str(caught.value)
-
-
-def test_a_key_is_refused_where_none_is_set() -> None:
+def test_what_concerns_all_needs_the_role_in_all_collections() -> None:
+    everywhere, here = LOCKED.holder("a", {Role.MANAGER}, None), LOCKED.holder("b", {Role.MANAGER}, {3})
+    for collection in (None, 3):
+        require(everywhere, Role.MANAGER, collection)
+        require(here, Role.MANAGER, collection)
+    require_everywhere(everywhere, Role.MANAGER)
+    with pytest.raises(ForbiddenError, match="in this collection"):
+        require(here, Role.MANAGER, 4)
+    with pytest.raises(ForbiddenError, match="in every collection"):
+        require_everywhere(here, Role.MANAGER)
     with pytest.raises(UnauthenticatedError):
-        AccessPolicy().identify(b"")
+        require_everywhere(LOCKED.anonymous(), Role.MANAGER)
 
 
 def test_a_known_principal_without_the_role_is_forbidden() -> None:
@@ -56,8 +67,11 @@ def test_a_known_principal_without_the_role_is_forbidden() -> None:
         require(reader, Role.SUBMITTER)
 
 
-def test_only_managers_see_studies_under_embargo() -> None:
+def test_only_managers_of_all_collections_see_studies_under_embargo() -> None:
     assert not ANONYMOUS.sees.see_embargoed
+    assert not LOCKED.holder("a", {Role.CURATOR}, None).sees.see_embargoed
+    assert not LOCKED.holder("a", {Role.MANAGER}, {3}).sees.see_embargoed
+    assert LOCKED.holder("a", {Role.MANAGER}, None).sees.see_embargoed
     assert KEY_HOLDER.sees.see_embargoed
 
 

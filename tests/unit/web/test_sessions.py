@@ -1,4 +1,4 @@
-"""Sessions: a token proves that its holder has shown the key, until its time comes, and nothing else does."""
+"""Sessions: a token proves that its holder has shown a key, until its time comes, and nothing else does."""
 
 import hashlib
 
@@ -6,80 +6,81 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomweb_archive.web.sessions import Sessions
+from dicomweb_archive.web.sessions import Carried, Sessions
 
 NOW = 1_800_000_000.5
 LIFETIME = 12 * 3600
-SESSIONS = Sessions.of_key("the key", seconds=LIFETIME)
+SECRET = bytes(range(32))
+SESSIONS = Sessions(SECRET, LIFETIME)
+SHOWN = Carried("abcdefgh2345", bytes(range(100, 132)))
 
 
 def test_a_session_lasts_as_long_as_it_should() -> None:
-    token = SESSIONS.begin(NOW)
-    assert SESSIONS.is_valid(token, NOW)
-    assert SESSIONS.is_valid(token, NOW + LIFETIME - 1)
-    assert not SESSIONS.is_valid(token, NOW + LIFETIME)
+    token = SESSIONS.begin(*SHOWN, NOW)
+    assert SESSIONS.read(token, NOW) == SHOWN
+    assert SESSIONS.read(token, NOW + LIFETIME - 1) == SHOWN
+    assert SESSIONS.read(token, NOW + LIFETIME) is None
 
 
-def test_every_process_knows_the_sessions_of_the_others() -> None:
-    assert Sessions.of_key("the key", seconds=LIFETIME) == SESSIONS
-
-
-@pytest.mark.parametrize("other", ["another key", "the key ", "the keY", "", "ключ", "\ud7ff"])
-def test_a_session_ends_with_its_key(other: str) -> None:
-    others = Sessions.of_key(other, seconds=LIFETIME)
-    assert not others.is_valid(SESSIONS.begin(NOW), NOW)
-    assert not SESSIONS.is_valid(others.begin(NOW), NOW)
-    assert others.is_valid(others.begin(NOW), NOW)
+def test_an_archive_knows_no_sessions_of_another() -> None:
+    other = Sessions(bytes(32), LIFETIME)
+    assert other.read(SESSIONS.begin(*SHOWN, NOW), NOW) is None
+    assert other.read(other.begin(*SHOWN, NOW), NOW) == SHOWN
 
 
 def test_clocks_of_processes_may_differ_a_little() -> None:
-    assert SESSIONS.is_valid(SESSIONS.begin(NOW), NOW - 30)
-    assert not SESSIONS.is_valid(SESSIONS.begin(NOW), NOW - 300)
+    assert SESSIONS.read(SESSIONS.begin(*SHOWN, NOW), NOW - 30) == SHOWN
+    assert SESSIONS.read(SESSIONS.begin(*SHOWN, NOW), NOW - 300) is None
 
 
 def test_a_shorter_lifetime_holds_for_sessions_that_have_begun() -> None:
-    shorter = Sessions(SESSIONS.secret, 3600)
-    assert not shorter.is_valid(SESSIONS.begin(NOW), NOW)
-    assert shorter.is_valid(SESSIONS.begin(NOW), NOW + LIFETIME - 3600)
+    shorter = Sessions(SECRET, 3600)
+    token = SESSIONS.begin(*SHOWN, NOW)
+    assert shorter.read(token, NOW) is None
+    assert shorter.read(token, NOW + LIFETIME - 3600) == SHOWN
 
 
 @given(st.data())
 def test_a_token_with_any_character_changed_is_none(data: st.DataObject) -> None:
-    token = SESSIONS.begin(NOW)
+    token = SESSIONS.begin(*SHOWN, NOW)
     place = data.draw(st.integers(0, len(token) - 1))
     character = data.draw(st.characters().filter(lambda drawn: drawn != token[place]))
-    assert not SESSIONS.is_valid(token[:place] + character + token[place + 1 :], NOW)
+    assert SESSIONS.read(token[:place] + character + token[place + 1 :], NOW) is None
 
 
 @given(st.text())
 def test_any_other_text_is_no_token(text: str) -> None:
-    assert not SESSIONS.is_valid(text, NOW)
+    assert SESSIONS.read(text, NOW) is None
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda end, proof: f"{int(end) + 1}.{proof}", id="prolonged"),
-        pytest.param(lambda end, proof: f"0{end}.{proof}", id="leading zero"),
-        pytest.param(lambda end, proof: f"{end}.{proof.upper()}", id="upper case"),
-        pytest.param(lambda end, proof: f"{end}.{proof}\n", id="line end"),
-        pytest.param(lambda end, proof: f" {end}.{proof}", id="space"),
-        pytest.param(lambda end, proof: f"{end}.{proof}.{proof}", id="longer"),
-        pytest.param(lambda end, proof: f"{end}.{proof[:-1]}", id="shorter"),
-        pytest.param(lambda end, _: f"{end}.", id="no proof"),
-        pytest.param(lambda _, proof: f".{proof}", id="no time"),
-        pytest.param(lambda end, _: f"{end}.{hashlib.sha256(end.encode()).hexdigest()}", id="no secret"),
+        pytest.param(lambda end, *rest: ".".join((str(int(end) + 1), *rest)), id="prolonged"),
+        pytest.param(lambda end, *rest: ".".join((f"0{end}", *rest)), id="leading zero"),
+        pytest.param(lambda end, _, *rest: ".".join((end, "static", *rest)), id="another key"),
+        pytest.param(lambda end, key, _, proof: f"{end}.{key}.{'0' * 64}.{proof}", id="another share"),
+        pytest.param(lambda *begin: ".".join(begin[:3]) + f".{begin[3].upper()}", id="upper case"),
+        pytest.param(lambda *all_of: ".".join(all_of) + "\n", id="line end"),
+        pytest.param(lambda *all_of: " " + ".".join(all_of), id="space"),
+        pytest.param(lambda *all_of: ".".join((*all_of, all_of[-1])), id="longer"),
+        pytest.param(lambda *all_of: ".".join(all_of)[:-1], id="shorter"),
+        pytest.param(lambda *all_of: ".".join(all_of[:3]) + ".", id="no proof"),
+        pytest.param(lambda *all_of: ".".join(("", *all_of[1:])), id="no time"),
         pytest.param(
-            lambda end, proof: "".join(chr(0x0660 + int(digit)) for digit in end) + "." + proof, id="other digits"
+            lambda *all_of: ".".join((*all_of[:3], hashlib.sha256(".".join(all_of[:3]).encode()).hexdigest())),
+            id="no secret",
+        ),
+        pytest.param(
+            lambda end, *rest: ".".join(("".join(chr(0x0660 + int(digit)) for digit in end), *rest)), id="other digits"
         ),
     ],
 )
 def test_a_token_that_was_tampered_with_is_none(change) -> None:
-    assert not SESSIONS.is_valid(change(*SESSIONS.begin(NOW).split(".")), NOW)
+    assert SESSIONS.read(change(*SESSIONS.begin(*SHOWN, NOW).split(".")), NOW) is None
 
 
-def test_neither_key_nor_secret_can_be_read_from_a_token() -> None:
-    token = SESSIONS.begin(NOW)
-    assert "the key" not in token
-    assert SESSIONS.secret.hex() not in token
-    assert set(token) <= set("0123456789abcdef.")
+def test_the_secret_cannot_be_read_from_a_token() -> None:
+    token = SESSIONS.begin(*SHOWN, NOW)
+    assert SECRET.hex() not in token
+    assert set(token) <= set("0123456789abcdefgh.")

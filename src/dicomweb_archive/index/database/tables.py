@@ -221,6 +221,27 @@ finding = Table(
 )
 Index("finding_space_id_idx", finding.c.space_id, finding.c.check_name)
 
+api_key = Table(
+    "api_key",
+    metadata,
+    _identity(Integer),
+    # What stands in the key itself, in lists and in the cookies of its sessions; no secret.
+    _text("public_id"),
+    # Of what is derived from the secret; neither can be found from it.
+    Column("digest", LargeBinary, nullable=False),
+    # Who holds it; keys with one name are one principal.
+    Column("name", Text, nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    # Ids; NULL: the roles count in all collections.
+    Column("collections", ARRAY(Integer)),
+    _now("created_at"),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    # To some minutes.
+    Column("last_used_at", DateTime(timezone=True)),
+    UniqueConstraint("public_id"),
+)
+
 study = Table(
     "study",
     metadata,

@@ -31,6 +31,12 @@ class EventKind(StrEnum):
     CHECKS_RUN = "checks_run"
     FINDING_WAIVED = "finding_waived"
     WAIVER_REVOKED = "waiver_revoked"
+    KEY_CREATED = "key_created"
+    KEY_REVOKED = "key_revoked"
+
+
+NO_SPACE = 0
+"""The space of events that concern no studies: no principal sees it, so they are for administrators alone."""
 
 
 FEED_KINDS = frozenset(

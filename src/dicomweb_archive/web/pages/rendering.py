@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from dicomweb_archive import __version__
-from dicomweb_archive.errors import ForbiddenError, UnauthenticatedError
+from dicomweb_archive.errors import DatabaseUnavailableError, ForbiddenError, UnauthenticatedError
 from dicomweb_archive.services.access import PrincipalKind
 from dicomweb_archive.web.dependencies import get_principal, get_services
 from dicomweb_archive.web.pages import formats
@@ -33,7 +33,7 @@ async def render(request: Request, template: str, status: int = 200, **context: 
     """Answer with a page.
 
     Besides `context` a template has `url(path)` and `asset(name)`, which know the prefix of a proxy, the
-    `version`, the path of this page as `here`, whether a `viewer` is installed, whether the archive knows keys
+    `version`, the path of this page as `here`, whether a `viewer` is installed, whether the archive asks for keys
     (`has_keys`) and whether the caller has shown one (`signed_in`).
     """
     root_path: str = request.scope.get("root_path", "")
@@ -45,7 +45,7 @@ async def render(request: Request, template: str, status: int = 200, **context: 
         version=__version__,
         here=request.scope["path"].removeprefix(root_path),
         viewer=has_viewer(request),
-        has_keys=services.access.api_key is not None,
+        has_keys=not services.access.is_open,
         signed_in=await _is_signed_in(request),
         **context,
     )
@@ -60,7 +60,7 @@ def has_viewer(request: Request) -> bool:
 async def _is_signed_in(request: Request) -> bool:
     try:
         return (await get_principal(request)).kind is PrincipalKind.KEY_HOLDER
-    except (UnauthenticatedError, ForbiddenError):
+    except (UnauthenticatedError, ForbiddenError, DatabaseUnavailableError):
         return False
 
 

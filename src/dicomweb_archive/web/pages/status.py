@@ -12,7 +12,7 @@ from starlette.responses import Response
 from dicomweb_archive.errors import DatabaseUnavailableError, QueryTooExpensiveError
 from dicomweb_archive.index.reading.overview import Summary
 from dicomweb_archive.observability import BlockTotals, RouteTotal
-from dicomweb_archive.services.access import Principal, Role, require
+from dicomweb_archive.services.access import Principal, Role, require_everywhere
 from dicomweb_archive.services.health import Readiness
 from dicomweb_archive.services.status import Figures
 from dicomweb_archive.web.dependencies import Services, get_principal, get_services
@@ -62,14 +62,14 @@ async def show_status(request: Request) -> Response:
     """Show how the archive is."""
     services = get_services(request)
     principal = await get_principal(request)
-    require(principal, Role.MANAGER)
+    require_everywhere(principal, Role.MANAGER)
     found = await _look(services, principal)
     return await render(
         request,
         "status.html",
         200 if found.readiness.ready else 503,
         found=found,
-        advice=list(_advice(found, has_key=services.access.api_key is not None, viewer=has_viewer(request))),
+        advice=list(_advice(found, is_open=services.access.is_open, viewer=has_viewer(request))),
         totals=found.totals[:_ROUTES_SHOWN],
         workers=services.status.workers,
         uptime=(datetime.now(UTC) - services.status.started_at).total_seconds(),
@@ -95,15 +95,18 @@ async def _look(services: Services, principal: Principal) -> Findings:
     return Findings(readiness, free_bytes, watermark, figures, summary, totals, blocks)
 
 
-def _advice(found: Findings, *, has_key: bool, viewer: bool) -> Iterator[Advice]:
+def _advice(found: Findings, *, is_open: bool, viewer: bool) -> Iterator[Advice]:
     yield from _failures(found)
     yield from _room(found)
     if _has_small_packs(found):
         text = "Senders store few instances at a time. A request with a whole series makes one pack and is faster."
         yield Advice("note", "Packs are small", text)
-    if not has_key:
-        text = "Whoever reaches this address may store and delete. Set DICOMWEB_ARCHIVE_API_KEY to ask for a key."
-        yield Advice("note", "No key is set", text)
+    if is_open:
+        text = (
+            "Whoever reaches this address may store and delete. Set DICOMWEB_ARCHIVE_API_KEY, or "
+            "DICOMWEB_ARCHIVE_AUTHENTICATION=keys and make keys with `dicomweb-archive keys create`."
+        )
+        yield Advice("note", "No key is asked for", text)
     if not viewer:
         text = "`dicomweb-archive viewer install` puts it beside the archive; start the archive anew afterwards."
         yield Advice("note", "No viewer is installed", text)

@@ -1,4 +1,4 @@
-"""Sign in and out with a browser: the key, typed once, for the cookie of a session."""
+"""Sign in and out with a browser: a key, typed once, for the cookie of a session."""
 
 import asyncio
 import logging
@@ -81,21 +81,21 @@ async def show_form(request: Request) -> Response:
 
 
 async def sign_in(request: Request) -> Response:
-    """Begin a session for who knows the key, and go on to the page that was asked for."""
+    """Begin a session for who has a key, and go on to the page that was asked for."""
     services = get_services(request)
     fields = await _read_form(request, services)
     asked_for = fields.get("next", "")
     if services.sessions is None:
         return await _page(request, asked_for)
     try:
-        services.access.identify(fields.get("key", "").strip().encode())
+        holder = await services.keys.identify(fields.get("key", "").strip().encode())
     except UnauthenticatedError:
         return await _refuse(request, asked_for)
-    logger.info("a browser was signed in")
+    logger.info("a browser was signed in", extra={"key_id": holder.key_id})
     response = RedirectResponse(local_path(asked_for, _root_path(request)), 303, {"cache-control": "no-store"})
     response.set_cookie(
         cookie_name(services.addresses),
-        services.sessions.begin(time.time()),
+        services.sessions.begin(holder.key_id, holder.share, time.time()),
         max_age=services.sessions.seconds,
         path=_root_path(request) or "/",
         secure=services.addresses.is_secure,
@@ -125,7 +125,7 @@ async def sign_out(request: Request) -> Response:
 async def _refuse(request: Request, asked_for: str) -> Response:
     logger.warning("a browser was not signed in: wrong key")
     if await _wrong_keys.slow_down():
-        response = await _page(request, asked_for, 401, error="This is not the archive's key.")
+        response = await _page(request, asked_for, 401, error="This key is not known, or counts no more.")
         response.headers["www-authenticate"] = 'Bearer realm="dicomweb-archive"'
     else:
         response = await _page(
