@@ -12,6 +12,7 @@ import httpx
 import pytest
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
+from tests.submitted import add_submission
 from tests.viewer_builds import FILES, write_tarball
 
 from dicomweb_archive.cli.viewer.installation import install_viewer
@@ -120,6 +121,47 @@ async def test_uploading_is_offered_to_those_who_may(start_archive: StartArchive
 
 async def test_an_archive_without_a_key_offers_uploading_to_all(viewer: httpx.AsyncClient) -> None:
     assert source_of((await viewer.get("/ohif/app-config.js")).text)["dicomUploadEnabled"] is True
+
+
+# Below other roots
+
+
+@pytest.mark.parametrize("root_path", ["", "/archive"])
+async def test_a_submission_has_a_viewer_of_its_own(start_archive: StartArchive, folder: Path, root_path: str) -> None:
+    async with start_archive(viewer_dir=folder, api_key=KEY, root_path=root_path) as archive:
+        await add_submission(archive, "waiting")
+        below, key = f"{root_path}/submissions/waiting", {"authorization": f"Bearer {KEY}"}
+        page = await archive.client.get(f"{below}/ohif/viewer?StudyInstanceUIDs=1.2.3", headers=key)
+        assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
+        assert f'src="{below}/ohif/app-config.js"' in page.text
+        # Everything else is the viewer's own, which the browser has already.
+        assert f'src="{root_path}{SCRIPT}"' in page.text
+        script = (await archive.client.get(f"{below}/ohif/app-config.js", headers=key)).text
+        assert configuration_of(script)["routerBasename"] == f"{below}/ohif/"
+        assert f'window.PUBLIC_URL = "{root_path}/ohif/";' in script
+        source = source_of(script)
+        assert source["qidoRoot"] == source["wadoRoot"] == f"{below}/dicom-web"
+        assert source["friendlyName"] == "Submission waiting"
+        answer = await archive.client.get(f"{below}/ohif", headers=key)
+        assert (answer.status_code, answer.headers["location"]) == (308, f"{below}/ohif/")
+        own = await archive.client.get(f"{root_path}/ohif/")
+        assert page.headers["content-security-policy"] == own.headers["content-security-policy"]
+        assert page.headers["cross-origin-embedder-policy"] == "require-corp"
+
+
+async def test_the_viewer_of_a_submission_leads_to_sign_in_whether_there_is_one_or_not(
+    start_archive: StartArchive, folder: Path
+) -> None:
+    async with start_archive(viewer_dir=folder, api_key=KEY) as archive:
+        await add_submission(archive, "waiting")
+        for name in ("waiting", "unknown"):
+            answer = await archive.client.get(f"/submissions/{name}/ohif/viewer?StudyInstanceUIDs=1.2.3")
+            assert answer.status_code == 303
+            assert f"next=/submissions/{name}/ohif/viewer%3FStudyInstanceUIDs%3D1.2.3" in answer.headers["location"]
+            script = await archive.client.get(f"/submissions/{name}/ohif/app-config.js")
+            assert source_of(script.text)["dicomUploadEnabled"] is False
+        key = {"authorization": f"Bearer {KEY}"}
+        assert (await archive.client.get("/submissions/unknown/ohif/", headers=key)).status_code == 404
 
 
 # Who may see it

@@ -29,11 +29,11 @@ class TemplatedRoute(Route):
         return match, child_scope
 
 
-class ResourceRoute(TemplatedRoute):
-    """A route of a DICOMweb resource; the description of the API names each one, and `web/door.py` serves it.
+class RootedRoute(TemplatedRoute):
+    """A route that stands for a resource below every root (`wire/roots.py`).
 
-    One route stands for the resource below every root (`wire/roots.py`): its path is the one below `/dicom-web`, and
-    the scope says below which root it was asked for. So three roots cost no more matching than one.
+    Its path is the one that the resource has below the archive's own root, and the scope says below which one it was
+    asked for. So three roots cost no more matching than one.
 
     Args:
         roots: those that have the resource.
@@ -43,11 +43,6 @@ class ResourceRoute(TemplatedRoute):
         super().__init__(path, *args, **options)
         self.roots = roots
         self.templates = {kind: Template(_parent_template(kind) + path) for kind in roots}
-
-    @property
-    def known_methods(self) -> Collection[str]:
-        """Methods that the resource knows, HEAD where GET is one of them."""
-        return self.methods or ()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match the path below whichever root it begins with."""
@@ -63,8 +58,21 @@ class ResourceRoute(TemplatedRoute):
         return match, child_scope
 
 
+class ResourceRoute(RootedRoute):
+    """A route of a DICOMweb resource; the description of the API names each one, and `web/door.py` serves it."""
+
+    @property
+    def known_methods(self) -> Collection[str]:
+        """Methods that the resource knows, HEAD where GET is one of them."""
+        return self.methods or ()
+
+
 class PageRoute(TemplatedRoute):
     """A route of what people see in a browser; the description of the API leaves it out."""
+
+
+class RootedPageRoute(RootedRoute, PageRoute):
+    """A page that every root has."""
 
 
 def _parent_template(kind: RootKind) -> str:

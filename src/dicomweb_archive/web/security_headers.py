@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from dicomweb_archive.wire.roots import split_root
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
@@ -45,6 +47,8 @@ _VIEWER: Headers = (
     (b"cross-origin-embedder-policy", b"require-corp"),
 )
 
+_ROOTS = ("/collections/", "/submissions/")
+
 _BY_FIRST_STEP: Mapping[str, Headers] = {
     "docs": _API_PAGES,
     "redoc": _API_PAGES,
@@ -76,5 +80,7 @@ class SecurityHeaders:
         below = path.removeprefix(self._root_path)
         if below == "/":
             return _OWN_PAGES
+        if below.startswith(_ROOTS):
+            below = split_root(below)[1]
         # Only the first step counts: `/dicom-web/studies` is data, `/studies/1.2` a page.
         return _BY_FIRST_STEP.get(below[1:].partition("/")[0], self._data)

@@ -1,6 +1,7 @@
 """Roots: below which base URI DICOMweb resources are asked for (PS3.18 8.2; docs/design/0008-quarantine.md).
 
-The same resources lie below three: what is published, what is published of one collection, and one submission.
+The same resources lie below three: what is published, what is published of one collection, and one submission. The
+viewer lies beside them.
 """
 
 import re
@@ -11,9 +12,12 @@ from typing import Final
 DICOMWEB: Final = "/dicom-web"
 """Path of the DICOMweb services below the archive's root, a collection or a submission."""
 
+VIEWER: Final = "/ohif"
+"""Path of the viewer beside them."""
+
 # What is no name of ours names nothing, so whatever is taken from a path may stand in a header.
 _ELSEWHERE = re.compile(
-    r"/(?:(?P<submission>submissions)|collections)/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,63})(?=/dicom-web(?:/|\Z))"
+    r"/(?:(?P<submission>submissions)|collections)/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,63})(?=/(?:dicom-web|ohif)(?:/|\Z))"
 )
 
 

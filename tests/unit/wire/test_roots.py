@@ -21,6 +21,10 @@ def test_a_path_below_a_root_is_split(path: str, asked: AskedRoot, below: str) -
     assert path == asked.path + below.removeprefix("/dicom-web")
 
 
+def test_the_viewer_lies_beside_the_services() -> None:
+    assert split_root("/submissions/a/ohif/viewer") == (AskedRoot(S, "a"), "/ohif/viewer")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -29,6 +33,7 @@ def test_a_path_below_a_root_is_split(path: str, asked: AskedRoot, below: str) -
         "/submissions/a/wado",
         "/submissions/a",
         "/submissions/a/dicom-webs",
+        "/submissions/a/ohifs",
         "/submissions//dicom-web",
         "/submissions/../dicom-web",
         "/submissions/.a/dicom-web",

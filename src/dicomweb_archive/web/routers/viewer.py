@@ -1,4 +1,7 @@
-"""The viewer at `/ohif/`: its page, its configuration and its files."""
+"""The viewer at `/ohif/`: its page, its configuration and its files.
+
+Below the roots of collections and submissions it is the same, and shows what lies there.
+"""
 
 import asyncio
 import logging
@@ -11,12 +14,13 @@ from starlette.responses import Response
 from dicomweb_archive.errors import NotFoundError, UnauthenticatedError
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.conditional import accepts_gzip, is_unchanged
-from dicomweb_archive.web.dependencies import get_principal, get_services
+from dicomweb_archive.web.dependencies import asked_root_of, get_principal, get_services
 from dicomweb_archive.web.pages.problems import as_page
-from dicomweb_archive.web.routing import PageRoute
+from dicomweb_archive.web.routing import RootedPageRoute
 from dicomweb_archive.web.streams import ByteStreamResponse
 from dicomweb_archive.web.viewer.configuration import write_configuration
 from dicomweb_archive.web.viewer.files import INDEX, Representation, ViewerFile, ViewerFiles, open_unchanged
+from dicomweb_archive.wire.roots import PUBLISHED, VIEWER
 
 PIECE_BYTES = 1024 * 1024
 """Files are read in pieces of this size: each costs a thread's turn, and the largest as sent has 3 MB."""
@@ -31,7 +35,7 @@ async def redirect_to_viewer(request: Request) -> Response:
     """Lead to the address that the viewer's own links are relative to."""
     _viewer_of(request)
     query = request.scope["query_string"].decode("latin-1")
-    location = f"{_root_path(request)}/ohif/" + (f"?{query}" if query else "")
+    location = _address(request) + (f"?{query}" if query else "")
     return Response(status_code=308, headers={"location": location})
 
 
@@ -41,13 +45,16 @@ async def retrieve_page(request: Request) -> Response:
     viewer = _viewer_of(request)
     # Only the page asks who is there: the files beside it are public software.
     require(await get_principal(request), Role.READER)
-    return _answer(request, viewer.index)
+    if asked_root_of(request) is PUBLISHED:
+        return _answer(request, viewer.index)
+    headers = {"cache-control": "no-store"}
+    return Response(viewer.page_below(_address(request)), media_type="text/html; charset=utf-8", headers=headers)
 
 
 async def retrieve_configuration(request: Request) -> Response:
     """Generate the viewer's configuration for this caller."""
     _viewer_of(request)
-    script = write_configuration(_root_path(request), may_store=await _may_store(request))
+    script = write_configuration(_root_path(request), asked_root_of(request), may_store=await _may_store(request))
     headers = {"cache-control": "no-store"}
     return Response(script, media_type="text/javascript; charset=utf-8", headers=headers)
 
@@ -105,8 +112,12 @@ def _viewer_of(request: Request) -> ViewerFiles:
 async def _may_store(request: Request) -> bool:
     try:
         return Role.SUBMITTER in (await get_principal(request)).roles
-    except UnauthenticatedError:
+    except (UnauthenticatedError, NotFoundError):
         return False
+
+
+def _address(request: Request) -> str:
+    return f"{_root_path(request)}{asked_root_of(request).parent}{VIEWER}/"
 
 
 def _root_path(request: Request) -> str:
@@ -115,7 +126,7 @@ def _root_path(request: Request) -> str:
 
 
 routes = [
-    PageRoute("/ohif", redirect_to_viewer, name="redirect_to_viewer"),
-    PageRoute("/ohif/app-config.js", retrieve_configuration, name="retrieve_configuration"),
-    PageRoute("/ohif/{name:path}", retrieve_file, name="retrieve_file"),
+    RootedPageRoute(VIEWER, redirect_to_viewer, name="redirect_to_viewer"),
+    RootedPageRoute(f"{VIEWER}/app-config.js", retrieve_configuration, name="retrieve_configuration"),
+    RootedPageRoute(f"{VIEWER}/{{name:path}}", retrieve_file, name="retrieve_file"),
 ]

@@ -3,7 +3,7 @@
 import orjson
 
 from dicomweb_archive.web.authentication import SIGN_IN
-from dicomweb_archive.web.dependencies import DICOMWEB
+from dicomweb_archive.wire.roots import VIEWER, AskedRoot, RootKind
 
 _SOURCE = "@ohif/extension-default.dataSourcesModule.dicomweb"
 
@@ -22,23 +22,28 @@ _AFTER = """window.config.httpErrorHandler = error => {{
 """
 
 
-def write_configuration(root_path: str, *, may_store: bool) -> bytes:
-    """Return the script that leads the viewer to the archive below `root_path`.
+_FRIENDLY = {RootKind.PUBLISHED: "Archive", RootKind.COLLECTION: "Collection {}", RootKind.SUBMISSION: "Submission {}"}
+
+
+def write_configuration(root_path: str, asked: AskedRoot, *, may_store: bool) -> bytes:
+    """Return the script that leads the viewer to one root of the archive below `root_path`.
 
     Args:
         root_path: path of the archive's root, without a slash at the end.
+        asked: what the viewer shows, and nothing else.
         may_store: whether to offer the upload dialog.
     """
-    address = orjson.dumps(f"{root_path}/ohif/").decode()
+    address = orjson.dumps(f"{root_path}{VIEWER}/").decode()
     sign_in = orjson.dumps(f"{root_path}{SIGN_IN}?next=").decode()
-    configuration = orjson.dumps(_configuration(root_path, may_store=may_store), option=orjson.OPT_INDENT_2).decode()
+    described = _configuration(root_path, asked, may_store=may_store)
+    configuration = orjson.dumps(described, option=orjson.OPT_INDENT_2).decode()
     script = _BEFORE.format(address=address) + f"window.config = {configuration};\n" + _AFTER.format(sign_in=sign_in)
     return script.encode()
 
 
-def _configuration(root_path: str, *, may_store: bool) -> dict[str, object]:
+def _configuration(root_path: str, asked: AskedRoot, *, may_store: bool) -> dict[str, object]:
     return {
-        "routerBasename": f"{root_path}/ohif/",
+        "routerBasename": f"{root_path}{asked.parent}{VIEWER}/",
         "extensions": [],
         "modes": [],
         "showStudyList": True,
@@ -51,15 +56,19 @@ def _configuration(root_path: str, *, may_store: bool) -> dict[str, object]:
         "maxNumRequests": {"interaction": 100, "thumbnail": 5, "prefetch": 25},
         "defaultDataSourceName": "archive",
         "dataSources": [
-            {"namespace": _SOURCE, "sourceName": "archive", "configuration": _source(root_path, may_store=may_store)}
+            {
+                "namespace": _SOURCE,
+                "sourceName": "archive",
+                "configuration": _source(root_path, asked, may_store=may_store),
+            }
         ],
     }
 
 
-def _source(root_path: str, *, may_store: bool) -> dict[str, object]:
-    root = f"{root_path}{DICOMWEB}"
+def _source(root_path: str, asked: AskedRoot, *, may_store: bool) -> dict[str, object]:
+    root = f"{root_path}{asked.path}"
     return {
-        "friendlyName": "Archive",
+        "friendlyName": _FRIENDLY[asked.kind].format(asked.name),
         "name": "archive",
         # Without a host: the origin is the viewer's own, and so the cookie goes with every request.
         "qidoRoot": root,

@@ -80,9 +80,15 @@ class ViewerFiles:
     What is not in the table is not served, so no name in a request ever becomes a path.
     """
 
-    def __init__(self, files: Mapping[str, ViewerFile], index: ViewerFile) -> None:
+    def __init__(self, files: Mapping[str, ViewerFile], index: ViewerFile, address: str) -> None:
         self._files = files
         self.index = index
+        self._configuration = _configuration_of(address)
+
+    def page_below(self, address: str) -> bytes:
+        """Return the page for another address than its own, from where it reads its configuration."""
+        page = self.index.plain.content or b""
+        return page.replace(self._configuration, _configuration_of(address))
 
     def get(self, name: str) -> ViewerFile | None:
         """Return the file called `name`."""
@@ -108,7 +114,11 @@ def read_viewer(folder: Path, address: str) -> ViewerFiles:
     except OSError as error:
         message = f"the viewer in {folder} cannot be read: {error.strerror}"
         raise SetupError(message) from error
-    return ViewerFiles({**files, INDEX: index}, index)
+    return ViewerFiles({**files, INDEX: index}, index, address)
+
+
+def _configuration_of(address: str) -> bytes:
+    return b'="%bapp-config.js"' % escape(address).encode()
 
 
 def _paths_of(folder: Path) -> Iterator[tuple[str, Path]]:
