@@ -2,6 +2,7 @@
 
 from io import BytesIO
 
+from PIL import Image
 from pydicom import dcmread
 from tests.factories import ROOT as UID
 from tests.factories import identified, image
@@ -49,6 +50,33 @@ async def test_good_odd_and_bad_instances_are_answered_one_by_one(archive: Archi
     assert values_of(missing, FAILURE_REASON) == [0xC005]
     assert [values_of(item, FAILURE_REASON) for item in values_of(answer.json(), OTHER)] == [[0xA900], [0xC006]]
     assert await archive.stored_instances() == 1
+
+
+async def test_pictures_and_documents_are_stored_and_shown(archive: Archive) -> None:
+    picture, drawing = BytesIO(), BytesIO()
+    Image.new("L", (40, 30), 200).save(picture, "JPEG")
+    Image.new("RGB", (40, 30), (10, 20, 30)).save(drawing, "PNG")
+    kinds = [
+        ("7FE00010", "1.2.840.10008.5.1.4.1.1.7", "image/jpeg", picture.getvalue()),
+        ("7FE00010", "1.2.840.10008.5.1.4.1.1.7", "image/png", drawing.getvalue()),
+        ("00420011", "1.2.840.10008.5.1.4.1.1.104.1", "application/pdf", b"%PDF-1.7"),
+    ]
+    models, bulk = [], []
+    for number, (tag, sop_class, media_type, data) in enumerate(kinds, 1):
+        location = f"bulk/{number}"
+        model = identified(instance=number, sop_class=sop_class).to_json_dict()
+        models.append(model | {tag: {"vr": "OB", "BulkDataURI": location}})
+        bulk.append(bulk_part(data, location, media_type))
+    answer = await archive.post(body_of([json_part(models), *bulk]), content_type=related_type())
+    assert answer.status_code == 200
+    for number, media_type in enumerate(("image/png", "image/png", "application/pdf"), 1):
+        path = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.{number}/rendered"
+        shown = await archive.get(path, headers={"accept": media_type})
+        assert shown.status_code == 200
+        assert shown.headers["content-type"] == media_type
+        if media_type == "image/png":
+            with Image.open(BytesIO(shown.content)) as rendered:
+                assert rendered.size == (40, 30)
 
 
 async def test_metadata_alone_are_an_instance_without_bulk_data(archive: Archive) -> None:

@@ -3,6 +3,7 @@
 Only heads are read; nothing is decoded (PS3.18 10.5.1.4, Table 10.5.2-1).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from dicomweb_archive.dicom.model_encoding import EncodedDataSet
@@ -30,9 +31,14 @@ _VIDEO_TYPES: Final = {
     "video/h265": ("1.2.840.10008.1.2.4.107", ("107", "108")),
 }
 
-SINGLE_FRAME_TYPES: Final = frozenset({*_JPEG_TYPES, *_JPEG_2000_TYPES, _RLE})
+DECODED_TYPES: Final = frozenset({"image/png", "image/gif"})
+"""What no transfer syntax has: it is stored as native pixels."""
 
-_ROWS, _COLUMNS, _SAMPLES = 0x00280010, 0x00280011, 0x00280002
+SINGLE_FRAME_TYPES: Final = frozenset({*_JPEG_TYPES, *_JPEG_2000_TYPES, _RLE, "image/png"})
+"""Media types that hold one frame, so that an image of several has as many parts."""
+
+_ROWS, _COLUMNS, _SAMPLES, _COLOURS, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280004, 0x00280008
+_NATIVE_COLOURS: Final = {1: ("MONOCHROME1", "MONOCHROME2"), 3: ("RGB",)}
 _LOSSY, _RATIO, _METHOD = 0x00282110, 0x00282112, 0x00282114
 
 
@@ -42,7 +48,7 @@ def is_compressed(media_type: str, syntax: str) -> bool:
     Raises:
         InvalidInstanceError: it is said to be big endian, which bulk data never are.
     """
-    if media_type in SINGLE_FRAME_TYPES or media_type in _VIDEO_TYPES:
+    if media_type in SINGLE_FRAME_TYPES or media_type in DECODED_TYPES or media_type in _VIDEO_TYPES:
         return True
     if syntax == _BIG_ENDIAN or media_type not in ("", OCTETS):
         reason = "pixel data are of a media type or in an encoding that the archive does not take"
@@ -90,20 +96,38 @@ def fill_description(data: EncodedDataSet, image: SentImage, *, sent_bytes: int,
             reason = "Rows and Columns are missing, and the pixel data do not say them"
             raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
         return
-    for tag, number in ((_ROWS, image.rows), (_COLUMNS, image.columns), (_SAMPLES, image.samples)):
-        if data.texts.get(tag, str(number)).strip() not in (str(number), ""):
-            reason = "Rows, Columns or Samples per Pixel are not those of the image"
-            raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
+    _compare(data, ((_ROWS, image.rows), (_COLUMNS, image.columns), (_SAMPLES, image.samples)))
     for tag, number in _numbers(image):
         if not data.text_of(tag):
             data.put(tag, "US", number.to_bytes(2, "little"))
-    if not data.text_of(0x00280004):
-        data.put(0x00280004, "CS", image.photometric_interpretation.encode())
+    if not data.text_of(_COLOURS):
+        data.put(_COLOURS, "CS", image.photometric_interpretation.encode())
     if image.method and not data.text_of(_LOSSY):
         native = image.rows * image.columns * image.samples * ((image.bits + 7) // 8) * frames
         data.put(_LOSSY, "CS", b"01")
         data.put(_METHOD, "CS", image.method.encode())
         data.put(_RATIO, "DS", f"{native / max(sent_bytes, 1):.2f}".encode())
+
+
+def fill_native_description(data: EncodedDataSet, image: SentImage, *, frames: int) -> None:
+    """Put the Image Pixel Description Macro of native pixels into metadata that leave it out.
+
+    Raises:
+        InvalidInstanceError: the metadata describe pixels of another form.
+    """
+    _compare(data, [(0x00280100, image.bits), (0x00280006, 0), (_FRAMES, frames)])
+    if data.text_of(_COLOURS) and data.text_of(_COLOURS).strip() not in _NATIVE_COLOURS[image.samples]:
+        reason = "Photometric Interpretation is not that of the image"
+        raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
+    if frames > 1 and not data.text_of(_FRAMES):
+        data.put(_FRAMES, "IS", str(frames).encode())
+    fill_description(data, image, sent_bytes=0, frames=frames)
+
+
+def _compare(data: EncodedDataSet, said: Iterable[tuple[int, int]]) -> None:
+    if any(data.texts.get(tag, "").strip() not in ("", str(number)) for tag, number in said):
+        reason = "Rows, Columns or other attributes of the pixels are not those of the image"
+        raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
 
 
 def _numbers(image: SentImage) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 import asyncio
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from dicomweb_archive.dicom import tags
@@ -11,17 +11,21 @@ from dicomweb_archive.dicom.element_encoding import SEQUENCE_END, UNDEFINED_LENG
 from dicomweb_archive.dicom.model_encoding import BulkReference, EncodedDataSet
 from dicomweb_archive.dicom.part10 import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomweb_archive.dicom.part10_writing import encode_file_head
-from dicomweb_archive.dicom.status import DATA_SET_DOES_NOT_MATCH_SOP_CLASS, LIMIT_EXCEEDED
+from dicomweb_archive.dicom.status import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH_SOP_CLASS, LIMIT_EXCEEDED
 from dicomweb_archive.dicom.value_encoding import pad
-from dicomweb_archive.errors import InvalidInstanceError
+from dicomweb_archive.errors import InvalidInstanceError, UndecodableError
+from dicomweb_archive.imaging.image_heads import SentImage
 from dicomweb_archive.imaging.sent_images import (
+    DECODED_TYPES,
     OCTETS,
     SINGLE_FRAME_TYPES,
     describe_sent_image,
     fill_description,
+    fill_native_description,
     is_compressed,
 )
-from dicomweb_archive.services.decoding import DecodingPool
+from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
+from dicomweb_archive.storage.base import Buffer
 from dicomweb_archive.storage.spool import Spool, SpooledValue
 
 ENCAPSULATED_DOCUMENT: Final = 0x00420011
@@ -65,10 +69,15 @@ def frames_expected(data: EncodedDataSet, uri: str, part: Part) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """Puts the pieces of one instance in order; what is large stays in the spool."""
+    """Puts the pieces of one instance in order; what is large stays in the spool.
+
+    Attributes:
+        made: values that were made of parts; whoever has sent them on releases them.
+    """
 
     spool: Spool
     decoding: DecodingPool
+    made: list[SpooledValue] = field(default_factory=list)
 
     async def assemble(self, data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]) -> Assembled:
         """Return the Part 10 file of an instance.
@@ -101,6 +110,8 @@ class Assembly:
         sent = parts[pixels[0].uri]
         if not is_compressed(sent[0].media_type, sent[0].transfer_syntax_uid):
             return EXPLICIT_VR_LITTLE_ENDIAN, []
+        if sent[0].media_type in DECODED_TYPES:
+            return EXPLICIT_VR_LITTLE_ENDIAN, await self._native(data, sent)
         images = [
             describe_sent_image(part.media_type, part.transfer_syntax_uid, await self._head(part), part.value.length)
             for part in sent
@@ -114,6 +125,49 @@ class Assembly:
             data.elements.pop(tag, None)
         ranges = [Range(part.value, *image.extent) for part, image in zip(sent, images, strict=True)]
         return images[0].transfer_syntax_uid, _encapsulated(ranges)
+
+    async def _native(self, data: EncodedDataSet, sent: Sequence[Part]) -> Assembled:
+        """Return the element of pixel data that came as pictures which no transfer syntax has."""
+        value = SpooledValue(users=1)
+        self.made.append(value)
+        frames = 0
+        forms = set()
+        for part in sent:
+            described = await self._decode(part, value)
+            frames += described.pop("frames")
+            forms.add(tuple(described.items()))
+        if len(forms) > 1:
+            reason = "the frames are not of one size and one form"
+            raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
+        samples = described["samples"]
+        image = SentImage(
+            EXPLICIT_VR_LITTLE_ENDIAN,
+            (0, value.length),
+            rows=described["rows"],
+            columns=described["columns"],
+            samples=samples,
+            bits=described["bits"],
+            photometric_interpretation="RGB" if samples > 1 else "MONOCHROME2",
+        )
+        fill_native_description(data, image, frames=frames)
+        vr = "OB" if image.bits <= 8 else "OW"
+        padding = bytes(value.length % 2)
+        head = element_head(tags.PIXEL_DATA, vr, value.length + len(padding))
+        return [head, Range(value, 0, value.length), padding]
+
+    async def _decode(self, part: Part, value: SpooledValue) -> dict[str, int]:
+        """Add the pixels of a picture to a value, and return what they are."""
+
+        async def read() -> Sequence[Buffer]:
+            return await asyncio.to_thread(list, self.spool.read(part.value))
+
+        try:
+            described, pixels = await self.decoding.run("read_picture", {}, StoredPayload(part.value.length, read))
+        except UndecodableError:
+            reason = "the part is no picture that can become pixel data"
+            raise InvalidInstanceError(reason, failure=CANNOT_UNDERSTAND) from None
+        await asyncio.to_thread(self.spool.write, value, pixels)
+        return described
 
     async def _head(self, part: Part) -> bytes:
         chunks = self.spool.read(part.value, 0, _HEAD_BYTES)

@@ -207,8 +207,8 @@ class _Composition:
 
     async def _complete(self, pending: _Pending) -> AsyncIterator[Event]:
         """Give an instance of which everything is there."""
+        assembly = Assembly(self.spool, self._service.decoding)
         try:
-            assembly = Assembly(self.spool, self._service.decoding)
             pieces = await assembly.assemble(pending.data, pending.parts)
             yield PartBegin(_COMPOSED, tuple(pending.data.notes))
             for piece in pieces:
@@ -224,6 +224,8 @@ class _Composition:
             for parts in pending.parts.values():
                 for part in parts:
                     self.spool.release(part.value)
+            for value in assembly.made:
+                self.spool.release(value)
 
     async def _read(self, piece: Range) -> AsyncIterator[Event]:
         chunks = self.spool.read(piece.value, piece.start, piece.stop)

@@ -28,6 +28,7 @@ from dicomweb_archive.imaging.gif_animation import frame_milliseconds
 from dicomweb_archive.imaging.picture import Picture
 from dicomweb_archive.imaging.pixel_format import PixelFormat
 from dicomweb_archive.imaging.render import StoredFrame, render_stored
+from dicomweb_archive.imaging.sent_pictures import read_picture
 from dicomweb_archive.imaging.transcode import EXPLICIT_VR_LITTLE_ENDIAN, to_compressed, to_explicit_little_endian
 from dicomweb_archive.wire.report_pages import write_report
 
@@ -84,12 +85,18 @@ def _report(arguments: dict[str, Any], payload: bytes) -> _Answer:
     return {}, write_report(read_report(dcmread(io.BytesIO(payload))), arguments["media_type"])
 
 
+def _read_picture(arguments: dict[str, Any], payload: bytes) -> _Answer:
+    described, pixels = read_picture(payload)
+    return dict(described), pixels
+
+
 JOBS: dict[str, Callable[[dict[str, Any], bytes], _Answer]] = {
     "decode_frame": _decode_frame,
     "encode_frame": _encode_frame,
     "transcode": _transcode,
     "render": _render,
     "report": _report,
+    "read_picture": _read_picture,
 }
 """What a worker can do: (arguments, payload) -> (results, payload)."""
 

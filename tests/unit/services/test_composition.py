@@ -27,7 +27,12 @@ Composed = list[tuple[bytes, tuple[AttributeNote, ...]] | StoreOutcome]
 
 
 async def compose(
-    parts: Sequence[Part], folder: Path, *, chunk_bytes: int = 100_000, limits: CompositionLimits | None = None
+    parts: Sequence[Part],
+    folder: Path,
+    *,
+    chunk_bytes: int = 100_000,
+    limits: CompositionLimits | None = None,
+    decoding: DecodingPool | None = None,
 ) -> Composed:
     """Return each instance that is composed, with its notes, and each outcome that is known before."""
     body = body_of(parts)
@@ -39,7 +44,7 @@ async def compose(
                 yield event
         reader.finish()
 
-    service = CompositionService(cast(DecodingPool, None), folder, limits or CompositionLimits())
+    service = CompositionService(cast(DecodingPool, decoding), folder, limits or CompositionLimits())
     found: Composed = []
     notes: tuple[AttributeNote, ...] = ()
     data = b""

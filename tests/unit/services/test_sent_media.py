@@ -1,0 +1,154 @@
+"""Pictures, documents and videos beside their metadata become instances (PS3.18 Table 10.5.2-1)."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from tests.factories import identified
+from tests.multiparts import Part, bulk_part, json_part
+from tests.unit.services.test_composition import compose, failures
+
+from dicomweb_archive.dicom import status
+from dicomweb_archive.errors import UndecodableError
+from dicomweb_archive.services import decode_worker
+from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
+
+JPEG = "1.2.840.10008.1.2.4"
+EXPLICIT = "1.2.840.10008.1.2.1"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+class InProcess:
+    """Does the jobs of the decoding processes at once."""
+
+    async def run(self, job: str, arguments: Mapping[str, Any], payload: StoredPayload) -> tuple[dict[str, Any], bytes]:
+        data = b"".join(cast(list[bytes], await payload.read()))
+        answer, pixels = decode_worker.perform({"job": job, "arguments": arguments}, data)
+        if "error" in answer:
+            raise UndecodableError(answer["error"])
+        return answer["results"], pixels
+
+
+def picture(
+    kind: str,
+    mode: str = "RGB",
+    *,
+    size: tuple[int, int] = (31, 17),
+    seed: int = 0,
+    transparent: bool = False,
+    **options: Any,
+) -> bytes:
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = BytesIO()
+    made = Image.fromarray(values, "RGB").convert(mode)
+    if transparent:
+        made.putpixel((0, 0), (1, 2, 3, 254))
+    made.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def metadata(tag: str = "7FE00010", **overrides: Any) -> Part:
+    model = identified(sop_class=SECONDARY_CAPTURE, **overrides).to_json_dict()
+    return json_part([model | {tag: {"vr": "OB", "BulkDataURI": "bulk/0"}}])
+
+
+async def stored(parts: list[Part], folder: Path) -> Dataset:
+    ((data, notes),) = cast(Any, await compose(parts, folder, decoding=cast(DecodingPool, InProcess())))
+    assert notes == ()
+    return dcmread(BytesIO(data))
+
+
+async def test_a_jpeg_is_kept_as_it_is_and_described(tmp_path: Path) -> None:
+    sent = picture("JPEG", subsampling=1)
+    made = await stored([metadata(), bulk_part(sent, content_type="image/jpeg")], tmp_path)
+    assert made.file_meta.TransferSyntaxUID == f"{JPEG}.50"
+    assert next(generate_frames(made.PixelData, number_of_frames=1)).removesuffix(b"\0") == sent.removesuffix(b"\0")
+    assert (made.Rows, made.Columns, made.SamplesPerPixel, made.PlanarConfiguration) == (17, 31, 3, 0)
+    assert (made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation) == (8, 8, 7, 0)
+    assert (made.PhotometricInterpretation, made.LossyImageCompression) == ("YBR_FULL_422", "01")
+    assert made.LossyImageCompressionMethod == "ISO_10918_1"
+
+
+async def test_frames_of_one_image_are_a_part_each(tmp_path: Path) -> None:
+    frames = [picture("JPEG", "L", seed=seed) for seed in range(3)]
+    parts = [bulk_part(frame, f"bulk/0/frames/{n}", "image/jpeg") for n, frame in enumerate(frames, 1)]
+    made = await stored([metadata(NumberOfFrames=3), *parts], tmp_path)
+    found = list(generate_frames(made.PixelData, number_of_frames=3))
+    assert [frame.rstrip(b"\0") for frame in found] == [frame.rstrip(b"\0") for frame in frames]
+    uneven = [*parts[:2], bulk_part(picture("JPEG", "L", size=(8, 8)), content_type="image/jpeg")]
+    assert failures(await compose([metadata(NumberOfFrames=3), *uneven], tmp_path)) == [0xA900]
+    assert failures(await compose([metadata(NumberOfFrames=3), *parts[:2]], tmp_path)) == [status.BULKDATA_MISSING]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1", "RGBA"])
+async def test_a_png_becomes_native_pixels_that_look_the_same(tmp_path: Path, mode: str) -> None:
+    sent = picture("PNG", mode)
+    made = await stored([metadata(), bulk_part(sent, content_type="image/png")], tmp_path)
+    assert made.file_meta.TransferSyntaxUID == EXPLICIT
+    expected = Image.open(BytesIO(sent)).convert("L" if mode in ("L", "1") else "RGB")
+    assert np.array_equal(made.pixel_array, np.asarray(expected))
+    assert "LossyImageCompression" not in made
+
+
+async def test_grey_of_16_bits_and_frames_of_a_gif_are_kept(tmp_path: Path) -> None:
+    values = np.arange(0, 65536, 97, dtype=np.uint16)[:600].reshape(20, 30)
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    made = await stored([metadata(), bulk_part(buffer.getvalue(), content_type="image/png")], tmp_path)
+    assert np.array_equal(made.pixel_array, values)
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    buffer = BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    made = await stored([metadata(), bulk_part(buffer.getvalue(), content_type="image/gif")], tmp_path)
+    assert made.NumberOfFrames == 2
+    assert made.pixel_array[:, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
+
+
+async def test_a_document_tells_its_type_and_length(tmp_path: Path) -> None:
+    pdf = b"%PDF-1.7 of an odd length"
+    made = await stored([metadata("00420011"), bulk_part(pdf, content_type="application/pdf")], tmp_path)
+    assert made.EncapsulatedDocument == pdf + b"\0"
+    assert (made.MIMETypeOfEncapsulatedDocument, made.EncapsulatedDocumentLength) == ("application/pdf", len(pdf))
+
+
+async def test_a_video_is_kept_as_it_is_when_its_size_is_told(tmp_path: Path) -> None:
+    sized = metadata(Rows=720, Columns=1280, NumberOfFrames=25)
+    made = await stored([sized, bulk_part(b"video", content_type="video/mp4")], tmp_path)
+    assert made.file_meta.TransferSyntaxUID == f"{JPEG}.102"
+    assert next(generate_frames(made.PixelData, number_of_frames=1)) == b"video\0"
+    named = bulk_part(b"video", content_type=f"video/mp4; transfer-syntax={JPEG}.103")
+    assert (await stored([sized, named], tmp_path)).file_meta.TransferSyntaxUID == f"{JPEG}.103"
+    assert failures(await compose([metadata(), named], tmp_path)) == [0xA900]
+
+
+REFUSED: dict[str, tuple[str, bytes, int]] = {
+    "no jpeg": ("image/jpeg", b"GIF89a", status.CANNOT_UNDERSTAND),
+    "no png": ("image/png", b"\x89PNG\r\n\x1a\n" + bytes(100), status.CANNOT_UNDERSTAND),
+    "a cut png": ("image/png", picture("PNG")[:-500], status.CANNOT_UNDERSTAND),
+    "transparency": ("image/png", picture("PNG", "RGBA", transparent=True), status.CANNOT_UNDERSTAND),
+    "a page": ("text/html", b"<html>", status.TRANSFER_SYNTAX_NOT_SUPPORTED),
+    "big endian": ("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.2", b"12", 0xC122),
+    "a syntax of its own": ("application/octet-stream; transfer-syntax=1.2.3", b"12", 0xC122),
+    "another syntax than a video's": (f"video/mp4; transfer-syntax={JPEG}.50", b"12", 0xC122),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_what_is_not_what_it_says_is_refused(tmp_path: Path, case: str) -> None:
+    content_type, sent, failure = REFUSED[case]
+    parts = [metadata(), bulk_part(sent, content_type=content_type)]
+    assert failures(await compose(parts, tmp_path, decoding=cast(DecodingPool, InProcess()))) == [failure]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+async def test_metadata_of_another_image_are_refused(tmp_path: Path, kind: str) -> None:
+    for wrong in ({"Rows": 18}, {"SamplesPerPixel": 1}):
+        parts = [metadata(**wrong), bulk_part(picture(kind), content_type=f"image/{kind.lower()}")]
+        assert failures(await compose(parts, tmp_path, decoding=cast(DecodingPool, InProcess()))) == [0xA900]
