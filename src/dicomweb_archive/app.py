@@ -16,6 +16,7 @@ from dicomweb_archive.background import at_work, check_service, open_runner
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.collection_index import CollectionIndex
+from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.curation.trail import SubmissionTrail
@@ -47,6 +48,7 @@ from dicomweb_archive.services.collections import CollectionService
 from dicomweb_archive.services.composition import CompositionLimits, CompositionService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
+from dicomweb_archive.services.destinations import Destinations
 from dicomweb_archive.services.drawing import DrawingThread
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
@@ -271,8 +273,9 @@ def _build_services(
     pictures = Pictures(instances, objects, decoding, drawing)
     search_index = SearchIndex(database)
     checks_service = check_service(database, objects)
+    submission_index = SubmissionIndex(database)
     submissions_service = SubmissionService(
-        SubmissionIndex(database),
+        submission_index,
         SubmissionQueue(database),
         SubmissionTrail(database),
         gates=(checks_service.against_approval,),
@@ -291,7 +294,13 @@ def _build_services(
         sessions=sessions,
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),
-        store=StoreService(Register(database, timezone=settings.timezone), objects, store_limits),
+        store=StoreService(
+            Register(database, timezone=settings.timezone),
+            objects,
+            store_limits,
+            Destinations(submission_index),
+            ConflictIndex(database),
+        ),
         submissions=submissions_service,
         checks=checks_service,
         publishing=PublishingService(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.factories import ct_series, image, part10
@@ -18,9 +19,12 @@ from dicomweb_archive.errors import (
     StorageUnavailableError,
 )
 from dicomweb_archive.index.access import ARCHIVE_SPACE
+from dicomweb_archive.index.curation.conflicts import ConflictIndex
+from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.writing.register import PackRecord, Register, Registration
 from dicomweb_archive.services.access import KEY_HOLDER
+from dicomweb_archive.services.destinations import Destinations
 from dicomweb_archive.services.maintenance import GRACE_SECONDS
 from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.storage.base import Buffer, ObjectWriter
@@ -76,7 +80,7 @@ class LosingRegister:
     async def find_digests(self, space_id: int, uids: Sequence[str]) -> object:
         return await self.register_really.find_digests(space_id, uids)
 
-    async def register(self, packs: Sequence[PackRecord], *, actor: str) -> dict[str, Registration]:
+    async def register(self, packs: Sequence[PackRecord], **said: Any) -> dict[str, Registration]:
         raise self.error
 
 
@@ -91,9 +95,13 @@ class OvertakenRegister:
     async def find_digests(self, space_id: int, uids: Sequence[str]) -> object:
         return await self.register_really.find_digests(space_id, uids)
 
-    async def register(self, packs: Sequence[PackRecord], *, actor: str) -> dict[str, Registration]:
+    async def register(self, packs: Sequence[PackRecord], **said: Any) -> dict[str, Registration]:
         await self.rival.store_instances(events(*self.rival_instances), KEY_HOLDER)
-        return await self.register_really.register(packs, actor=actor)
+        return await self.register_really.register(packs, **said)
+
+
+def quarantine(database: Database) -> tuple[Destinations, ConflictIndex]:
+    return Destinations(SubmissionIndex(database)), ConflictIndex(database)
 
 
 async def events(*instances: bytes, error: Exception | None = None) -> AsyncIterator[Event]:
@@ -129,7 +137,7 @@ async def known(database: Database, count: int = 3) -> int:
 async def test_a_disk_that_fills_up_ends_the_request_cleanly(
     database: Database, objects: FullStore, tmp_path: Path, room: int
 ) -> None:
-    service = StoreService(Register(database), objects, LIMITS)
+    service = StoreService(Register(database), objects, LIMITS, *quarantine(database))
     objects.room = room
     with pytest.raises(StorageFullError):
         await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
@@ -155,7 +163,9 @@ async def test_a_long_request_ends_when_room_runs_short_before_the_disk_is_full(
             objects.free -= 1 << 20
         pytest.fail("read to its end")
 
-    service = StoreService(Register(database), objects, replace(LIMITS, free_space_watermark_bytes=1 << 30))
+    service = StoreService(
+        Register(database), objects, replace(LIMITS, free_space_watermark_bytes=1 << 30), *quarantine(database)
+    )
     objects.free = (1 << 30) + (10 << 20)
     await service.ensure_room(KEY_HOLDER)
     with pytest.raises(StorageFullError):
@@ -166,7 +176,7 @@ async def test_a_long_request_ends_when_room_runs_short_before_the_disk_is_full(
 async def test_a_request_that_breaks_off_leaves_nothing(database: Database, objects: FullStore, tmp_path: Path) -> None:
     limits = StoreLimits(hold_bytes=1000, pack_bytes=1000, pack_instances=1, free_space_watermark_bytes=0)
     for chosen in (LIMITS, limits):
-        service = StoreService(Register(database), objects, chosen)
+        service = StoreService(Register(database), objects, chosen, *quarantine(database))
         with pytest.raises(ConnectionError):
             await service.store_instances(events(*ct_series(3), error=ConnectionError()), KEY_HOLDER)
         assert files(tmp_path) == []
@@ -178,7 +188,7 @@ async def test_a_request_that_is_cancelled_leaves_nothing_whenever_it_happens(
 ) -> None:
     register = LosingRegister(Register(database), StorageFullError("the disk of the database is full"))
     limits = StoreLimits(hold_bytes=1 << 20, pack_bytes=1 << 20, pack_instances=1, free_space_watermark_bytes=0)
-    service = StoreService(register, objects, limits)  # type: ignore[arg-type]
+    service = StoreService(register, objects, limits, *quarantine(database))  # type: ignore[arg-type]
     objects.commit_seconds = 0.02
     instances, opened = ct_series(14), open_descriptors()
     for step in range(12):
@@ -194,7 +204,7 @@ async def test_a_request_that_is_cancelled_leaves_nothing_whenever_it_happens(
 async def test_a_request_that_took_too_long_is_refused_before_its_packs_can_pass_for_orphans(
     database: Database, objects: FullStore, tmp_path: Path
 ) -> None:
-    service = StoreService(Register(database), objects, replace(LIMITS, request_seconds=0))
+    service = StoreService(Register(database), objects, replace(LIMITS, request_seconds=0), *quarantine(database))
     with pytest.raises(RequestTimeoutError, match="fewer instances"):
         await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
     assert files(tmp_path) == []
@@ -208,7 +218,7 @@ async def test_a_request_brings_only_so_many_attributes(
 ) -> None:
     """They are registered together, so they are all in memory; a hostile request could bring any number."""
     limits = replace(LIMITS, hold_bytes=hold_bytes, attribute_bytes=300_000)
-    service = StoreService(Register(database), objects, limits)
+    service = StoreService(Register(database), objects, limits, *quarantine(database))
     lone = [ct_series(1, study=study, ImageComments="x" * 9000)[0] for study in range(1, 101)]
     outcomes = await service.store_instances(events(*lone), KEY_HOLDER)
     assert 20 <= sum(outcome.is_stored for outcome in outcomes) < 100
@@ -232,7 +242,7 @@ async def test_tiny_pieces_take_little_more_memory_than_their_bytes(
             yield PartData(data[start : start + 2])
         yield PartEnd()
 
-    service = StoreService(Register(database), objects, replace(LIMITS, hold_bytes=hold_bytes))
+    service = StoreService(Register(database), objects, replace(LIMITS, hold_bytes=hold_bytes), *quarantine(database))
     tracemalloc.start()
     try:
         (outcome,) = await service.store_instances(pieces(), KEY_HOLDER)
@@ -247,7 +257,7 @@ async def test_a_failed_transaction_takes_its_objects_along(
     database: Database, objects: FullStore, tmp_path: Path
 ) -> None:
     register = LosingRegister(Register(database), StorageFullError("the disk of the database is full"))
-    service = StoreService(register, objects, LIMITS)  # type: ignore[arg-type]
+    service = StoreService(register, objects, LIMITS, *quarantine(database))  # type: ignore[arg-type]
     with pytest.raises(StorageFullError):
         await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
     assert files(tmp_path) == []
@@ -258,7 +268,7 @@ async def test_objects_of_a_transaction_with_unknown_outcome_stay(
 ) -> None:
     # Deleting them could leave rows without their object, if the commit went through after all.
     register = LosingRegister(Register(database), DatabaseUnavailableError("the connection broke"))
-    service = StoreService(register, objects, LIMITS)  # type: ignore[arg-type]
+    service = StoreService(register, objects, LIMITS, *quarantine(database))  # type: ignore[arg-type]
     with pytest.raises(DatabaseUnavailableError):
         await service.store_instances(events(*ct_series(3)), KEY_HOLDER)
     assert len(files(tmp_path)) == 1
@@ -270,12 +280,13 @@ async def test_all_parts_with_a_uid_lose_when_another_request_wins_it(
 ) -> None:
     mine, other = ct_series(1)[0], ct_series(1, PatientWeight="70")[0]
     register = Register(database)
-    rival = StoreService(register, objects, LIMITS)
+    rival = StoreService(register, objects, LIMITS, *quarantine(database))
     limits = replace(LIMITS, hold_bytes=hold_bytes)
-    service = StoreService(OvertakenRegister(register, rival, [other]), objects, limits)  # type: ignore[arg-type]
+    service = StoreService(OvertakenRegister(register, rival, [other]), objects, limits, *quarantine(database))  # type: ignore[arg-type]
     outcomes = await service.store_instances(events(mine, mine, other), KEY_HOLDER)
     assert [outcome.failure for outcome in outcomes] == [INSTANCE_CONFLICT] * 3
-    assert len(files(tmp_path)) == 1
+    # What lost is kept as a conflict, once; the third has the bytes that won.
+    assert len(files(tmp_path)) == 2
 
 
 async def test_all_parts_with_a_uid_are_known_when_another_request_stored_the_same(
@@ -283,12 +294,12 @@ async def test_all_parts_with_a_uid_are_known_when_another_request_stored_the_sa
 ) -> None:
     mine, other = ct_series(1)[0], ct_series(1, PatientWeight="70")[0]
     register = Register(database)
-    rival = StoreService(register, objects, LIMITS)
-    service = StoreService(OvertakenRegister(register, rival, [mine]), objects, LIMITS)  # type: ignore[arg-type]
+    rival = StoreService(register, objects, LIMITS, *quarantine(database))
+    service = StoreService(OvertakenRegister(register, rival, [mine]), objects, LIMITS, *quarantine(database))  # type: ignore[arg-type]
     outcomes = await service.store_instances(events(mine, other, mine), KEY_HOLDER)
     assert [outcome.already_stored for outcome in outcomes] == [True, False, True]
     assert [outcome.failure for outcome in outcomes] == [None, INSTANCE_CONFLICT, None]
-    assert len(files(tmp_path)) == 1
+    assert len(files(tmp_path)) == 2
 
 
 async def test_an_object_that_cannot_be_deleted_does_not_spoil_the_answer(
@@ -300,9 +311,9 @@ async def test_an_object_that_cannot_be_deleted_does_not_spoil_the_answer(
 
     mine = ct_series(1)
     register = Register(database)
-    rival = StoreService(register, objects, LIMITS)
+    rival = StoreService(register, objects, LIMITS, *quarantine(database))
     stubborn = await Stubborn.open_folder(tmp_path)
-    service = StoreService(OvertakenRegister(register, rival, mine), stubborn, LIMITS)  # type: ignore[arg-type]
+    service = StoreService(OvertakenRegister(register, rival, mine), stubborn, LIMITS, *quarantine(database))  # type: ignore[arg-type]
     (outcome,) = await service.store_instances(events(*mine), KEY_HOLDER)
     await stubborn.close()
     assert outcome.already_stored

@@ -137,6 +137,7 @@ class StoreOutcome:
         comment: readable text for the client and the log; never holds a value from the data set.
         already_stored: the same bytes had been stored before, which is success again.
         notes: what is to be said of single attributes.
+        waits_in: name of the submission in which a stored instance waits, where the request did not name it.
     """
 
     sop_class_uid: str | None = None
@@ -148,6 +149,7 @@ class StoreOutcome:
     comment: str = ""
     already_stored: bool = False
     notes: tuple[AttributeNote, ...] = ()
+    waits_in: str | None = None
 
     @property
     def is_stored(self) -> bool:

@@ -1,7 +1,7 @@
 """Large parts: an instance too large to be held is judged while it streams into a pack of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from dicomweb_archive.dicom import status
@@ -11,7 +11,7 @@ from dicomweb_archive.dicom.part10 import Identity, Part10Scanner
 from dicomweb_archive.errors import InvalidInstanceError
 from dicomweb_archive.services.packing import LargeMember, Packing
 from dicomweb_archive.storage.base import Buffer
-from dicomweb_archive.storage.content import Content
+from dicomweb_archive.storage.packs import Placed
 from dicomweb_archive.wire.multipart import Event, PartData, PartEnd
 
 _JOB_BYTES = 1024 * 1024
@@ -25,41 +25,30 @@ _MOST_PIECES = 4096
 
 @dataclass(frozen=True, slots=True)
 class ReceivedInstance:
-    """A large instance that was received whole.
-
-    Attributes:
-        digest: of its bytes as they are kept.
-        known_digest: digest of the instance that has the same UID already; then nothing was written.
-    """
+    """A large instance that was received whole into a pack of its own; what becomes of the pack is to be decided."""
 
     scanned: ScannedInstance
-    digest: bytes
-    known_digest: bytes | None
+    member: LargeMember
+    placed: Placed
 
 
 class LargePart:
     """One large part being received; memory is bounded whatever its size.
 
+    It is written whatever the archive has under its UID: whether the bytes are the same is known at their end, and
+    other ones are kept as a conflict.
+
     Attributes:
         identity: the identifiers, once they are read.
     """
 
-    def __init__(
-        self,
-        packing: Packing,
-        known_digest: Callable[[str], Awaitable[bytes | None]],
-        belongs: Callable[[str], bool],
-    ) -> None:
+    def __init__(self, packing: Packing, belongs: Callable[[str], bool]) -> None:
         self._packing = packing
-        self._find_digest = known_digest
         self._belongs = belongs
         self._scanner = Part10Scanner()
         self.identity: Identity | ScannedInstance | None = None
         self._member: LargeMember | None = None
-        self._known_digest: bytes | None = None
-        # What is not written again, because the archive has the UID already.
-        self._repeat: Content | None = None
-        # Received, scanned, and waiting for the identifiers that decide where to put them.
+        # Received, scanned, and waiting for the identifiers.
         self._waiting: list[Buffer] = []
         self._waiting_bytes = 0
         self._ended = False
@@ -78,13 +67,8 @@ class LargePart:
             if not self._ended:
                 await skip_part(parts)
             raise
-        if self._member is None:
-            assert self._known_digest is not None
-            assert self._repeat is not None
-            return ReceivedInstance(scanned, self._repeat.digest(), self._known_digest)
-        placed = await self._member.finish()
-        await self._member.keep(scanned, placed)
-        return ReceivedInstance(scanned, placed.digest, None)
+        assert self._member is not None
+        return ReceivedInstance(scanned, self._member, await self._member.finish())
 
     async def _receive_all(self, pieces: Sequence[Buffer], parts: AsyncIterator[Event]) -> ScannedInstance:
         await self._take(list(pieces))
@@ -112,7 +96,7 @@ class LargePart:
         await asyncio.to_thread(self._feed, pieces)
         self._waiting.extend(pieces)
         self._waiting_bytes += sum(map(len, pieces))
-        if self._member is None and self._known_digest is None:
+        if self._member is None:
             identity = self._scanner.identity
             if identity is None:
                 if self._waiting_bytes > _MOST_BEFORE_IDENTITY:
@@ -127,25 +111,19 @@ class LargePart:
             self._scanner.feed(piece)
 
     async def _decide(self, identity: Identity | ScannedInstance) -> None:
-        """Decide by the identifiers where the bytes go."""
+        """Decide by the identifiers whether the bytes are kept."""
         self.identity = identity
         if not self._belongs(identity.study_instance_uid):
             raise InvalidInstanceError(status.meaning_of(status.STUDY_UID_MISMATCH), failure=status.STUDY_UID_MISMATCH)
-        self._known_digest = await self._find_digest(identity.sop_instance_uid)
         # Nothing has been written yet, so what waits begins with the first byte of the instance.
         neutralise = must_neutralise(b"".join(piece[:128] for piece in self._waiting[:128])[:128])
-        if self._known_digest is None:
-            self._member = await self._packing.open_member(identity.sop_instance_uid, neutralise_preamble=neutralise)
-        else:
-            self._repeat = Content(neutralise_preamble=neutralise)
+        self._member = await self._packing.open_member(identity.sop_instance_uid, neutralise_preamble=neutralise)
 
     async def _put(self) -> None:
-        """Write what was received, or only hash it when the archive has the UID already."""
+        """Write what was received."""
         pieces, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if self._member is not None:
             await self._member.write(pieces)
-        elif self._repeat is not None:
-            await asyncio.to_thread(self._repeat.keep, pieces)
 
 
 def joined_if_many(pieces: list[Buffer]) -> list[Buffer]:

@@ -1,5 +1,7 @@
 """Outcomes: what is said of a part that was received (PS3.18 10.5.3)."""
 
+from dataclasses import replace
+
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.part10 import Identity
@@ -28,8 +30,14 @@ def repeated(outcome: StoreOutcome, *, same: bool) -> StoreOutcome:
     )
     if same:
         return StoreOutcome(*identity, warnings=outcome.warnings, comment=outcome.comment, already_stored=True)
-    comment = status.meaning_of(status.INSTANCE_CONFLICT)
+    comment = f"{status.meaning_of(status.INSTANCE_CONFLICT)}; kept for review"
     return StoreOutcome(*identity, failure=status.INSTANCE_CONFLICT, comment=comment)
+
+
+def set_aside(outcome: StoreOutcome, submission: str, why: str) -> StoreOutcome:
+    """Say that an instance waits in a submission, and what keeps it from being published."""
+    said = outcome.comment or (f"waits for review: {why}" if why else "waits for review")
+    return replace(outcome, waits_in=submission, comment=said)
 
 
 def refused(

@@ -133,10 +133,13 @@ class Packing:
             await asyncio.wait([task for _, task in self._closing])
 
     async def keep_alone(self, pack: _OpenPack, scanned: ScannedInstance, placed: Placed) -> None:
-        """Close the pack of a single instance."""
+        """Take over the pack of a single instance, and close it."""
         self.attribute_bytes += pack.add(scanned, placed)
-        self._alone.remove(pack)
         await self._close(pack)
+
+    def let_go(self, pack: _OpenPack) -> None:
+        """Leave the pack of a single instance to another packing."""
+        self._alone.remove(pack)
 
     async def drop_alone(self, pack: _OpenPack) -> None:
         """Drop the pack of a single instance."""
@@ -160,9 +163,10 @@ class LargeMember:
         """End the member's bytes and say where they lie."""
         return await self._stream.finish()
 
-    async def keep(self, scanned: ScannedInstance, placed: Placed) -> None:
-        """Accept the instance: its pack belongs to the request now."""
-        await self._packing.keep_alone(self._pack, scanned, placed)
+    async def keep(self, scanned: ScannedInstance, placed: Placed, packing: Packing) -> None:
+        """Accept the instance: its pack is one of these now."""
+        self._packing.let_go(self._pack)
+        await packing.keep_alone(self._pack, scanned, placed)
 
     async def drop(self) -> None:
         """Refuse the instance: its pack goes."""

@@ -1,38 +1,40 @@
 """Reception: one store request in its course, part by part (PS3.18 10.5)."""
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from dicomweb_archive.checks.findings import Severity
+from dicomweb_archive.checks.structural import passes
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.part10 import Identity
 from dicomweb_archive.dicom.status import AttributeNote, StoreOutcome
 from dicomweb_archive.errors import (
-    ArchiveError,
-    DatabaseUnavailableError,
     InvalidInstanceError,
     InvalidRequestError,
     RequestTimeoutError,
 )
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.writing.register import PackRecord, Register, Registration
-from dicomweb_archive.services.intake import Intake, series_key
+from dicomweb_archive.services.destinations import Destination
+from dicomweb_archive.services.intake import Intake, SeriesKey, series_key
 from dicomweb_archive.services.large_part import LargePart, joined_if_many, skip_part
-from dicomweb_archive.services.outcomes import refused, repeated, stored
+from dicomweb_archive.services.outcomes import refused, repeated, set_aside, stored
 from dicomweb_archive.services.packing import Packing
+from dicomweb_archive.services.settlement import Lane
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.content import digest_of
 from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd, PartJudged
-
-logger = logging.getLogger(__name__)
 
 # One batch is looked up, hashed and written as one job. In the spike four parts of 0.5 MB
 # a job cost 5 % less than one.
 _BATCH_BYTES = 2 * 1024 * 1024
 _BATCH_PARTS = 32
+
+_OTHER_HOME = "the study is of another collection"
 
 _ACCEPTED_PART_TYPES = frozenset({"", "application/dicom", "application/octet-stream"})
 
@@ -58,18 +60,27 @@ class StoreLimits:
 
 @dataclass(slots=True)
 class _Held:
-    """A part that is whole in memory and fit to be kept, unless the archive has its UID."""
+    """A part that is whole in memory and fit to be kept, unless its UID is taken."""
 
     position: int
     scanned: ScannedInstance
     data: bytes
+    lane: Lane
+
+
+class _Kept(NamedTuple):
+    """What has a UID: in this request, by the part at a position, or in the archive or submission before it."""
+
+    digest: bytes
+    lane: Lane
+    position: int = -1
 
 
 class Reception:
     """One store request in its course.
 
     Args:
-        actor: who stores, for the event.
+        destination: where instances go.
         study_instance_uid: the only study that instances may belong to.
     """
 
@@ -78,24 +89,26 @@ class Reception:
         register: Register,
         objects: ObjectStore,
         limits: StoreLimits,
+        destination: Destination,
         *,
-        actor: str,
         study_instance_uid: str | None = None,
     ) -> None:
         self._register = register
         self._objects = objects
         self._limits = limits
-        self._actor = actor
+        self._destination = destination
         # Not the monotonic clock, which may stand still while the machine sleeps: objects age by this one.
         self._begun_at = time.time()
         self._study_instance_uid = study_instance_uid
         self._intake = Intake()
-        self._packing = Packing(objects, pack_bytes=limits.pack_bytes, pack_instances=limits.pack_instances)
+        self._packings: dict[Lane, Packing] = {}
         self._outcomes: list[StoreOutcome | None] = []
-        # What this request keeps: SOP Instance UID -> digest and the part it came with.
-        self._kept: dict[str, tuple[bytes, int]] = {}
+        # What this request keeps, by SOP Instance UID.
+        self._kept: dict[str, _Kept] = {}
         # Further parts with a UID that this request keeps; what becomes of the first decides on them too.
         self._repeats: dict[str, list[int]] = {}
+        # Positions of parts that wait, and why.
+        self._waiting: dict[int, str] = {}
         # What is to be said of attributes of the part at a position.
         self._notes: dict[int, tuple[AttributeNote, ...]] = {}
         self._batch: list[_Held] = []
@@ -116,7 +129,7 @@ class Reception:
             if event.head.content_type.partition(";")[0].strip().lower() not in _ACCEPTED_PART_TYPES:
                 await skip_part(parts)
                 self._fail(position, status.PART_NOT_SUPPORTED)
-            elif self._packing.attribute_bytes > self._limits.attribute_bytes:
+            elif sum(each.attribute_bytes for each in self._packings.values()) > self._limits.attribute_bytes:
                 await skip_part(parts)
                 comment = "too many attributes in one request, send fewer"
                 self._fail(position, status.OUT_OF_RESOURCES, comment=comment)
@@ -128,40 +141,27 @@ class Reception:
         await self._settle_batch()
         await self._settled()
 
-    async def finish_packs(self) -> list[PackRecord]:
+    async def finish_packs(self) -> dict[Lane, list[PackRecord]]:
         """Make every pack durable.
 
         Raises:
             RequestTimeoutError: the request took so long that its first packs may soon be taken for orphans.
         """
-        packs = await self._packing.finish()
+        packs = {lane: await packing.finish() for lane, packing in self._packings.items()}
         if time.time() - self._begun_at > self._limits.request_seconds:
             message = f"a request may take at most {self._limits.request_seconds:g} s; send fewer instances at once"
             raise RequestTimeoutError(message)
         return packs
 
-    async def register_packs(self, packs: Sequence[PackRecord]) -> None:
-        """Make the instances visible, all in one transaction."""
-        if not packs:
-            return
-        try:
-            registrations = await self._register.register(packs, actor=self._actor)
-        except DatabaseUnavailableError:
-            # A lost connection may hide a commit that took place, so the objects stay: one without rows is an
-            # orphan for the sweep, a row without its object would be a loss.
-            logger.warning("outcome of a transaction is unknown, its objects stay", extra={"packs": len(packs)})
-            raise
-        except Exception:
-            await self._packing.abort()
-            raise
+    def take_verdicts(self, registrations: Mapping[str, Registration], waiting: frozenset[str]) -> None:
+        """Correct what was said of parts by what became of them; `waiting` names those that wait."""
         for sop_instance_uid, registration in registrations.items():
             # Another request may have stored the same UID since we looked.
             if registration is not Registration.STORED:
                 self._judge_again(sop_instance_uid, same=registration is Registration.SAME)
-        for pack in packs:
-            uids = [each.scanned.sop_instance_uid for segment in pack.segments for each in segment]
-            if not any(registrations[uid] is Registration.STORED for uid in uids):
-                await self._delete_unused(pack.object_key)
+        for sop_instance_uid in waiting:
+            for position in self._positions(sop_instance_uid):
+                self._waiting.setdefault(position, _OTHER_HOME)
 
     async def abort(self) -> None:
         """Leave nothing of the request behind."""
@@ -171,12 +171,18 @@ class Reception:
             # Its error, if any, is the one that brought us here, or no longer matters; asyncio wants it looked at.
             if not self._settling.cancelled():
                 self._settling.exception()
-        await self._packing.abort()
+        for packing in self._packings.values():
+            await packing.abort()
 
     def outcomes(self) -> list[StoreOutcome]:
         """Return what became of each part."""
         complete = [outcome for outcome in self._outcomes if outcome is not None]
         assert len(complete) == len(self._outcomes)
+        submission = self._destination.room.submission
+        if submission is not None and self._destination.room.named is None:
+            for position, why in self._waiting.items():
+                if complete[position].is_stored:
+                    complete[position] = set_aside(complete[position], submission.name, why)
         for position, notes in self._notes.items():
             complete[position] = complete[position].with_notes(notes)
         return complete
@@ -206,7 +212,7 @@ class Reception:
         if not self._belongs(scanned.study_instance_uid):
             self._fail(position, status.STUDY_UID_MISMATCH, scanned)
             return
-        self._batch.append(_Held(position, scanned, data))
+        self._batch.append(_Held(position, scanned, data, self._judge(position, scanned)))
         self._batch_bytes += len(data)
         if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PARTS:
             await self._settle_batch()
@@ -215,19 +221,49 @@ class Reception:
         # What came before must be settled, so that a UID that it brought is known.
         await self._settle_batch()
         await self._settled()
-        part = LargePart(self._packing, self._known_digest, self._belongs)
+        part = LargePart(self._packing(Lane.PUBLISHED), self._belongs)
         try:
             received = await part.receive(pieces, parts)
         except InvalidInstanceError as error:
             self._fail(position, error.failure, part.identity, comment=error.reason)
             return
-        outcome = stored(received.scanned)
-        self._note_repeat(received.scanned.sop_instance_uid, position)
-        if received.known_digest is None:
-            self._kept[received.scanned.sop_instance_uid] = (received.digest, position)
+        scanned, digest = received.scanned, received.placed.digest
+        lane = self._judge(position, scanned)
+        known = (await self._find_known([(scanned.sop_instance_uid, lane)])).get(scanned.sop_instance_uid)
+        if known is None:
+            self._kept[scanned.sop_instance_uid] = _Kept(digest, lane, position)
+            self._outcomes[position] = stored(scanned)
         else:
-            outcome = repeated(outcome, same=received.digest == received.known_digest)
-        self._outcomes[position] = outcome
+            self._say_repeated(position, scanned, known, same=digest == known.digest)
+            lane = Lane.CONFLICTING
+        if known is not None and digest == known.digest:
+            await received.member.drop()
+        else:
+            await received.member.keep(scanned, received.placed, self._packing(lane))
+
+    def _judge(self, position: int, scanned: ScannedInstance) -> Lane:
+        """Decide whether an instance may be published at once, and note what keeps it from that."""
+        judge = self._destination.judge
+        findings = () if judge is None else judge.judge(scanned)
+        if judge is not None and passes(findings):
+            return Lane.PUBLISHED
+        self._waiting[position] = next((found.message for found in findings if found.severity is Severity.BLOCK), "")
+        return Lane.WAITING
+
+    def _packing(self, lane: Lane) -> Packing:
+        packing = self._packings.get(lane)
+        if packing is None:
+            limits = self._limits
+            packing = Packing(self._objects, pack_bytes=limits.pack_bytes, pack_instances=limits.pack_instances)
+            self._packings[lane] = packing
+        return packing
+
+    def _say_repeated(self, position: int, scanned: ScannedInstance, known: _Kept, *, same: bool) -> None:
+        """Say what becomes of a part whose UID is taken."""
+        self._note_repeat(scanned.sop_instance_uid, position)
+        if known.lane is Lane.PUBLISHED:
+            self._waiting.pop(position, None)
+        self._outcomes[position] = repeated(stored(scanned), same=same)
 
     def _note_repeat(self, sop_instance_uid: str, position: int) -> None:
         if sop_instance_uid in self._kept:
@@ -235,32 +271,34 @@ class Reception:
 
     def _judge_again(self, sop_instance_uid: str, *, same: bool) -> None:
         """Correct what was said of the parts that this request alone would have kept."""
-        for position in (self._kept[sop_instance_uid][1], *self._repeats.get(sop_instance_uid, ())):
+        for position in self._positions(sop_instance_uid):
             outcome = self._outcomes[position]
             if outcome is not None and outcome.is_stored:
                 self._outcomes[position] = repeated(outcome, same=same)
 
-    async def _delete_unused(self, object_key: str) -> None:
-        try:
-            await self._objects.delete(object_key)
-        except ArchiveError:
-            # The instances are where another request has put them, and that is the answer.
-            logger.warning("an object without rows could not be deleted", extra={"object_key": object_key})
+    def _positions(self, sop_instance_uid: str) -> tuple[int, ...]:
+        return (self._kept[sop_instance_uid].position, *self._repeats.get(sop_instance_uid, ()))
 
     def _belongs(self, study_instance_uid: str) -> bool:
         return self._study_instance_uid in (None, study_instance_uid)
 
-    async def _known_digest(self, sop_instance_uid: str) -> bytes | None:
-        """Return the digest of the instance that has this UID, in this request or in the archive."""
-        return (await self._known_digests([sop_instance_uid])).get(sop_instance_uid)
-
-    async def _known_digests(self, sop_instance_uids: Sequence[str]) -> dict[str, bytes]:
-        known = {uid: self._kept[uid][0] for uid in sop_instance_uids if uid in self._kept}
-        unknown = [uid for uid in sop_instance_uids if uid not in known]
-        if unknown:
-            found = await self._register.find_digests(ARCHIVE_SPACE, unknown)
-            known.update((uid, entry.digest) for uid, entry in found.items())
+    async def _find_known(self, asked: Sequence[tuple[str, Lane]]) -> dict[str, _Kept]:
+        """Return what has the UIDs, each with the lane of its instance: in this request, or where that would go."""
+        known = {uid: self._kept[uid] for uid, _ in asked if uid in self._kept}
+        if self._destination.judge is not None:
+            # Also of those that wait: what is published has the better claim to a UID.
+            known |= await self._find_in(ARCHIVE_SPACE, Lane.PUBLISHED, [uid for uid, _ in asked if uid not in known])
+        waiting = [uid for uid, lane in asked if lane is Lane.WAITING and uid not in known]
+        room = await self._destination.room.find() if waiting else None
+        if room is not None:
+            known |= await self._find_in(room.space_id, Lane.WAITING, waiting)
         return known
+
+    async def _find_in(self, space_id: int, lane: Lane, sop_instance_uids: Sequence[str]) -> dict[str, _Kept]:
+        if not sop_instance_uids:
+            return {}
+        found = await self._register.find_digests(space_id, sop_instance_uids)
+        return {uid: _Kept(entry.digest, lane) for uid, entry in found.items()}
 
     async def _settled(self) -> None:
         if self._settling is not None:
@@ -275,8 +313,8 @@ class Reception:
             self._batch, self._batch_bytes = [], 0
 
     async def _write(self, batch: Sequence[_Held]) -> None:
-        known = await self._known_digests([held.scanned.sop_instance_uid for held in batch])
-        fresh: dict[tuple[str, str], list[_Held]] = {}
+        known = await self._find_known([(held.scanned.sop_instance_uid, held.lane) for held in batch])
+        fresh: dict[tuple[Lane, SeriesKey], list[_Held]] = {}
         repeats: list[_Held] = []
         taken = set(known)
         for held in batch:
@@ -284,19 +322,24 @@ class Reception:
                 repeats.append(held)
                 continue
             taken.add(held.scanned.sop_instance_uid)
-            fresh.setdefault(series_key(held.scanned), []).append(held)
-        for key, instances in fresh.items():
-            digests = await self._packing.append(key, [(held.scanned, held.data) for held in instances])
+            fresh.setdefault((held.lane, series_key(held.scanned)), []).append(held)
+        for (lane, key), instances in fresh.items():
+            digests = await self._packing(lane).append(key, [(held.scanned, held.data) for held in instances])
             for held, digest in zip(instances, digests, strict=True):
-                self._kept[held.scanned.sop_instance_uid] = (digest, held.position)
+                self._kept[held.scanned.sop_instance_uid] = _Kept(digest, lane, held.position)
                 self._outcomes[held.position] = stored(held.scanned)
         for held in repeats:
             uid = held.scanned.sop_instance_uid
-            self._note_repeat(uid, held.position)
-            expected = known.get(uid) or self._kept[uid][0]
-            neutralise = held.scanned.preamble_neutralised
-            digest = await asyncio.to_thread(digest_of, held.data, neutralise_preamble=neutralise)
-            self._outcomes[held.position] = repeated(stored(held.scanned), same=digest == expected)
+            await self._write_repeat(held, known.get(uid) or self._kept[uid])
+
+    async def _write_repeat(self, held: _Held, known: _Kept) -> None:
+        """Keep a part whose UID is taken when its bytes are others."""
+        neutralise = held.scanned.preamble_neutralised
+        digest = await asyncio.to_thread(digest_of, held.data, neutralise_preamble=neutralise)
+        if digest != known.digest:
+            key = series_key(held.scanned)
+            await self._packing(Lane.CONFLICTING).append(key, [(held.scanned, held.data)])
+        self._say_repeated(held.position, held.scanned, known, same=digest == known.digest)
 
     def _fail(
         self, position: int, failure: int, identity: ScannedInstance | Identity | None = None, *, comment: str = ""

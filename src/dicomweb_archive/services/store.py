@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 from dicomweb_archive.dicom.status import StoreOutcome
 from dicomweb_archive.errors import StorageFullError
+from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.services.access import Principal, Role, require
+from dicomweb_archive.services.destinations import Destination, Destinations
 from dicomweb_archive.services.reception import Reception, StoreLimits
+from dicomweb_archive.services.settlement import Settlement
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.wire.multipart import Event, PartData
+from dicomweb_archive.wire.roots import PUBLISHED, AskedRoot
 
 __all__ = ["StoreLimits", "StoreService"]
 
@@ -23,6 +27,12 @@ class StoreService:
     register: Register
     objects: ObjectStore
     limits: StoreLimits
+    destinations: Destinations
+    conflicts: ConflictIndex
+
+    async def destination_of(self, principal: Principal, asked: AskedRoot = PUBLISHED) -> Destination:
+        """Return where a store of this principal through this root leads; see `Destinations.of`."""
+        return await self.destinations.of(principal, asked)
 
     async def ensure_room(self, principal: Principal, announced_bytes: int = 0) -> None:
         """Refuse before a body is read when it may not or cannot be stored.
@@ -41,20 +51,32 @@ class StoreService:
             raise StorageFullError(message)
 
     async def store_instances(
-        self, parts: AsyncIterator[Event], principal: Principal, *, study_instance_uid: str | None = None
+        self,
+        parts: AsyncIterator[Event],
+        principal: Principal,
+        destination: Destination | None = None,
+        *,
+        study_instance_uid: str | None = None,
     ) -> list[StoreOutcome]:
         """Store the instances of one request and say what became of each, in the order of the parts.
 
         A part that cannot be kept is an outcome. Whatever ends the request early (a client that left, a
         malformed end, a full disk) leaves nothing of it behind.
 
+        Args:
+            destination: see `destination_of`; `None`: the one of a store that names none.
+
         Raises:
             InvalidRequestError: the request holds no part.
+            ConflictError: the submission was sealed meanwhile.
             StorageFullError, DatabaseUnavailableError: nothing was stored; trying again later may help.
         """
         require(principal, Role.SUBMITTER)
+        if destination is None:
+            destination = await self.destination_of(principal)
+        settlement = Settlement(self.register, self.conflicts, self.objects, destination, actor=principal.name)
         reception = Reception(
-            self.register, self.objects, self.limits, actor=principal.name, study_instance_uid=study_instance_uid
+            self.register, self.objects, self.limits, destination, study_instance_uid=study_instance_uid
         )
         try:
             await reception.receive(self._while_room(parts))
@@ -62,7 +84,8 @@ class StoreService:
         except BaseException:
             await reception.abort()
             raise
-        await reception.register_packs(packs)
+        if any(packs.values()):
+            reception.take_verdicts(await settlement.settle(packs), settlement.waiting)
         return reception.outcomes()
 
     async def _while_room(self, parts: AsyncIterator[Event]) -> AsyncIterator[Event]:

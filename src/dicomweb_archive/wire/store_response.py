@@ -20,11 +20,16 @@ _COMMENT_LENGTH: Final = 64
 _MOST_NOTES: Final = 100
 
 
-def build(outcomes: Sequence[StoreOutcome], root: ServiceRoot) -> tuple[int, DataSet]:
+def build(
+    outcomes: Sequence[StoreOutcome], root: ServiceRoot, waiting: ServiceRoot | None = None
+) -> tuple[int, DataSet]:
     """Put the outcomes of all parts of a request together.
 
+    Args:
+        waiting: root of the submission in which those wait that do.
+
     Returns:
-        The status code (PS3.18 Table 10.5.3-1): 200 all stored, 202 some, or with warnings, 409 none, 400 there
+        The status code (PS3.18 Table 10.5.3-1): 200 all stored, 202 some, with warnings or waiting, 409 none, 400 there
         was nothing to store. The Store Instances Response Module (Table I.1-1) in the DICOM JSON model.
     """
     stored = [outcome for outcome in outcomes if outcome.is_stored]
@@ -32,9 +37,9 @@ def build(outcomes: Sequence[StoreOutcome], root: ServiceRoot) -> tuple[int, Dat
     nameable = [outcome for outcome in failed if _has_name(outcome)]
     others = [outcome for outcome in failed if not _has_name(outcome)]
     dataset: DataSet = {
-        "00081190": _attribute("UR", _study_url(stored, root)),
+        "00081190": _attribute("UR", _study_url(stored, root, waiting)),
         **_sequence("00081198", [_failed_item(outcome) for outcome in nameable]),
-        **_sequence("00081199", [_stored_item(outcome, root) for outcome in stored]),
+        **_sequence("00081199", [_stored_item(outcome, _root_of(outcome, root, waiting)) for outcome in stored]),
         **_sequence("0008119A", [_failure(outcome) for outcome in others]),
     }
     return _status(stored, failed), dataset
@@ -48,13 +53,17 @@ def _has_name(outcome: StoreOutcome) -> bool:
 def _status(stored: Sequence[StoreOutcome], failed: Sequence[StoreOutcome]) -> int:
     if not stored:
         return 409 if failed else 400
-    return 202 if failed or any(outcome.warnings for outcome in stored) else 200
+    return 202 if failed or any(outcome.warnings or outcome.waits_in for outcome in stored) else 200
 
 
-def _study_url(stored: Sequence[StoreOutcome], root: ServiceRoot) -> str | None:
-    studies = {outcome.study_instance_uid for outcome in stored}
-    study = studies.pop() if len(studies) == 1 else None
-    return None if study is None else root.study(study)
+def _study_url(stored: Sequence[StoreOutcome], root: ServiceRoot, waiting: ServiceRoot | None) -> str | None:
+    studies = {(outcome.study_instance_uid, _root_of(outcome, root, waiting)) for outcome in stored}
+    study, below = studies.pop() if len(studies) == 1 else (None, root)
+    return None if study is None else below.study(study)
+
+
+def _root_of(outcome: StoreOutcome, root: ServiceRoot, waiting: ServiceRoot | None) -> ServiceRoot:
+    return root if outcome.waits_in is None or waiting is None else waiting
 
 
 def _failed_item(outcome: StoreOutcome) -> DataSet:
@@ -80,7 +89,7 @@ def _stored_item(outcome: StoreOutcome, root: ServiceRoot) -> DataSet:
         item["00081196"] = _attribute("US", outcome.warnings[0])
     if outcome.already_stored:
         item[ERROR_COMMENT] = _attribute("LO", ALREADY_STORED)
-    elif outcome.warnings and outcome.comment:
+    elif outcome.comment and (outcome.warnings or outcome.waits_in):
         item[ERROR_COMMENT] = _attribute("LO", outcome.comment[:_COMMENT_LENGTH])
     item.update(_failed_attributes(outcome.notes))
     return dict(sorted(item.items()))

@@ -165,13 +165,18 @@ class SubmissionIndex:
         async with self._database.transaction() as connection:
             return await _open(connection, collection_id, actor, title, contact, site, None)
 
+    async def find_of_day(self, collection_id: int, *, actor: str, day: date) -> Submission | None:
+        """Return the open submission of collection, principal and day."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(FIND_SUBMISSION_OF_DAY, collection_id, actor, day)
+        return None if row is None else submission_of(row)
+
     async def open_of_day(self, collection_id: int, *, actor: str, day: date) -> Submission:
         """Return the open submission of collection, principal and day, opened when there is none."""
         while True:
-            async with self._database.connection() as connection:
-                row = await connection.fetchrow(FIND_SUBMISSION_OF_DAY, collection_id, actor, day)
-            if row is not None:
-                return submission_of(row)
+            found = await self.find_of_day(collection_id, actor=actor, day=day)
+            if found is not None:
+                return found
             try:
                 async with self._database.transaction() as connection:
                     return await _open(connection, collection_id, actor, f"Stores of {day:%Y-%m-%d}", "", "", day)
@@ -238,9 +243,17 @@ async def note_event(
     actor: str,
     detail: Detail,
     comment: str = "",
+    study_instance_uid: str | None = None,
 ) -> None:
     """Write an event of a submission, and what was written with it. The caller holds the transaction."""
-    event_id = await insert_event(connection, kind, actor=actor, space_id=submission.space_id, detail=detail)
+    event_id = await insert_event(
+        connection,
+        kind,
+        actor=actor,
+        space_id=submission.space_id,
+        study_instance_uid=study_instance_uid,
+        detail=detail,
+    )
     if comment:
         await connection.execute(INSERT_NOTE, event_id, submission.id, comment)
 

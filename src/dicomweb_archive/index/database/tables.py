@@ -358,6 +358,29 @@ pack = Table(
     UniqueConstraint("object_key"),
 )
 
+# Instances that came under a UID that was taken by other bytes. Their packs hold nothing else that lives, or instances
+# that were stored by the same request.
+conflict = Table(
+    "conflict",
+    metadata,
+    _identity(),
+    Column("submission_id", BigInteger, ForeignKey("submission.id"), nullable=False),
+    _text("study_instance_uid"),
+    _text("series_instance_uid"),
+    _text("sop_instance_uid"),
+    _text("sop_class_uid"),
+    _text("transfer_syntax_uid"),
+    # A foreign key here, because a delete may be about to drop the pack.
+    Column("pack_id", BigInteger, ForeignKey("pack.id"), nullable=False),
+    Column("byte_offset", BigInteger, nullable=False),
+    Column("byte_length", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("received_by", Text, nullable=False),
+    _now("received_at"),
+    UniqueConstraint("submission_id", "sop_instance_uid", "digest"),
+)
+Index("conflict_pack_id_idx", conflict.c.pack_id)
+
 segment = Table(
     "segment",
     metadata,

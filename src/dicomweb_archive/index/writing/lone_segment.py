@@ -15,13 +15,14 @@ from dicomweb_archive.index.segments.rows import DATA_AND_ZONES, insert_instance
 from dicomweb_archive.index.writing.events import EventKind
 
 # Does what `register` does for any number of segments, and nothing at all (it returns nothing) where rows are there
-# that say something else about study or series, for then a vote is due, or where somebody else is just making them.
-# New rows are made with their counters; those of known rows are added to at the end, when all else is written,
-# because all stores of a study share their locks: study before series, as everywhere. When a vote of somebody else or
-# a delete has changed a row until then, or the study has gone to another space, dividing by zero takes everything back.
+# that say something else about study or series, for then a vote is due, or of another home of the study, or where
+# somebody else is just making them. New rows are made with their counters; those of known rows are added to at the
+# end, when all else is written, because all stores of a study share their locks: study before series, as everywhere.
+# When a vote of somebody else or a delete has changed a row until then, or the study has gone to another space,
+# dividing by zero takes everything back.
 STORE_SEGMENT = f"""
 with known as (
-  select st.id as study_id, st.facts as study_facts, se.id as series_id, se.facts as series_facts
+  select st.id as study_id, st.collection_id, st.facts as study_facts, se.id as series_id, se.facts as series_facts
   from study st left join series se on se.study_id = st.id and se.series_instance_uid = $2::text
   where st.space_id = $16::int4 and st.study_instance_uid = $1::text
 ), new_study as (
@@ -33,7 +34,8 @@ with known as (
   where not exists (select 1 from known)
   on conflict (space_id, study_instance_uid) do nothing returning id
 ), home as (
-  select study_id, series_id from known where study_facts = $4 and coalesce(series_facts = $5::int8, true)
+  select study_id, series_id from known
+  where collection_id = $26 and study_facts = $4 and coalesce(series_facts = $5::int8, true)
   union all select id, null from new_study
 ), new_series as (
   insert into series (study_id, series_instance_uid, attributes, facts, modality, series_number, instance_count,

@@ -10,6 +10,7 @@ FIND_PACKS = "select object_key from pack where object_key = any($1::text[])"
 # Drops packs in which nothing lives any more.
 DELETE_FREE_PACKS = """
 delete from pack p where p.id = any($1::int8[]) and not exists (select 1 from instance i where i.pack_id = p.id)
+  and not exists (select 1 from conflict k where k.pack_id = p.id)
 returning p.object_key
 """
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 
@@ -19,6 +19,7 @@ from dicomweb_archive.index.writing.counts import AddedSeries, AddedStudy, add_t
 from dicomweb_archive.index.writing.dictionary import Dictionary
 from dicomweb_archive.index.writing.lone_segment import store_lone_segment
 from dicomweb_archive.index.writing.study_rows import (
+    OtherHomeError,
     SeriesKey,
     SeriesRow,
     StudyMovedError,
@@ -26,19 +27,30 @@ from dicomweb_archive.index.writing.study_rows import (
     series_key,
 )
 
-__all__ = ["KnownInstance", "PackRecord", "Register", "Registration", "StoredInstance"]
+__all__ = [
+    "KnownInstance",
+    "PackRecord",
+    "Register",
+    "Registration",
+    "SpaceClosedError",
+    "StoredInstance",
+    "only_instances",
+]
 
 DEFAULT_COLLECTION = 1
 
 # Finds which instances a space has, to tell a repetition from a conflict.
 FIND_DIGESTS = """
-select i.sop_instance_uid, i.digest, st.study_instance_uid, se.series_instance_uid
+select i.sop_instance_uid, i.digest, st.study_instance_uid, se.series_instance_uid, st.collection_id
 from instance i
 join segment sg on sg.id = i.segment_id
 join study st on st.id = sg.study_id
 join series se on se.id = sg.series_id
 where i.space_id = $1 and i.sop_instance_uid = any($2::text[])
 """
+
+# Keeps a submission open until the transaction ends: whoever seals it waits.
+HOLD_OPEN = "select id from submission where space_id = $1 and state = 'open' for share"
 
 _ATTEMPTS = 8
 # Terms, JSON and deflate take about 1 ms for so much; a segment of many or large instances takes up to a second.
@@ -65,6 +77,8 @@ class Registration(StrEnum):
     """The archive has it already, byte for byte."""
     CONFLICT = "conflict"
     """The archive has other bytes under its SOP Instance UID."""
+    OTHER_HOME = "other_home"
+    """The space has its study as one of another collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,7 @@ class KnownInstance:
     digest: bytes
     study_instance_uid: str
     series_instance_uid: str
+    collection_id: int = field(default=DEFAULT_COLLECTION, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +98,10 @@ class PackRecord:
     object_key: str
     size_bytes: int
     segments: list[list[StoredInstance]]
+
+
+class SpaceClosedError(Exception):
+    """The submission whose space it is takes no more instances; nothing is registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +137,21 @@ class Register:
         actor: str,
         space_id: int = ARCHIVE_SPACE,
         collection_id: int = DEFAULT_COLLECTION,
+        while_open: bool = False,
     ) -> dict[str, Registration]:
         """Make the instances of the packs visible, all together, and say what became of each.
 
         An instance that somebody else stored meanwhile is SAME or CONFLICT and left out, the others are
         stored. A pack of which nothing was stored has no row: its object may be deleted by the caller. When a
-        SOP Instance UID comes twice in one call, the first counts.
+        SOP Instance UID comes twice in one call, the first counts. Packs of a study that has another home are left
+        out.
+
+        Args:
+            collection_id: of the studies that are made, and of those that are there: a study has one home.
+            while_open: only as long as the submission whose space it is takes instances.
 
         Raises:
+            SpaceClosedError: it takes none; nothing is visible.
             DatabaseUnavailableError: nothing is visible, and trying again later may help.
         """
         outcome: dict[str, Registration] = {}
@@ -140,8 +166,12 @@ class Register:
                 return outcome
             vocabulary = await self._dictionary.add([c.terms for pack in prepared for c in pack.contents])
             try:
-                await self._write(prepared, vocabulary.path_ids, actor, space_id, collection_id)
+                await self._write(prepared, vocabulary.path_ids, actor, space_id, collection_id, while_open=while_open)
             except _TRY_AGAIN:
+                continue
+            except OtherHomeError as error:
+                waiting, away = _apart(waiting, error.study_instance_uids)
+                outcome.update((uid, Registration.OTHER_HOME) for uid in _uids(away))
                 continue
             self._dictionary.remember(vocabulary)
             outcome.update((uid, Registration.STORED) for uid in _uids(waiting))
@@ -156,8 +186,11 @@ class Register:
         actor: str,
         space_id: int,
         collection_id: int,
+        *,
+        while_open: bool,
     ) -> None:
-        if len(packs) == len(packs[0].contents) == 1:
+        # That a submission is open has to be true until the end, so it takes a transaction of its own.
+        if not while_open and len(packs) == len(packs[0].contents) == 1:
             (content,), record = packs[0].contents, packs[0].record
             async with self._database.connection() as connection:
                 if await store_lone_segment(
@@ -171,6 +204,8 @@ class Register:
                 ):
                     return
         async with self._database.transaction() as connection:
+            if while_open and await connection.fetchval(HOLD_OPEN, space_id) is None:
+                raise SpaceClosedError
             await _write(connection, packs, path_ids, actor, space_id, collection_id)
 
     async def _leave_out_known(
@@ -183,7 +218,7 @@ class Register:
             if found is not None:
                 mine = KnownInstance(stored.digest, scanned.study_instance_uid, scanned.series_instance_uid)
                 outcome[scanned.sop_instance_uid] = Registration.SAME if mine == found else Registration.CONFLICT
-        return _only(packs, frozenset(_uids(packs)) - known.keys())
+        return only_instances(packs, frozenset(_uids(packs)) - known.keys())
 
     async def _prepare(self, packs: Sequence[PackRecord]) -> list[_PreparedPack]:
         if self._secret is None:
@@ -234,10 +269,21 @@ def _without_repetitions(packs: Sequence[PackRecord]) -> list[PackRecord]:
                     fresh.append(stored)
             segments.append(fresh)
         kept.append(PackRecord(pack.object_key, pack.size_bytes, segments))
-    return _only(kept, seen)
+    return only_instances(kept, seen)
 
 
-def _only(packs: Sequence[PackRecord], uids: Iterable[str]) -> list[PackRecord]:
+def _apart(
+    packs: Sequence[PackRecord], study_instance_uids: frozenset[str]
+) -> tuple[list[PackRecord], list[PackRecord]]:
+    """Part the packs, each of which holds one series, in those of other studies and those of these."""
+
+    def is_away(pack: PackRecord) -> bool:
+        return pack.segments[0][0].scanned.study_instance_uid in study_instance_uids
+
+    return [pack for pack in packs if not is_away(pack)], [pack for pack in packs if is_away(pack)]
+
+
+def only_instances(packs: Sequence[PackRecord], uids: Iterable[str]) -> list[PackRecord]:
     """Keep the instances of these UIDs, and the packs and segments that hold any."""
     wanted = frozenset(uids)
     kept = []
@@ -252,7 +298,7 @@ async def _find_digests(
     connection: Connection, space_id: int, sop_instance_uids: Sequence[str]
 ) -> dict[str, KnownInstance]:
     rows = await connection.fetch(FIND_DIGESTS, space_id, list(sop_instance_uids))
-    return {sop: KnownInstance(digest, study, series) for sop, digest, study, series in rows}
+    return {sop: KnownInstance(digest, study, series, home) for sop, digest, study, series, home in rows}
 
 
 async def _write(

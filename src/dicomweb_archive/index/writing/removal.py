@@ -70,7 +70,12 @@ where id = $1 returning series_count, facts
 """
 
 _ATTEMPTS = 5
-_TRY_AGAIN = (exceptions.DeadlockDetectedError, exceptions.SerializationError)
+# A foreign key is violated when a conflict has just been kept in a pack that was about to be dropped.
+_TRY_AGAIN = (
+    exceptions.DeadlockDetectedError,
+    exceptions.SerializationError,
+    exceptions.ForeignKeyViolationError,
+)
 
 
 @dataclass(frozen=True, slots=True)

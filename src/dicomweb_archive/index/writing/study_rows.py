@@ -9,7 +9,7 @@ from dicomweb_archive.index.segments.level_rows import series_columns, study_col
 
 # Finds the studies of a request in one space, and the series of them that it names.
 FIND_ROWS = """
-select st.study_instance_uid, st.id as study_id, se.series_instance_uid, se.id as series_id
+select st.study_instance_uid, st.id as study_id, st.collection_id, se.series_instance_uid, se.id as series_id
 from study st left join series se on se.study_id = st.id and se.series_instance_uid = any($3::text[])
 where st.space_id = $1 and st.study_instance_uid = any($2::text[])
 """
@@ -35,6 +35,14 @@ returning id
 
 class StudyMovedError(Exception):
     """A study or series has gone to another space, or into another study, since its row was found; look again."""
+
+
+class OtherHomeError(Exception):
+    """Studies of the space belong to another collection than the one that is stored into."""
+
+    def __init__(self, study_instance_uids: frozenset[str]) -> None:
+        super().__init__("studies have another home")
+        self.study_instance_uids = study_instance_uids
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +77,19 @@ async def find_or_insert_series(
 
     Raises:
         StudyMovedError: nothing is done, and looking again may help.
+        OtherHomeError: studies are there and belong to another collection.
     """
     first: dict[SeriesKey, SegmentContent] = {}
     for content in contents:
         first.setdefault(series_key(content), content)
     keys = sorted(first, key=lambda key: (key.study_instance_uid, key.series_instance_uid))
-    studies, series = await _find(connection, space_id, keys)
+    studies, series = await _find(connection, space_id, collection_id, keys)
     for uid, content in sorted({key.study_instance_uid: first[key] for key in reversed(keys)}.items()):
         while uid not in studies:
             new_id = await _insert_study(connection, space_id, collection_id, uid, content)
             if new_id is None:
                 # Somebody else has made it meanwhile.
-                found, more = await _find(connection, space_id, keys)
+                found, more = await _find(connection, space_id, collection_id, keys)
                 studies.update(found)
                 series.update(more)
             else:
@@ -90,7 +99,7 @@ async def find_or_insert_series(
             study_id = studies[key.study_instance_uid]
             new_id = await _insert_series(connection, study_id, key.series_instance_uid, first[key])
             if new_id is None:
-                series.update((await _find(connection, space_id, [key]))[1])
+                series.update((await _find(connection, space_id, collection_id, [key]))[1])
             else:
                 series[key] = SeriesRow(new_id, study_id, is_new=True)
         if key not in series:
@@ -99,7 +108,7 @@ async def find_or_insert_series(
 
 
 async def _find(
-    connection: Connection, space_id: int, keys: Sequence[SeriesKey]
+    connection: Connection, space_id: int, collection_id: int, keys: Sequence[SeriesKey]
 ) -> tuple[dict[str, int], dict[SeriesKey, SeriesRow]]:
     """Return the ids of studies, and the rows of series, that are there."""
     rows = await connection.fetch(
@@ -108,6 +117,9 @@ async def _find(
         [key.study_instance_uid for key in keys],
         [key.series_instance_uid for key in keys],
     )
+    away = frozenset(row["study_instance_uid"] for row in rows if row["collection_id"] != collection_id)
+    if away:
+        raise OtherHomeError(away)
     wanted = frozenset(keys)
     series = {
         SeriesKey(row["study_instance_uid"], row["series_instance_uid"]): SeriesRow(

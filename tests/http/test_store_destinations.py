@@ -1,0 +1,145 @@
+"""Where stores lead: into the archive, or into a submission; and what contradicts what is there."""
+
+from typing import Any
+
+import httpx
+from pydicom.uid import CTImageStorage, MRImageStorage
+from tests.factories import ROOT as UID
+from tests.factories import ct_series, mr_series
+from tests.http.archive import RELATED, Archive, related, values_of
+from tests.submitted import add_collection, database_of
+
+STORED, COMMENT, RETRIEVE_URL = "00081199", "00000902", "00081190"
+
+
+async def store_at(archive: Archive, parent: str, *instances: bytes, **headers: str) -> httpx.Response:
+    sent = {"content-type": RELATED, "accept": "application/dicom+json", **headers}
+    return await archive.client.post(f"{parent}/dicom-web/studies", content=related(instances), headers=sent)
+
+
+async def found_at(archive: Archive, parent: str = "") -> int:
+    answer = await archive.client.get(f"{parent}/dicom-web/instances")
+    assert answer.status_code == 200
+    return len(answer.json())
+
+
+async def opened(archive: Archive, **said: Any) -> tuple[str, str]:
+    """Open a submission; return its path and its name."""
+    document = (await archive.client.post("/submissions", json=said)).json()
+    return f"/submissions/{document['name']}", document["name"]
+
+
+async def made(archive: Archive, accession: str, settings: str) -> str:
+    """Make a collection that is kept in a certain way; return its path."""
+    collection_id = await add_collection(archive, accession)
+    async with database_of(archive).transaction() as connection:
+        await connection.execute(f"update collection set {settings} where id = $1", collection_id)
+    return f"/collections/{accession}"
+
+
+async def queue(archive: Archive, **asked: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await archive.client.get("/submissions", params=asked)).json()["submissions"]
+    return found
+
+
+async def test_what_is_stored_into_a_submission_is_seen_there_and_nowhere_else(archive: Archive) -> None:
+    path, _ = await opened(archive, title="Trial")
+    answer = await store_at(archive, path, *ct_series(3))
+    assert answer.status_code == 200
+    assert answer.headers["location"] == f"http://archive.example{path}/dicom-web/studies/{UID}.1"
+    (first, *_) = values_of(answer.json(), STORED)
+    assert values_of(first, RETRIEVE_URL)[0].startswith(f"http://archive.example{path}/dicom-web/")
+    assert (await archive.client.get(values_of(first, RETRIEVE_URL)[0])).status_code == 200
+    assert (await found_at(archive, path), await found_at(archive)) == (3, 0)
+    again = await store_at(archive, path, *ct_series(3))
+    assert again.status_code == 200
+    assert len(archive.files()) == 1
+    held = (await archive.client.get(path)).json()["held"]
+    assert held == {**held, "studies": 1, "series": 1, "instances": 3}
+    trail = (await archive.client.get(f"{path}/events")).json()["events"]
+    assert [event["kind"] for event in trail] == ["submission_opened", "instances_stored"]
+
+
+async def test_the_same_study_may_wait_in_several_submissions_and_be_published(archive: Archive) -> None:
+    (one, _), (other, _) = await opened(archive), await opened(archive)
+    for parent in (one, "", other):
+        assert (await store_at(archive, parent, *ct_series(2))).status_code == 200
+    assert [await found_at(archive, parent) for parent in (one, "", other)] == [2, 2, 2]
+
+
+async def test_a_submission_that_is_not_open_takes_nothing(archive: Archive) -> None:
+    path, _ = await opened(archive)
+    await archive.client.post(f"{path}/seal", headers={"if-match": "*"})
+    answer = await store_at(archive, path, *ct_series(1))
+    assert answer.status_code == 409
+    assert "sealed" in answer.json()["detail"]
+    assert archive.files() == []
+    assert (await store_at(archive, "/submissions/nothing", *ct_series(1))).status_code == 404
+
+
+async def test_in_a_curated_collection_everything_waits_in_the_submission_of_the_day(archive: Archive) -> None:
+    parent = await made(archive, "CURATED", "policy = 'curated'")
+    answer = await store_at(archive, parent, *ct_series(2))
+    assert answer.status_code == 202
+    assert "wait for review" in answer.headers["warning"]
+    (waiting,) = await queue(archive, collection="CURATED")
+    assert answer.headers["location"] == f"{waiting['dicomweb']}/studies/{UID}.1"
+    items = values_of(answer.json(), STORED)
+    assert [values_of(item, COMMENT) for item in items] == [["waits for review"]] * 2
+    assert all(values_of(item, RETRIEVE_URL)[0].startswith(waiting["dicomweb"]) for item in items)
+    assert values_of(answer.json(), RETRIEVE_URL) == [answer.headers["location"]]
+    assert await found_at(archive) == await found_at(archive, parent) == 0
+    # The same submission takes what else comes that day, until it is sealed.
+    assert (await store_at(archive, parent, *ct_series(1, study=2))).status_code == 202
+    assert [each["held"]["studies"] for each in await queue(archive)] == [2]
+    path = f"/submissions/{waiting['name']}"
+    await archive.client.post(f"{path}/seal", headers={"if-match": "*"})
+    assert (await store_at(archive, parent, *ct_series(1, study=3))).status_code == 202
+    assert sorted(each["state"] for each in await queue(archive)) == ["open", "sealed"]
+
+
+async def test_what_the_rules_of_an_automatic_collection_do_not_take_waits_and_the_rest_is_published(
+    archive: Archive,
+) -> None:
+    parent = await made(archive, "CTONLY", f"""rules = '{{"sop_classes": ["{CTImageStorage}"]}}'""")
+    ct, mr = ct_series(2, study=1), mr_series(2, study=2)
+    answer = await store_at(archive, parent, *ct, *mr)
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"http://archive.example{parent}/dicom-web/studies/{UID}.1"
+    (waiting,) = await queue(archive)
+    items = values_of(answer.json(), STORED)
+    assert [values_of(item, RETRIEVE_URL)[0].startswith(waiting["dicomweb"]) for item in items] == [False] * 2 + [
+        True
+    ] * 2
+    assert "SOP class" in values_of(items[2], COMMENT)[0]
+    assert (await found_at(archive), await found_at(archive, f"/submissions/{waiting['name']}")) == (2, 2)
+    # Again, together with another: known where they are.
+    answer = await store_at(archive, parent, *ct, *mr, *mr_series(1, study=3))
+    assert answer.status_code == 202
+    assert (await found_at(archive), await found_at(archive, f"/submissions/{waiting['name']}")) == (2, 3)
+    assert MRImageStorage not in answer.headers["warning"]
+
+
+async def test_a_study_has_one_home_and_waits_when_it_comes_by_another_door(archive: Archive) -> None:
+    first, second = ct_series(2)
+    parent = await made(archive, "OTHER", "policy = 'automatic'")
+    await store_at(archive, "", first)
+    answer = await store_at(archive, parent, first, second)
+    assert answer.status_code == 202
+    same, other = values_of(answer.json(), STORED)
+    assert values_of(same, COMMENT) == ["Already stored with the same bytes"]
+    assert values_of(other, COMMENT) == ["waits for review: the study is of another collection"]
+    (waiting,) = await queue(archive, collection="OTHER")
+    assert (await found_at(archive), await found_at(archive, f"/submissions/{waiting['name']}")) == (1, 1)
+    assert len(archive.files()) == 2
+
+
+async def test_a_collection_that_is_closed_or_wants_to_know_the_site_takes_no_plain_stores(archive: Archive) -> None:
+    closed = await made(archive, "CLOSED", "closed_at = now()")
+    sites = await made(archive, "SITES", """rules = '{"sites": ["Graz"]}'""")
+    for parent in (closed, sites):
+        assert (await store_at(archive, parent, *ct_series(1))).status_code == 409
+    assert (await archive.client.post("/submissions", json={"collection": "SITES"})).status_code == 400
+    path, _ = await opened(archive, collection="SITES", site="Graz")
+    assert (await store_at(archive, path, *ct_series(1))).status_code == 200
+    assert (await store_at(archive, "/collections/NONE", *ct_series(1))).status_code == 404
