@@ -114,7 +114,21 @@ async def test_dciodvfy_is_asked_of_one_instance_of_each_series_and_its_values_s
         ("iod", "dciodvfy finds an error of the IOD", 1),
         ("iod", "dciodvfy warns of something unusual for the IOD", 1),
     ] * 2  # fmt: skip
-    assert [remark.path for remark in remarks_of("Error - Element=<PatientSex>\nWarning - odd\nDoe^Jane")] == [
-        "00100040",
-        "",
+
+
+def test_what_dciodvfy_prints_is_read_without_its_values() -> None:
+    remarks = remarks_of(
+        "Warning - Missing attribute or value that would be needed to build DICOMDIR - Study ID\n"
+        "Warning - Value dubious for this VR - (0x0010,0x0010) PN Patient's Name  PN [1] = <DOE> - Retired form\n"
+        "CTImage\n"
+        "Error - Missing attribute Type 2 Required Element=<PatientSex> Module=<Patient>\n"
+        "(0x0099,0x1001)  ?  - Warning - Unrecognized tag or bad value\n"
+        "Error - Unrecognized enumerated value = <DOE> for value 1 of attribute <Modality>\n"
+    )
+    assert [(remark.severity.value, remark.path) for remark in remarks] == [
+        ("warn", "00080060"),
+        ("warn", "00100040"),
+        ("info", "00100010"),
+        ("info", "00991001"),
     ]
+    assert not any("DOE" in remark.message + remark.path for remark in remarks)

@@ -43,40 +43,58 @@ _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
 }
 
 
+class _Identifiers:
+    """What tells who the patient is, as it is looked for in text.
+
+    Words are looked up in a set and the rest by plain search: an alternation over text of hostile length would hold
+    everybody up.
+    """
+
+    def __init__(self, part: SeriesPart) -> None:
+        self.dates: set[str] = set()
+        self._words: set[str] = set()
+        self._phrases: set[str] = set()
+        for found in part.placed():
+            for text in texts_of(found.element):
+                if len(self._words) + len(self._phrases) < _MOST_IDENTIFIERS:
+                    self._learn(found.tag, text)
+
+    def __bool__(self) -> bool:
+        return bool(self._words or self._phrases)
+
+    def are_in(self, text: str) -> bool:
+        """Tell whether one of them stands in a text, with nothing but its end or punctuation around it."""
+        folded = without_accents(text)
+        if not self._words.isdisjoint(_WORD.findall(folded)):
+            return True
+        near = [phrase for phrase in self._phrases if phrase in folded]
+        return any(re.search(rf"(?<![^\W_]){re.escape(phrase)}(?![^\W_])", folded) for phrase in near)
+
+    def _learn(self, tag: int, text: str) -> None:
+        if tag in _NAMES:
+            self._words.update(word for word in _WORD.findall(without_accents(text)) if len(word) >= _SHORTEST_NAME)
+        elif tag in _IDS and len(text) >= _SHORTEST_ID:
+            folded = without_accents(text)
+            (self._words if _WORD.fullmatch(folded) else self._phrases).add(folded)
+        elif tag == _BIRTH_DATE and len(text) == 8 and text.isdigit():
+            self.dates.add(text)
+            self._words.add(text)
+            self._phrases.add(f"{text[:4]}-{text[4:6]}-{text[6:]}")
+
+
 def check_identity(part: SeriesPart) -> Iterator[Remark]:
     """Look for the patient's names, identifiers and date of birth in all other text."""
-    identifiers, dates = _identifiers(part)
-    if not identifiers and not dates:
+    identifiers = _Identifiers(part)
+    if not identifiers:
         return
-    pattern = re.compile(
-        r"(?<![^\W_])(?:" + "|".join(sorted(map(re.escape, identifiers), reverse=True)) + r")(?![^\W_])"
-    )
     for found in part.placed():
         if found.tag in _HOMES:
             continue
-        if found.element.vr in _TEXT_VRS and identifiers:
-            if any(pattern.search(without_accents(text)) for text in texts_of(found.element)):
-                yield _remark(Severity.BLOCK, "text holds a name or an identifier of the patient", found)
-        elif found.element.vr in _DATE_VRS and any(text[:8] in dates for text in texts_of(found.element)):
+        texts = texts_of(found.element)
+        if found.element.vr in _TEXT_VRS and any(map(identifiers.are_in, texts)):
+            yield _remark(Severity.BLOCK, "text holds a name or an identifier of the patient", found)
+        elif found.element.vr in _DATE_VRS and any(text[:8] in identifiers.dates for text in texts):
             yield _remark(Severity.BLOCK, "the patient's date of birth stands in another attribute", found)
-
-
-def _identifiers(part: SeriesPart) -> tuple[set[str], set[str]]:
-    """Return words and identifiers as they are compared, and dates of birth."""
-    words: set[str] = set()
-    dates: set[str] = set()
-    for found in part.placed():
-        if len(words) > _MOST_IDENTIFIERS:
-            break
-        for text in texts_of(found.element):
-            if found.tag in _NAMES:
-                words.update(word for word in _WORD.findall(without_accents(text)) if len(word) >= _SHORTEST_NAME)
-            elif found.tag in _IDS and len(text) >= _SHORTEST_ID:
-                words.add(without_accents(text))
-            elif found.tag == _BIRTH_DATE and len(text) == 8 and text.isdigit():
-                dates.add(text)
-                words.update({text, f"{text[:4]}-{text[4:6]}-{text[6:]}"})
-    return words, dates
 
 
 def check_patterns(part: SeriesPart) -> Iterator[Remark]:

@@ -1,5 +1,6 @@
 """A whole examination: which checks speak of which data sets, and what their findings say."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,9 +136,10 @@ def test_each_check_speaks_of_what_it_is_for(change: dict[str, Any], expected: t
         {"PatientName": "Li", "StudyDescription": "Li-ion"},
         {"ImageComments": "ratio 1.2.3, kernel B30f, 120-140 kV"},
         {"ImageComments": "w" * 60_000},
+        {"PatientID": "XK-4711", "ImageComments": "XK-47112"},
         {"ClinicalTrialSubjectID": "CASE-0001"},
     ],
-    ids=["89", "89 years", "two letters", "figures", "a long word", "an ID of a trial"],
+    ids=["89", "89 years", "two letters", "figures", "a long word", "a longer ID", "an ID of a trial"],
 )
 def test_what_is_harmless_is_not_spoken_of(change: dict[str, Any]) -> None:
     assert said_of(clean(**change)) == []
@@ -297,3 +299,10 @@ def test_checks_are_numbered_and_every_set_names_checks_that_there_are() -> None
     assert all(check_set.checks <= CHECKS.keys() for check_set in CHECK_SETS.values())
     assert all(check_set.lenient <= check_set.checks for check_set in CHECK_SETS.values())
     assert DUPLICATE_PIXELS.reads_files
+
+
+def test_the_page_on_checks_names_each_with_its_number_and_marks_those_that_read_files() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "checks.md").read_text(encoding="utf-8")
+    for check in CHECKS.values():
+        mark = " (*file*)" if check.reads_files else ""
+        assert f"| {check.number} | `{check.name}`{mark} |" in page

@@ -27,9 +27,12 @@ _MEMORY_BYTES: Final = 1024 * 1024 * 1024
 _OUTPUT_BYTES: Final = 256 * 1024
 _MOST_REMARKS: Final = 50
 
-_LINE: Final = re.compile(r"(Error|Warning) - (.*)")
+# At the beginning of a line, or behind the element that it is about.
+_SEVERITY: Final = re.compile(r"(?:^|\s-\s)(Error|Warning) - ")
+# Said of nearly every instance, and nobody here builds one.
+_OF_DIRECTORIES: Final = "needed to build DICOMDIR"
 _ELEMENT: Final = re.compile(
-    r"Element=<(\w{1,64})>|\((?:0x)?([0-9A-Fa-f]{4}),(?:0x)?([0-9A-Fa-f]{4})\)|<(?:/)?(\w{1,64})"
+    r"Element=<(\w{1,64})>|\((?:0x)?([0-9A-Fa-f]{4}),(?:0x)?([0-9A-Fa-f]{4})\)|attribute <(\w{1,64})>"
 )
 _SAID: Final = {
     "Error": (Severity.WARN, "dciodvfy finds an error of the IOD"),
@@ -87,9 +90,9 @@ def remarks_of(output: str) -> list[Remark]:
     """Read what dciodvfy has printed: one remark for each severity and attribute."""
     told: Counter[tuple[str, str]] = Counter()
     for line in output.splitlines():
-        found = _LINE.match(line)
-        if found is not None:
-            told[found[1], _path_in(found[2])] += 1
+        found = _SEVERITY.search(line)
+        if found is not None and _OF_DIRECTORIES not in line:
+            told[found[1], _path_in(line)] += 1
     return [Remark(*_SAID[kind], path) for kind, path in sorted(told)[:_MOST_REMARKS]]
 
 
