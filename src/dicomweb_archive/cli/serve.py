@@ -186,6 +186,7 @@ The archive is ready.
   DICOMweb     {shown.service_root}
   API pages    {shown.base_url}/docs
   Data         {_data_line(settings)}
+  Access       {_access_line(settings)}
 
 What to do next, in another terminal:
 
@@ -204,6 +205,13 @@ def _data_line(settings: Settings) -> str:
     objects = settings.object_store_url
     at = f" at {settings.s3_endpoint_url}" if settings.object_bucket and settings.s3_endpoint_url else ""
     return str(settings.data_dir) + (f", objects in {objects}{at}" if objects else "")
+
+
+def _access_line(settings: Settings) -> str:
+    if settings.is_open:
+        return "open: everybody who reaches this address may do everything"
+    reading = "reading needs none" if settings.anonymous_read else "reading too"
+    return f"asks for keys, {reading}; `{program_name()} keys create` makes them"
 
 
 def _viewer_line(settings: Settings, base_url: str) -> str:

@@ -45,3 +45,18 @@ def test_the_viewers_address_is_said_or_why_there_is_none(viewer_dir: Path | str
 def test_who_has_no_viewer_reads_how_to_install_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     assert "viewer install`" in next_steps(Settings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({}, "open: everybody", id="open"),
+        pytest.param({"host": "0.0.0.0", "authentication": "none"}, "open: everybody", id="open elsewhere"),
+        pytest.param({"api_key": "key"}, "asks for keys, reading needs none", id="key"),
+        pytest.param({"authentication": "keys", "anonymous_read": False}, "asks for keys, reading too", id="keys"),
+    ],
+)
+def test_an_operator_reads_who_may_do_what(settings: dict[str, object], expected: str) -> None:
+    said = next_steps(Settings(**settings))
+    assert f"  Access       {expected}" in said
+    assert "key=" not in said
