@@ -17,6 +17,7 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.collection_index import CollectionIndex
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
+from dicomweb_archive.index.curation.purging import Purging
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.curation.trail import SubmissionTrail
@@ -57,6 +58,7 @@ from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.pictures import Pictures
+from dicomweb_archive.services.purge import PurgeService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.roots import RootService
@@ -271,6 +273,7 @@ def _build_services(
     instances = InstanceIndex(database, meters=metrics.locations)
     metadata = MetadataIndex(database, kept_root=settings.service_root)
     pictures = Pictures(instances, objects, decoding, drawing)
+    removal = Removal(database, instances, timezone=settings.timezone)
     search_index = SearchIndex(database)
     checks_service = check_service(database, objects)
     submission_index = SubmissionIndex(database)
@@ -321,7 +324,8 @@ def _build_services(
         rendered=RenderService(pictures, metadata),
         thumbnails=ThumbnailService(RepresentativeIndex(database), instances, pictures),
         uri=UriService(instances),
-        delete=DeleteService(Removal(database, instances, timezone=settings.timezone), objects),
+        delete=DeleteService(removal, objects),
+        purge=PurgeService(Purging(database, removal), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         collections=CollectionService(CollectionIndex(database), settings.accession_prefix),
         status=StatusService(FiguresIndex(database), settings.workers),

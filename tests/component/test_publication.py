@@ -19,6 +19,7 @@ from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.upkeep.merging import Merged, SegmentMerger
 from dicomweb_archive.index.writing.moving import Move, move_study
 from dicomweb_archive.index.writing.publication import Publication
+from dicomweb_archive.index.writing.rebuilding import Rebuilding
 from dicomweb_archive.index.writing.register import Register, Registration
 from dicomweb_archive.index.writing.removal import Removal
 
@@ -310,7 +311,7 @@ async def test_a_store_that_meets_a_publication_stays_in_its_space(
     await store(register, ct_series(3, series=2), HELD)
     await store(register, ct_series(2, series=5), HELD)
     files = [ct_series(7, series=2 + place)[3:] for place in range(segments)]
-    move = Move(STUDY, HELD, ARCHIVE_SPACE, await spaces.term_secret(), "+0000")
+    move = Move(STUDY, HELD, ARCHIVE_SPACE, Rebuilding(await spaces.term_secret(), "+0000"))
     async with spaces.transaction() as connection:
         assert (await move_study(connection, move)).instances == (5 if whole else 4)
         packs = [pack_of(*map(segment_of, files))]
@@ -328,7 +329,7 @@ async def test_a_merge_that_meets_a_publication_leaves_what_went_away_alone(spac
     for number in range(3):
         await store(register, [ct_series(3)[number]], HELD)
     await store(register, ct_series(1, series=5), HELD)
-    move = Move(STUDY, HELD, ARCHIVE_SPACE, await spaces.term_secret(), "+0000")
+    move = Move(STUDY, HELD, ARCHIVE_SPACE, Rebuilding(await spaces.term_secret(), "+0000"))
     async with spaces.transaction() as connection:
         await move_study(connection, move)
         merging = asyncio.create_task(SegmentMerger(spaces, quiet_seconds=-1, cold_seconds=-1).merge())
@@ -342,7 +343,7 @@ async def test_an_interrupted_publication_has_done_nothing_and_can_be_repeated(
 ):
     await store(register, ct_series(5), HELD)
     before = await content_of(spaces, HELD)
-    move = Move(STUDY, HELD, ARCHIVE_SPACE, await spaces.term_secret(), "+0000")
+    move = Move(STUDY, HELD, ARCHIVE_SPACE, Rebuilding(await spaces.term_secret(), "+0000"))
     with pytest.raises(DatabaseUnavailableError):
         async with spaces.transaction() as connection:
             await move_study(connection, move)

@@ -15,6 +15,7 @@ from tests.http.test_submissions import act, opened
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.writing.moving import Move, move_study
+from dicomweb_archive.index.writing.rebuilding import Rebuilding
 
 INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
 OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
@@ -35,8 +36,8 @@ async def approved(archive: Archive, *studies: int, **said: Any) -> dict[str, An
         async with database.transaction() as connection:
             space = await connection.fetchval("select space_id from submission where name = $1", submission["name"])
             for study in studies:
-                secret = await database.term_secret()
-                await move_study(connection, Move(f"{UID}.{study}", ARCHIVE_SPACE, space, secret, "+0000"))
+                segments = Rebuilding(await database.term_secret(), "+0000")
+                await move_study(connection, Move(f"{UID}.{study}", ARCHIVE_SPACE, space, segments))
     for action in ("seal", "review", "approve"):
         assert (await act(archive, submission, action)).status_code == 200
     return submission

@@ -21,6 +21,7 @@ from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.services.overview import OverviewService
+from dicomweb_archive.services.purge import PurgeService
 from dicomweb_archive.services.rendered import RenderService
 from dicomweb_archive.services.retrieve import RetrieveService
 from dicomweb_archive.services.roots import RootService
@@ -90,6 +91,7 @@ class Services:
     thumbnails: ThumbnailService
     uri: UriService
     delete: DeleteService
+    purge: PurgeService
     overview: OverviewService
     status: StatusService
     jobs: JobService

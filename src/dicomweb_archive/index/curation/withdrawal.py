@@ -20,6 +20,7 @@ from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.scope import Scope, missing
 from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.index.writing.moving import Move, MovedStudy, move_study
+from dicomweb_archive.index.writing.rebuilding import Rebuilding
 from dicomweb_archive.index.writing.removal import INSERT_TOMBSTONE
 
 # Finds the home collection of a published study that may be seen.
@@ -83,13 +84,13 @@ class Withdrawal:
             NotFoundError: it is no longer published.
             DatabaseUnavailableError: nothing has changed, and trying again later may help.
         """
-        secret = await self._database.term_secret()
+        segments = Rebuilding(await self._database.term_secret(), self._timezone)
         try:
             for _ in range(_ATTEMPTS):
                 try:
                     async with self._database.transaction() as connection:
                         submission = await _open_in_review(connection, collection_id, actor)
-                        move = Move(study_instance_uid, ARCHIVE_SPACE, submission.space_id, secret, self._timezone)
+                        move = Move(study_instance_uid, ARCHIVE_SPACE, submission.space_id, segments)
                         moved = await move_study(connection, move)
                         await _note(connection, submission, move, moved, actor, reason, comment)
                         return Withdrawn(submission, moved.instances)
@@ -125,6 +126,7 @@ async def _note(
         space_id=move.from_space,
         study_instance_uid=uid,
         detail={"study": moved.study_id or 0, **detail},
+        collection_id=submission.collection_id,
     )
     await connection.execute(INSERT_TOMBSTONE, move.from_space, "study", uid, "", "", event_id, reason)
     own_id = await insert_event(

@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     INSTANCE_DELETED = "instance_deleted"
     STUDY_PUBLISHED = "study_published"
     STUDY_WITHDRAWN = "study_withdrawn"
+    PURGED = "purged"
     SUBMISSION_OPENED = "submission_opened"
     SUBMISSION_DESCRIBED = "submission_described"
     SUBMISSION_STATE_CHANGED = "submission_state_changed"
@@ -46,6 +47,7 @@ FEED_KINDS = frozenset(
         EventKind.SERIES_DELETED,
         EventKind.INSTANCE_DELETED,
         EventKind.STUDY_PUBLISHED,
+        EventKind.STUDY_WITHDRAWN,
     }
 )
 """What everybody may read in the change feed who sees the study, when it happened in the published archive."""

@@ -6,14 +6,14 @@ space has already do not move: with the same bytes they are dropped, with others
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dicomweb_archive.errors import ConflictError, NotFoundError
 from dicomweb_archive.index.database.engine import Connection
 from dicomweb_archive.index.writing.counts import UPDATE_MODALITIES, list_sop_classes, vote_on_series, vote_on_study
 from dicomweb_archive.index.writing.packs import delete_free_packs
-from dicomweb_archive.index.writing.rebuilding import part_segment
+from dicomweb_archive.index.writing.rebuilding import Rebuilding
 
 # Locks the study in both spaces, in the order of ids, which is everybody's. Stores into it have finished or find out
 # at their end that it has gone; merges and deletes wait.
@@ -170,8 +170,7 @@ class Move:
     study_instance_uid: str
     from_space: int
     to_space: int
-    secret: bytes = field(repr=False)
-    timezone: str
+    segments: Rebuilding
 
 
 async def move_study(connection: Connection, move: Move) -> MovedStudy:
@@ -259,7 +258,7 @@ async def _part(connection: Connection, move: Move, met: Sequence[Mapping[str, A
         if stays == everything:
             continue
         parts = [everything - positions.keys(), stays]
-        await part_segment(connection, segment_id, parts, secret=move.secret, timezone=move.timezone)
+        await move.segments.part(connection, segment_id, parts)
 
 
 async def _take(

@@ -13,6 +13,7 @@ from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.index.writing.moving import MetInstance, Move, MovedStudy, move_study
+from dicomweb_archive.index.writing.rebuilding import Rebuilding
 
 __all__ = ["MetInstance", "MovedStudy", "Publication", "SpaceContent"]
 
@@ -81,8 +82,8 @@ class Publication:
             ConflictError: it was published before in another collection.
             DatabaseUnavailableError: nothing has changed, and trying again later may help.
         """
-        secret = await self._database.term_secret()
-        move = Move(study_instance_uid, space_id, ARCHIVE_SPACE, secret, self._timezone)
+        segments = Rebuilding(await self._database.term_secret(), self._timezone)
+        move = Move(study_instance_uid, space_id, ARCHIVE_SPACE, segments)
         try:
             for _ in range(_ATTEMPTS):
                 try:

@@ -6,6 +6,7 @@ anew under other ids from its document and locations.
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -36,24 +37,33 @@ from instance where segment_id = $1 order by position
 DELETE_SEGMENT = "delete from segment where id = $1"
 
 
-async def part_segment(
-    connection: Connection, segment_id: int, parts: Sequence[Collection[int]], *, secret: bytes, timezone: str
-) -> None:
-    """Replace a segment by segments of its own series, one or more for each part.
+@dataclass(frozen=True, slots=True)
+class Rebuilding:
+    """What segments are built with: the secret of their terms, and the offset from UTC where nothing tells one."""
 
-    Args:
-        parts: positions that stay together. Instances in none of them are dropped.
+    secret: bytes = field(repr=False)
+    timezone: str
 
-    Callers hold the lock of the study, and correct its counters.
-    """
-    segment = await connection.fetchrow(READ_SEGMENT, segment_id)
-    rows = await connection.fetch(LIST_INSTANCES, segment_id)
-    await connection.execute(DELETE_SEGMENT, segment_id)
-    for part in parts:
-        kept = [row for row in rows if row["position"] in part]
-        if not kept:
-            continue
-        contents = await asyncio.to_thread(_rebuild, segment, kept, secret, timezone)
+    async def part(self, connection: Connection, segment_id: int, parts: Sequence[Collection[int]]) -> None:
+        """Replace a segment by segments of its own series, one or more for each part.
+
+        Args:
+            parts: positions that stay together. Instances in none of them are dropped.
+
+        Callers hold the lock of the study, and correct its counters.
+        """
+        segment = await connection.fetchrow(READ_SEGMENT, segment_id)
+        rows = await connection.fetch(LIST_INSTANCES, segment_id)
+        await connection.execute(DELETE_SEGMENT, segment_id)
+        for part in parts:
+            kept = [row for row in rows if row["position"] in part]
+            if kept:
+                await self._insert(connection, segment, kept)
+
+    async def _insert(
+        self, connection: Connection, segment: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]
+    ) -> None:
+        contents = await asyncio.to_thread(_rebuild, segment, kept, self.secret, self.timezone)
         path_ids = await add_to_dictionary(connection, [content.terms for content in contents])
         pack_of = {row["sop_instance_uid"]: row["pack_id"] for row in kept}
         for content in contents:

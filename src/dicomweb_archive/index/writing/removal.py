@@ -18,7 +18,7 @@ from dicomweb_archive.index.scope import Scope, missing
 from dicomweb_archive.index.writing.counts import UPDATE_MODALITIES, list_sop_classes, vote_on_series, vote_on_study
 from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.index.writing.packs import delete_free_packs
-from dicomweb_archive.index.writing.rebuilding import part_segment
+from dicomweb_archive.index.writing.rebuilding import Rebuilding
 
 # Locks the study: stores into it wait, or have finished.
 LOCK_STUDY = f"""
@@ -141,24 +141,35 @@ class Removal:
         scope = Scope(study_instance_uid, series_instance_uid, sop_instance_uid)
         return await self._delete(scope, visibility, actor)
 
+    def forget(self) -> None:
+        """Let the cache serve nothing of what is gone; after the commit, and after a failure too.
+
+        A connection that broke at the commit does not say which way it went.
+        """
+        self._instances.forget_deleted()
+
     async def _delete(self, scope: Scope, visibility: Visibility, actor: str) -> Removed:
-        secret = await self._database.term_secret()
+        segments = await self.segments()
         try:
             for _ in range(_ATTEMPTS):
                 try:
                     async with self._database.transaction() as connection:
-                        return await self._delete_locked(connection, scope, visibility, actor, secret, self._timezone)
+                        return await self.delete_within(connection, scope, visibility, segments, actor=actor)
                 except _TRY_AGAIN:
                     continue
         finally:
-            # Also after a failure: a connection that broke at the commit does not say which way it went.
-            self._instances.forget_deleted()
+            self.forget()
         message = "Too many stores and deletes of the same study at once; try again later"
         raise DatabaseUnavailableError(message)
 
-    async def _delete_locked(
-        self, connection: Connection, scope: Scope, visibility: Visibility, actor: str, secret: bytes, timezone: str
+    async def segments(self) -> Rebuilding:
+        """Return what segments are rebuilt with."""
+        return Rebuilding(await self._database.term_secret(), self._timezone)
+
+    async def delete_within(
+        self, connection: Connection, scope: Scope, visibility: Visibility, segments: Rebuilding, *, actor: str
     ) -> Removed:
+        """Delete what the scope names within the caller's transaction, who then calls `forget`."""
         study = await connection.fetchrow(LOCK_STUDY, *visibility.parameters(), scope.study_instance_uid)
         series_id = None
         if study is not None and scope.series_instance_uid is not None:
@@ -170,18 +181,18 @@ class Removal:
         if scope.sop_instance_uid is not None:
             if not counted["instances"]:
                 raise await missing(connection, scope, visibility)
-            await _rebuild_segment(connection, target, secret, timezone)
+            await _rebuild_segment(connection, target, segments)
         levels = await _subtract(connection, target, counted)
         await _bury(connection, target, levels, counted)
         keys = await delete_free_packs(connection, counted["pack_ids"] or [])
         return Removed(counted["series"], counted["instances"], counted["size_bytes"], keys)
 
 
-async def _rebuild_segment(connection: Connection, target: _Target, secret: bytes, timezone: str) -> None:
+async def _rebuild_segment(connection: Connection, target: _Target, segments: Rebuilding) -> None:
     """Replace the instance's segment by one without it; by none when it was alone."""
     found = await connection.fetchrow(FIND_INSTANCE, target.space_id, target.scope.sop_instance_uid, target.series_id)
     remaining = set(found["positions"]) - {found["position"]}
-    await part_segment(connection, found["segment_id"], [remaining], secret=secret, timezone=timezone)
+    await segments.part(connection, found["segment_id"], [remaining])
 
 
 async def _subtract(connection: Connection, target: _Target, counted: Mapping[str, Any]) -> list[str]:

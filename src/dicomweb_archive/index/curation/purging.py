@@ -1,0 +1,281 @@
+"""Purging: what must leave no trace goes from every space, and from every object that holds it.
+
+Packs that hold something else besides are written anew without it, before anything changes. Then one transaction takes
+the rows away, and lets those of the neighbours point to the new packs. The event names the objects that are left to
+delete, so that a purge whose end nobody has seen can be asked for again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asyncpg import exceptions
+
+from dicomweb_archive.errors import DatabaseUnavailableError
+from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.scope import Scope
+from dicomweb_archive.index.segments.rows import insert_packs
+from dicomweb_archive.index.writing.events import EventKind, insert_event
+from dicomweb_archive.index.writing.packs import delete_free_packs
+from dicomweb_archive.index.writing.rebuilding import Rebuilding
+from dicomweb_archive.index.writing.removal import Removal
+
+_NAMED = """
+st.study_instance_uid = $1 and ($2::text is null or se.series_instance_uid = $2)
+  and ($3::text is null or i.sop_instance_uid = $3)
+"""
+_INSTANCES = """
+from instance i join segment sg on sg.id = i.segment_id
+join series se on se.id = sg.series_id join study st on st.id = sg.study_id
+"""
+_NAMED_CONFLICT = """
+k.study_instance_uid = $1 and ($2::text is null or k.series_instance_uid = $2)
+  and ($3::text is null or k.sop_instance_uid = $3)
+"""
+
+# Finds in which spaces and collections it is, and whether only as conflicts.
+FIND_PLACES = f"""
+select space_id, collection_id, bool_and(is_conflict) as only_conflicts from (
+  select st.space_id, st.collection_id, false as is_conflict {_INSTANCES} where {_NAMED}
+  union all
+  select s.space_id, s.collection_id, true from conflict k join submission s on s.id = k.submission_id
+  where {_NAMED_CONFLICT}
+) place group by space_id, collection_id order by space_id
+"""  # noqa: S608 - composed of constants
+
+# Lists what lies in the packs that hold any of it.
+LIST_NEIGHBOURS = f"""
+with packs as (
+  select i.pack_id {_INSTANCES} where {_NAMED} union select k.pack_id from conflict k where {_NAMED_CONFLICT}
+)
+select p.id as pack_id, p.object_key, i.sop_instance_uid, i.byte_offset, i.byte_length, i.digest, st.id as study_id,
+  ({_NAMED}) as is_named
+from packs join pack p on p.id = packs.pack_id
+join instance i on i.pack_id = p.id join segment sg on sg.id = i.segment_id
+join series se on se.id = sg.series_id join study st on st.id = sg.study_id
+union all
+select p.id, p.object_key, k.sop_instance_uid, k.byte_offset, k.byte_length, k.digest, null, ({_NAMED_CONFLICT})
+from packs join pack p on p.id = packs.pack_id join conflict k on k.pack_id = p.id
+order by pack_id, byte_offset
+"""  # noqa: S608 - composed of constants
+
+DELETE_CONFLICTS = f"delete from conflict k where {_NAMED_CONFLICT}"  # noqa: S608 - composed of constants
+
+# Locks the studies of whatever lies in these packs.
+LOCK_STUDIES = "select id from study where id = any($1::int8[]) order by id for update"
+
+# Lets what was copied point to its new place.
+MOVE_INTO_PACK = """
+update instance i set pack_id = $2, byte_offset = new.byte_offset
+from unnest($3::text[], $4::int8[], $5::int8[]) as new(uid, old_offset, byte_offset)
+where i.pack_id = $1 and i.sop_instance_uid = new.uid and i.byte_offset = new.old_offset
+returning i.segment_id
+"""
+MOVE_CONFLICTS = """
+update conflict k set pack_id = $2, byte_offset = new.byte_offset
+from unnest($3::text[], $4::int8[], $5::int8[]) as new(uid, old_offset, byte_offset)
+where k.pack_id = $1 and k.sop_instance_uid = new.uid and k.byte_offset = new.old_offset
+"""
+LIST_LEFT = "select id from pack where id = any($1::int8[])"
+LIST_POSITIONS = "select position from instance where segment_id = $1"
+
+# Lets the tombstone lead to the event that knows more.
+POINT_TOMBSTONE = """
+update tombstone set event_id = $5
+where space_id = $1 and study_instance_uid = $2 and series_instance_uid = $3 and sop_instance_uid = $4
+"""
+
+# Finds earlier purges of the same.
+FIND_PURGES = """
+select e.id, e.detail ->> 'objects' as objects from tombstone t join event e on e.id = t.event_id
+where t.study_instance_uid = $1 and t.series_instance_uid = $2 and t.sop_instance_uid = $3 and e.kind = $4
+order by e.id
+"""
+
+_ATTEMPTS = 8
+_TRY_AGAIN = (
+    exceptions.UniqueViolationError,
+    exceptions.ForeignKeyViolationError,
+    exceptions.DeadlockDetectedError,
+    exceptions.SerializationError,
+)
+
+
+class _ChangedError(Exception):
+    """Something has come into one of the packs meanwhile; what was done is to be taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackContent:
+    """A pack that holds what is to be purged.
+
+    Attributes:
+        stays: what else is in it: SOP Instance UID, offset, length and digest of each.
+    """
+
+    pack_id: int
+    object_key: str
+    stays: tuple[tuple[str, int, int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewPack:
+    """What has taken the place of a pack; the offsets are in the order of what stays."""
+
+    object_key: str
+    size_bytes: int
+    byte_offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeOrder:
+    """What is purged, by whom and why.
+
+    Attributes:
+        packs: those that hold any of it, as they were listed.
+        replacements: by id of a pack of which something stays.
+        reason: a word of ours, for the event.
+    """
+
+    scope: Scope
+    packs: Sequence[PackContent]
+    replacements: Mapping[int, NewPack]
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge has taken away; the objects hold it still and are to be deleted."""
+
+    event_ids: tuple[int, ...]
+    instances: int
+    object_keys: tuple[str, ...]
+
+
+class Purging:
+    """Takes everything of a study, series or instance away, wherever it is."""
+
+    def __init__(self, database: Database, removal: Removal) -> None:
+        self._database = database
+        self._removal = removal
+
+    async def find_collections(self, scope: Scope) -> frozenset[int]:
+        """Return the collections that have any of it, published or not; empty when there is nothing."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(FIND_PLACES, *scope.parameters())
+        return frozenset(row["collection_id"] for row in rows)
+
+    async def list_packs(self, scope: Scope) -> list[PackContent]:
+        """List the packs that hold any of it."""
+        async with self._database.connection() as connection:
+            return _packs(await connection.fetch(LIST_NEIGHBOURS, *scope.parameters()))
+
+    async def find_earlier(self, scope: Scope) -> Purged | None:
+        """Return what earlier purges of the same have left to do, as far as that is known."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(FIND_PURGES, *_uids(scope), EventKind.PURGED.value)
+        keys = tuple(key for row in rows for key in row["objects"].split(",") if key)
+        return Purged(tuple(row["id"] for row in rows), 0, keys) if rows else None
+
+    async def purge(self, order: PurgeOrder) -> Purged | None:
+        """Take it away; `None` when what the packs hold is no longer what it was, and has to be listed anew.
+
+        Raises:
+            DatabaseUnavailableError: nothing has changed, and trying again later may help.
+        """
+        segments = await self._removal.segments()
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    async with self._database.transaction() as connection:
+                        return await self._purge(connection, order, segments)
+                except _ChangedError:
+                    return None
+                except _TRY_AGAIN:
+                    continue
+        finally:
+            self._removal.forget()
+        message = "Too many stores and deletes of the same study at once; try again later"
+        raise DatabaseUnavailableError(message)
+
+    async def _purge(self, connection: Connection, order: PurgeOrder, segments: Rebuilding) -> Purged | None:
+        named = order.scope.parameters()
+        rows = await connection.fetch(LIST_NEIGHBOURS, *named)
+        await connection.fetch(LOCK_STUDIES, sorted({row["study_id"] for row in rows} - {None}))
+        # What came or went before the locks were ours shows now.
+        if _packs(await connection.fetch(LIST_NEIGHBOURS, *named)) != order.packs:
+            return None
+        places = await connection.fetch(FIND_PLACES, *named)
+        await _replace(connection, order, segments)
+        instances = await _delete_conflicts(connection, order)
+        for place in places:
+            if place["only_conflicts"]:
+                continue
+            visibility = Visibility((place["space_id"],), see_embargoed=True)
+            removed = await self._removal.delete_within(
+                connection, order.scope, visibility, segments, actor=order.actor
+            )
+            instances += removed.instances
+        pack_ids = [pack.pack_id for pack in order.packs]
+        await delete_free_packs(connection, pack_ids)
+        if await connection.fetch(LIST_LEFT, pack_ids):
+            raise _ChangedError
+        event_ids = [await _note(connection, order, place) for place in places]
+        return Purged(tuple(event_ids), instances, tuple(pack.object_key for pack in order.packs))
+
+
+async def _replace(connection: Connection, order: PurgeOrder, segments: Rebuilding) -> None:
+    """Let what stays point to the new packs; its segments get new ids, so that no cache keeps the old places."""
+    new = [(each.object_key, each.size_bytes) for each in order.replacements.values()]
+    pack_ids = await insert_packs(connection, new)
+    changed: set[int] = set()
+    for pack in order.packs:
+        if not pack.stays:
+            continue
+        replacement = order.replacements[pack.pack_id]
+        places = (
+            pack.pack_id,
+            pack_ids[replacement.object_key],
+            [uid for uid, *_ in pack.stays],
+            [offset for _, offset, *_ in pack.stays],
+            list(replacement.byte_offsets),
+        )
+        changed.update(row["segment_id"] for row in await connection.fetch(MOVE_INTO_PACK, *places))
+        await connection.execute(MOVE_CONFLICTS, *places)
+    for segment_id in sorted(changed):
+        positions = {row["position"] for row in await connection.fetch(LIST_POSITIONS, segment_id)}
+        await segments.part(connection, segment_id, [positions])
+
+
+async def _delete_conflicts(connection: Connection, order: PurgeOrder) -> int:
+    deleted: str = await connection.execute(DELETE_CONFLICTS, *order.scope.parameters())
+    return int(deleted.split()[-1])
+
+
+def _packs(rows: Iterable[Mapping[str, Any]]) -> list[PackContent]:
+    packs: dict[tuple[int, str], list[tuple[str, int, int, bytes]]] = {}
+    for row in rows:
+        stays = packs.setdefault((row["pack_id"], row["object_key"]), [])
+        if not row["is_named"]:
+            stays.append((row["sop_instance_uid"], row["byte_offset"], row["byte_length"], row["digest"]))
+    return [PackContent(pack_id, key, tuple(stays)) for (pack_id, key), stays in packs.items()]
+
+
+def _uids(scope: Scope) -> list[str]:
+    return [uid or "" for uid in scope.parameters()]
+
+
+async def _note(connection: Connection, order: PurgeOrder, place: Mapping[str, int]) -> int:
+    event_id = await insert_event(
+        connection,
+        EventKind.PURGED,
+        actor=order.actor,
+        space_id=place["space_id"],
+        study_instance_uid=order.scope.study_instance_uid,
+        detail={"objects": ",".join(pack.object_key for pack in order.packs), "reason": order.reason},
+        collection_id=place["collection_id"],
+    )
+    await connection.execute(POINT_TOMBSTONE, place["space_id"], *_uids(order.scope), event_id)
+    return event_id

@@ -1,0 +1,99 @@
+"""Purging: nothing of it is left in the index or in any object, and the neighbours are as they were."""
+
+from typing import Any
+
+import httpx
+from tests.factories import ROOT as UID
+from tests.factories import ct_series, image, part10
+from tests.http.archive import Archive
+from tests.http.conftest import StartArchive
+from tests.http.test_publication import approved
+
+STUDY, SERIES = f"{UID}.1", f"{UID}.1.1"
+OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
+
+
+async def purge(archive: Archive, **asked: Any) -> httpx.Response:
+    return await archive.client.post("/purges", json={"study": STUDY, "reason": "consent_withdrawn", **asked})
+
+
+def holds(archive: Archive, text: str) -> bool:
+    return any(text.encode() in path.read_bytes() for path in archive.files() if path.suffix == ".zip")
+
+
+async def test_a_purged_study_is_in_no_object_and_its_tombstone_is_in_the_store(archive: Archive) -> None:
+    # A part of the study waits in a submission.
+    await archive.store(*ct_series(2))
+    submission = await approved(archive, 1)
+    await archive.store(*ct_series(1, series=2), *ct_series(1, study=2))
+    answer = await purge(archive)
+    assert answer.status_code == 200, answer.text
+    document = answer.json()
+    assert (document["instances"], document["objects"], document["rewritten"]) == (3, 2, 0)
+    assert not holds(archive, STUDY + ".")
+    assert (await archive.get(f"/studies/{STUDY}")).status_code == 410
+    held = (await archive.client.get(f"/submissions/{submission['name']}")).json()["held"]
+    assert held["instances"] == 0
+    assert len((await archive.get("/studies")).json()) == 1
+    tombstones = [path for path in archive.files() if path.parent.name == "tombstones"]
+    assert sorted(f"tombstones/{path.name}" for path in tombstones) == document["tombstones"]
+    assert all(STUDY in path.read_text() and "consent_withdrawn" in path.read_text() for path in tombstones)
+
+
+async def test_a_purged_instance_leaves_its_neighbours_byte_for_byte(archive: Archive) -> None:
+    files = [part10(image(instance=number, ImageComments=f"secret {number}")) for number in (1, 2, 3)]
+    await archive.store(*files)
+    kept = f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.3"
+    assert (await archive.get(f"{kept}/frames/1")).status_code == 200
+    answer = await purge(archive, series=SERIES, instance=f"{SERIES}.2")
+    assert (answer.json()["instances"], answer.json()["rewritten"]) == (1, 1)
+    assert not holds(archive, "secret 2")
+    assert (await archive.get(kept, headers=OCTETS)).content == files[2]
+    assert (await archive.get(f"{kept}/frames/1")).status_code == 200
+    assert (await archive.get(f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.2")).status_code == 410
+    assert len((await archive.get("/instances", params={"ImageComments": "secret*"})).json()) == 2
+    # Room that a delete has left goes with the next purge of the same pack.
+    await archive.client.delete(f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1")
+    assert holds(archive, "secret 1")
+    await purge(archive, series=SERIES)
+    assert not holds(archive, "secret")
+
+
+async def test_a_purge_that_was_interrupted_is_brought_to_its_end(archive: Archive) -> None:
+    await archive.store(*ct_series(1))
+    (pack,) = archive.files()
+    await purge(archive)
+    # As if the process had been killed between the commit and the deletion of the object.
+    for path in archive.files():
+        path.unlink()
+    pack.write_bytes(b"still there")
+    assert (await purge(archive)).json() == {
+        "instances": 0,
+        "objects": 1,
+        "rewritten": 0,
+        "tombstones": [f"tombstones/{path.name}" for path in archive.files() if path.suffix == ".json"],
+    }
+    assert not pack.exists()
+
+
+async def test_purging_is_for_admins_and_for_what_there_is(start_archive: StartArchive) -> None:
+    async with start_archive(api_key="secret") as archive:
+        assert (await purge(archive)).status_code == 401
+        archive.client.headers["authorization"] = "Bearer secret"
+        assert (await purge(archive)).status_code == 404
+        for asked in ({"instance": "1.2"}, {"study": "../1"}, {"reason": "why"}, {"extra": 1}):
+            assert (await purge(archive, **asked)).status_code == 400
+
+
+async def test_a_purge_takes_conflicts_that_were_kept(archive: Archive) -> None:
+    first, second = (part10(image(instance=number, ImageComments=f"secret {number}")) for number in (1, 2))
+    await archive.store(first)
+    # The neighbour lies in the pack of the conflict.
+    await archive.store(part10(image(instance=1, ImageComments="another")), second)
+    assert holds(archive, "another")
+    answer = await purge(archive, series=SERIES, instance=f"{SERIES}.1")
+    assert answer.json()["instances"] == 2
+    assert not holds(archive, "another")
+    assert not holds(archive, "secret 1")
+    kept = f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.2"
+    assert (await archive.get(kept, headers=OCTETS)).content == second
