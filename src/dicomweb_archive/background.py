@@ -6,6 +6,7 @@ A server process does jobs beside its requests; `dicomweb-archive worker` does n
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 
 from dicomweb_archive.checks.catalogue import CHECK_SETS
 from dicomweb_archive.checks.findings import Severity
@@ -22,12 +23,14 @@ from dicomweb_archive.index.jobs.rows import JsonObject
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.upkeep.merging import SegmentMerger
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
+from dicomweb_archive.index.writing.compaction import CompactionIndex
 from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.index.writing.publication import Publication
 from dicomweb_archive.services.checks.examiner import Examiner
 from dicomweb_archive.services.checks.files import FileReader
 from dicomweb_archive.services.checks.iod import IodValidator
 from dicomweb_archive.services.checks.service import RUN_CHECKS, CheckService
+from dicomweb_archive.services.compaction import Compacted, CompactionService
 from dicomweb_archive.services.jobs.kinds import JobCancelledError, JobKind, JobKinds, JobRun
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
@@ -41,6 +44,9 @@ from dicomweb_archive.storage.base import ObjectStore
 
 LOOK_AFTER_INDEX = "look-after-index"
 """Merges small segments and refreshes statistics."""
+
+COMPACT_PACKS = "compact-packs"
+"""Makes one pack of the small ones of a quiet series, and drops what is dead in packs."""
 
 FIND_ORPHANS = "find-orphans"
 """Counts objects without a row, and deletes them where the settings say so."""
@@ -83,6 +89,15 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
     if settings.maintenance_interval_seconds:
         maintenance = IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), HeldPathsIndex(database))
         kinds.append(_index(maintenance, settings.maintenance_interval_seconds))
+    if settings.compaction_interval_seconds:
+        compaction = CompactionService(
+            CompactionIndex(database),
+            objects,
+            pack_bytes=settings.pack_bytes,
+            pack_instances=settings.pack_instances,
+            grace_seconds=settings.compaction_grace_hours * 3600,
+        )
+        kinds.append(_compacting(compaction, settings.compaction_interval_seconds))
     return kinds
 
 
@@ -138,6 +153,16 @@ def _index(maintenance: IndexMaintenance, every_seconds: float) -> JobKind:
         }
 
     return JobKind(LOOK_AFTER_INDEX, work, every_seconds)
+
+
+def _compacting(compaction: CompactionService, every_seconds: float) -> JobKind:
+    async def work(run: JobRun) -> JsonObject:
+        async def report(done: Compacted) -> None:
+            await run.report(done.series)
+
+        return asdict(await compaction.work(report))
+
+    return JobKind(COMPACT_PACKS, work, every_seconds)
 
 
 def _orphans(maintenance: MaintenanceService, *, delete: bool) -> JobKind:

@@ -207,6 +207,18 @@ class Settings(BaseSettings):
         description="Jobs that a server process does side by side, beside its requests; 0: none, "
         "`dicomweb-archive worker` does them.",
     )
+    compaction_interval_seconds: float = Field(
+        600,
+        ge=0,
+        description="Pause between rounds of compaction (small packs of series that have not changed for an hour "
+        "become one, dead ranges go); 0: never.",
+    )
+    compaction_grace_hours: float = Field(
+        168,
+        ge=1,
+        description="How long objects of packs that were compacted stay, for answers under way and for a database "
+        "restored from an older backup.",
+    )
     delete_orphans: bool = Field(
         False,
         description="Whether objects older than a day that no row refers to are deleted once a day; else they are only "

@@ -355,8 +355,22 @@ pack = Table(
     _text("object_key"),
     Column("size_bytes", BigInteger, nullable=False),
     _now("created_at"),
+    # When something in it died last; compaction looks at such a pack again.
+    Column("thinned_at", DateTime(timezone=True)),
     UniqueConstraint("object_key"),
 )
+Index("pack_thinned_idx", pack.c.thinned_at, postgresql_where=pack.c.thinned_at.is_not(None))
+
+# Packs whose instances lie in others now. Their objects go after a while, for those who are still reading them.
+retired_pack = Table(
+    "retired_pack",
+    metadata,
+    Column("object_key", _TEXT, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    _text("study_instance_uid"),
+    _now("retired_at"),
+)
+Index("retired_pack_retired_at_idx", retired_pack.c.retired_at)
 
 # Instances that came under a UID that was taken by other bytes. Their packs hold nothing else that lives, or instances
 # that were stored by the same request.

@@ -3,8 +3,8 @@
 Locations of whole studies and series come from the database each time. Single instances, which viewers ask
 for by the hundred, come from a cache of whole segments. What keeps it honest: segments never change, a delete
 makes a new one; an entry is believed for half a second, then a point query asks whether its segment still
-exists and may be seen; and a delete by this process empties the cache before it is acknowledged, also of what
-was being read meanwhile.
+exists and may be seen; after ten minutes it is read anew, since compaction puts bytes elsewhere; and a delete by
+this process empties the cache before it is acknowledged, also of what was being read meanwhile.
 
 The point query asks for all segments in use at the same time: who looks through many series pays for one in half a
 second and not for one a series. Nothing but the rows themselves is asked, so whatever takes them away or hides them,
@@ -215,7 +215,7 @@ class InstanceIndex:
             if self._cache.is_fresh(segment):
                 self._meters.memory.inc()
                 return True
-            is_there = segment.segment_id in await self._check(segment)
+            is_there = segment.segment_id in await self._check(segment) and not self._cache.is_old(segment)
         if is_there:
             self._meters.checked.inc()
         return is_there
@@ -229,7 +229,7 @@ class InstanceIndex:
             rows = await connection.fetch(CHECK_SEGMENTS, *wanted.visibility.parameters(), list(asked))
         remaining = {row[0] for row in rows}
         for segment in asked.values():
-            if segment.segment_id not in remaining:
+            if segment.segment_id not in remaining or self._cache.is_old(segment):
                 self._cache.drop(segment)
             elif deletes == self._deletes:
                 segment.checked_at = asked_at

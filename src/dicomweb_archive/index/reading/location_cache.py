@@ -12,6 +12,10 @@ from dicomweb_archive.index.access import Visibility
 FRESH_SECONDS = 0.5
 """How long an entry is believed without asking the database; a delete by another process shows after that."""
 
+RELOADED_SECONDS = 600.0
+"""An entry that is older is read anew: compaction puts bytes elsewhere and leaves the segment as it is. Where they lay
+before they stay much longer than this."""
+
 IN_USE_SECONDS = 1.0
 """A segment that was asked for since then is likely to be asked for again."""
 
@@ -54,11 +58,12 @@ class CachedSegment:
     visibility: Visibility
     locations: dict[str, InstanceLocation]
     checked_at: float
+    loaded_at: float = field(init=False)
     used_at: float = field(init=False)
     weight: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.used_at = self.checked_at
+        self.loaded_at = self.used_at = self.checked_at
         self.weight = sum(_weight(location) for location in self.locations.values())
 
 
@@ -98,6 +103,10 @@ class LocationCache:
     def is_fresh(self, segment: CachedSegment) -> bool:
         """Tell whether the segment may be used without asking the database."""
         return self._clock() - segment.checked_at < FRESH_SECONDS
+
+    def is_old(self, segment: CachedSegment) -> bool:
+        """Tell whether the segment has to be read anew, whatever the database says of it."""
+        return self._clock() - segment.loaded_at >= RELOADED_SECONDS
 
     def put(self, segment: CachedSegment) -> None:
         """Keep a segment; what was known of its instances is replaced."""

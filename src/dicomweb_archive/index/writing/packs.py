@@ -4,15 +4,28 @@ from collections.abc import Sequence
 
 from dicomweb_archive.index.database.engine import Connection, Database
 
-# Finds which of the keys have a row.
-FIND_PACKS = "select object_key from pack where object_key = any($1::text[])"
+# Finds which of the keys have a row; of a retired pack too, which is somebody else's to delete.
+FIND_PACKS = """
+select object_key from pack where object_key = any($1::text[])
+union all select object_key from retired_pack where object_key = any($1)
+"""
+
+NOTHING_LIVES = """
+not exists (select 1 from instance i where i.pack_id = p.id)
+  and not exists (select 1 from conflict k where k.pack_id = p.id)
+"""
+"""Whether nobody needs the pack `p` any more: no instance lies in it, and nothing that is kept as a conflict."""
 
 # Drops packs in which nothing lives any more.
-DELETE_FREE_PACKS = """
-delete from pack p where p.id = any($1::int8[]) and not exists (select 1 from instance i where i.pack_id = p.id)
-  and not exists (select 1 from conflict k where k.pack_id = p.id)
-returning p.object_key
-"""
+DELETE_FREE_PACKS = f"""
+delete from pack p where p.id = any($1::int8[]) and {NOTHING_LIVES} returning p.object_key
+"""  # noqa: S608 - composed of constants
+
+# Of the others it is to be looked at how much of them is still alive.
+MARK_THINNED = "update pack set thinned_at = now() where id = any($1::int8[])"
+
+# Packs that held a study before they were compacted.
+TAKE_RETIRED = "delete from retired_pack where study_instance_uid = $1 returning object_key"
 
 
 class PackIndex:
@@ -31,4 +44,15 @@ class PackIndex:
 async def delete_free_packs(connection: Connection, pack_ids: Sequence[int]) -> tuple[str, ...]:
     """Drop those of the packs in which nothing lives any more; the caller deletes their objects after the commit."""
     rows = await connection.fetch(DELETE_FREE_PACKS, pack_ids)
+    if len(rows) < len(pack_ids):
+        await connection.execute(MARK_THINNED, pack_ids)
+    return tuple(row["object_key"] for row in rows)
+
+
+async def take_retired_packs(connection: Connection, study_instance_uid: str) -> tuple[str, ...]:
+    """Give up the grace of a study's retired packs; the caller deletes their objects after the commit.
+
+    What is deleted must not lie about for as long as others might want to go on reading.
+    """
+    rows = await connection.fetch(TAKE_RETIRED, study_instance_uid)
     return tuple(row["object_key"] for row in rows)

@@ -17,7 +17,7 @@ from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.scope import Scope, missing
 from dicomweb_archive.index.writing.counts import UPDATE_MODALITIES, list_sop_classes, vote_on_series, vote_on_study
 from dicomweb_archive.index.writing.events import EventKind, insert_event
-from dicomweb_archive.index.writing.packs import delete_free_packs
+from dicomweb_archive.index.writing.packs import delete_free_packs, take_retired_packs
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
 
 # Locks the study: stores into it wait, or have finished.
@@ -185,6 +185,8 @@ class Removal:
         levels = await _subtract(connection, target, counted)
         await _bury(connection, target, levels, counted)
         keys = await delete_free_packs(connection, counted["pack_ids"] or [])
+        if scope.sop_instance_uid is None:
+            keys += await take_retired_packs(connection, scope.study_instance_uid)
         return Removed(counted["series"], counted["instances"], counted["size_bytes"], keys)
 
 
