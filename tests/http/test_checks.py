@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from tests.factories import ROOT, ct_series, image, part10, pixels
-from tests.http.archive import Archive
+from tests.http.archive import RELATED, Archive, related
 from tests.http.conftest import StartArchive
-from tests.submitted import lay_into
+from tests.submitted import add_collection, lay_into
 
 from dicomweb_archive.errors import ForbiddenError
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
@@ -122,9 +122,22 @@ async def test_a_submission_is_compared_with_what_the_archive_has(archive: Archi
     elsewhere = part10(image(study=902, series=9, instance=3, SOPInstanceUID=f"{ROOT}.902.1.3"))
     split = part10(image(study=903, instance=1, SeriesInstanceUID=f"{ROOT}.902.1"))
     await lay_into(archive, space, [same, changed, elsewhere, split])
+    # What a restricted collection has is not for everybody who reads findings.
+    hidden = await add_collection(archive, "CHECKS-HIDDEN", access="restricted")
+    own = ct_series(1, study=905)
+    await lay_into(archive, 1, own, collection_id=hidden)
+    await lay_into(archive, space, own)
+    # Kept apart when it came, for its UID is taken.
+    again = part10(image(study=905, instance=1, StudyDescription="AGAIN"))
+    stored = await archive.client.post(
+        f"{path}/dicom-web/studies", content=related([again]), headers={"content-type": RELATED}
+    )
+    assert stored.status_code in (200, 202, 409)
     await run(archive, path)
     told = [(each["check"], each["sop_instance_uid"]) for each in (await findings(archive, path))["findings"]]
     assert ("already_archived", f"{ROOT}.902.1.1") in told
+    assert ("already_archived", f"{ROOT}.905.1.1") not in told
+    assert ("conflict", f"{ROOT}.905.1.1") in told
     assert ("conflict", f"{ROOT}.902.1.2") in told
     assert ("identifier_elsewhere", f"{ROOT}.902.1.3") in told
     splits = (await findings(archive, path, check="series_in_two_studies"))["findings"]

@@ -66,5 +66,5 @@ def check_graphics(part: SeriesPart) -> Iterator[Remark]:
             message = "a curve may be there with labels"
         else:
             continue
-        instances = sum(each.instances for each in part.occurrences(tag))
-        yield Remark(Severity.WARN, message, f"{tag:08X}", instances, part.occurrences(tag)[0].sop_instance_uid)
+        for each in part.occurrences(tag):
+            yield Remark(Severity.WARN, message, f"{tag:08X}", each.instances, each.sop_instance_uid)

@@ -76,7 +76,7 @@ class _Identifiers:
         elif tag in _IDS and len(text) >= _SHORTEST_ID:
             folded = without_accents(text)
             (self._words if _WORD.fullmatch(folded) else self._phrases).add(folded)
-        elif tag == _BIRTH_DATE and len(text) == 8 and text.isdigit():
+        elif tag == _BIRTH_DATE and _is_date(text):
             self.dates.add(text)
             self._words.add(text)
             self._phrases.add(f"{text[:4]}-{text[4:6]}-{text[6:]}")
@@ -119,7 +119,7 @@ def check_age(part: SeriesPart) -> Iterator[Remark]:
             yield _remark(Severity.WARN, message, found)
     born, seen = first_text(part.occurrences(_BIRTH_DATE)), first_text(part.occurrences(_STUDY_DATE))
     # Whole years from the first date to the second, by comparing month and day as text.
-    if len(born) == len(seen) == 8 and (born + seen).isdigit():
+    if _is_date(born) and _is_date(seen):
         years = int(seen[:4]) - int(born[:4]) - (seen[4:] < born[4:])
         if years > 89:
             yield Remark(Severity.WARN, message, f"{_BIRTH_DATE:08X}", len(part.files))
@@ -127,7 +127,12 @@ def check_age(part: SeriesPart) -> Iterator[Remark]:
 
 def _years(age: str) -> int:
     number, unit = age[:3], age[3:4]
-    return int(number) if unit == "Y" and number.isdigit() else 0
+    return int(number) if unit == "Y" and number.isascii() and number.isdigit() else 0
+
+
+def _is_date(text: str) -> bool:
+    # Other digits than these are digits to Python too, and no numbers.
+    return len(text) == 8 and text.isascii() and text.isdigit()
 
 
 def _remark(severity: Severity, message: str, found: Placed) -> Remark:

@@ -49,7 +49,15 @@ select p.object_key, i.byte_offset, i.byte_length from instance i join pack p on
 where i.space_id = $1 and i.sop_instance_uid = $2
 """
 
-# Instances whose UID the archive has: at the same place or another, with the same bytes or others.
+# What of the archive a submission is compared with: its own collection and open ones. That others have a UID is not
+# for everybody who reads findings; publishing finds out.
+_COMPARABLE = """
+{study}.space_id = {archive} and ({study}.collection_id = st.collection_id
+  or exists (select from collection c where c.id = {study}.collection_id and c.access = 'open'))
+"""
+
+# Instances whose UID the archive has, at the same place or another, with the same bytes or others; and those that were
+# kept apart when they came, because their UID was taken.
 LIST_RELATED = f"""
 select st.study_instance_uid, se.series_instance_uid, i.sop_instance_uid,
   case when (ose.series_instance_uid, ost.study_instance_uid) <> (se.series_instance_uid, st.study_instance_uid)
@@ -62,7 +70,10 @@ join instance o on o.space_id = {ARCHIVE_SPACE} and o.sop_instance_uid = i.sop_i
 join segment osg on osg.id = o.segment_id
 join series ose on ose.id = osg.series_id
 join study ost on ost.id = osg.study_id
-where {visible("st")}
+where {visible("st")} and {_COMPARABLE.format(study="ost", archive=ARCHIVE_SPACE)}
+union all
+select k.study_instance_uid, k.series_instance_uid, k.sop_instance_uid, 'other_bytes'
+from conflict k join submission s on s.id = k.submission_id where s.space_id = any($1)
 """  # noqa: S608 - composed of constants
 
 # Series whose UID another study has, here or in the archive.
@@ -72,7 +83,7 @@ from study st join series se on se.study_id = st.id
 where {visible("st")} and exists (
   select 1 from series o join study os on os.id = o.study_id
   where o.series_instance_uid = se.series_instance_uid and os.study_instance_uid <> st.study_instance_uid
-    and os.space_id = any($1::int4[] || {ARCHIVE_SPACE}))
+    and (os.space_id = any($1) or {_COMPARABLE.format(study="os", archive=ARCHIVE_SPACE)}))
 """  # noqa: S608 - composed of constants
 
 
