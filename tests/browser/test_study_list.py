@@ -4,13 +4,14 @@ import datetime
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
 from pydicom.dataset import Dataset
 from tests.browser.conftest import StoreFiles
 from tests.browser.pictures import assert_shown, rendered
 from tests.browser.study_list import StudyList
 from tests.browser.viewer import Viewer
 from tests.browser.volumes import series_of, volume, written
+from tests.running_server import RunningServer
 
 # Patient's name and ID, study date, modality.
 PATIENTS = (
@@ -78,3 +79,26 @@ def test_a_click_opens_the_study(study_list: StudyList, viewer: Viewer, studies:
     viewer.scroll(1)
     assert viewer.shown().sop_instance_uid == studies[2].SOPInstanceUID
     assert_shown(viewer.picture(), rendered(studies[2]), [rendered(studies[0])])
+
+
+def test_the_viewer_of_a_collection_asks_below_it_and_nowhere_else(
+    archive: RunningServer, viewer: Viewer, studies: list[Dataset]
+) -> None:
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
+    viewer.page.on("request", note)
+    study_list = StudyList(viewer.page, f"{archive.address}/collections/default")
+    study_list.open()
+    study_list.filter_by("Patient", "carla")
+    study_list.expect_patients("Listed, Carla")
+    study_list.open_study("Listed, Carla")
+    uid = studies[2].StudyInstanceUID
+    expect(viewer.page).to_have_url(re.compile(rf"/collections/default/ohif/viewer\?StudyInstanceUIDs={uid}$"))
+    viewer.wait_for_picture()
+    viewer.page.remove_listener("request", note)
+    data = [url for url in asked if "/dicom-web" in url]
+    assert any(url.endswith("/frames/1") for url in data)
+    assert [url for url in data if not url.startswith(f"{archive.address}/collections/default/dicom-web/")] == []

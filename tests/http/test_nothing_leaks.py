@@ -34,6 +34,8 @@ RESOURCES = {
     "deleted": (f"{UID}.3", f"{UID}.3.1", f"{UID}.3.1.1"),
 }
 
+CREATOR = "00090010=HIDDEN CREATOR"
+
 # What may be asked by each parameter; what can only be had by a value of what is hidden comes first.
 VALUES: Mapping[str, Sequence[str]] = {
     "match": (
@@ -42,6 +44,8 @@ VALUES: Mapping[str, Sequence[str]] = {
         f"StudyInstanceUID={SECRET_UID}",
         "StudyDate=19990101-19991231",
         "NumberOfStudyRelatedInstances=3",
+        f"00091010=1*&{CREATOR}",
+        f"00091011=1-2&{CREATOR}",
     ),
     "fuzzymatching": ("true&PatientName=hidensen",),
     "includefield": ("all",),
@@ -55,8 +59,8 @@ VALUES: Mapping[str, Sequence[str]] = {
     "orderby": ("-StudyDate",),
     "count": ("exact",),
     "page_token": ("none",),
-    "field": ("PatientName", "Modality"),
-    "interval": ("year",),
+    "field": ("PatientName", f"00091011&{CREATOR}"),
+    "interval": (f"year&field=00091011&{CREATOR}",),
     "prefix": ("0009",),
 }
 
@@ -89,7 +93,8 @@ async def fill(archive: Archive) -> None:
     described = {"StudyDescription": "This only waits in quarantine", "Modality": "SEG"}
     dataset = image(study=77, **secret, **described)
     dataset.add_new(0x00090010, "LO", "HIDDEN CREATOR")
-    dataset.add_new(0x00091010, "LO", "hidden")
+    dataset.add_new(0x00091010, "IS", "12")
+    dataset.add_new(0x00091011, "LO", "hidden")
     files = [
         part10(dataset),
         *ct_series(3, study=1, series=5),
@@ -141,7 +146,7 @@ def queries_of(parameters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             continue
         for value in VALUES.get(name, ("waiting", SECRET_UID)):
             if name == "match":
-                yield urlencode([tuple(value.split("=", 1))])
+                yield quote(value, safe="&=")
             else:
                 yield f"{name}={quote(value, safe='&=')}"
 

@@ -117,18 +117,20 @@ class SearchIndex:
     # --- finding ---------------------------------------------------------------------------------------------
 
     async def _find(self, connection: Connection, query: SearchQuery, visibility: Visibility) -> Hits:
-        prepared = await self.prepare(connection, query)
+        prepared = await self.prepare(connection, query, visibility)
         if prepared is None:
             return Hits()
         return await PageSearch(connection, prepared, visibility, self.statements, self.figures, self._deep).page()
 
-    async def prepare(self, connection: Connection, query: SearchQuery) -> PreparedSearch | None:
+    async def prepare(
+        self, connection: Connection, query: SearchQuery, visibility: Visibility
+    ) -> PreparedSearch | None:
         """Plan a search and look its keys up; `None` when nothing can match.
 
         Raises:
             InvalidMatchError: a wild card for an attribute that has none.
         """
-        plan = plan_with_filter(await self._with_known_vrs(connection, query))
+        plan = plan_with_filter(await self._with_known_vrs(connection, query, visibility))
         plan = replace(plan, count_cap=self._count_cap)
         if plan.impossible:
             return None
@@ -154,7 +156,7 @@ class SearchIndex:
         phrases = await find_phrases(connection, found.phrases, await self._terms.statistics(connection))
         return replace(plan, filter=replace(found, phrases=phrases))
 
-    async def _with_known_vrs(self, connection: Connection, query: SearchQuery) -> SearchQuery:
+    async def _with_known_vrs(self, connection: Connection, query: SearchQuery, visibility: Visibility) -> SearchQuery:
         """Give attributes of unknown VR (private ones) the VR with which the archive holds them."""
         asked = [key.path for key in query.keys]
         if query.filter is not None:
@@ -162,7 +164,7 @@ class SearchIndex:
         unknown = [str(path) for path in asked if path.vr == "UN"]
         if not unknown:
             return query
-        vrs = await self._terms.known_vrs(connection, unknown)
+        vrs = await self._terms.known_vrs(connection, unknown, visibility)
         expression = None if query.filter is None else with_vrs(query.filter, vrs)
         return replace(query, keys=with_known_vrs(query.keys, vrs, fuzzy=query.fuzzy), filter=expression)
 

@@ -20,6 +20,7 @@ from dicomweb_archive.index.search.sql.facets import (
     total_text,
 )
 from dicomweb_archive.index.search.sql.statements import Part
+from dicomweb_archive.index.search.visible_paths import visible_paths
 
 # Finds the paths of fields, and how many terms each has as far as it matters.
 FIND_FIELDS = """
@@ -75,12 +76,12 @@ class FacetIndex:
         """
         query = replace(query, limit=_EVERYTHING, offset=0, order=(), after=None)
         async with self._database.search_connection() as connection:
-            known = {row["path"]: row for row in await _find_fields(connection, fields)}
+            known = await _find_fields(connection, fields, visibility)
             vrs = [_vr_of(field, known) for field in fields]
             for field, vr in zip(fields, vrs, strict=True):
                 if vr != "UN" and not takes(field, vr):
                     raise InvalidParameterError("interval", accepted="year or month for dates, a width for numbers")
-            prepared = await self._search.prepare(connection, query)
+            prepared = await self._search.prepare(connection, query, visibility)
             if prepared is None:
                 return Facets(0, [Facet(field, vr, (), 0) for field, vr in zip(fields, vrs, strict=True)])
             found_by, values = await self._search.statements.find(
@@ -124,9 +125,14 @@ class FacetIndex:
         return chosen
 
 
-async def _find_fields(connection: Connection, fields: Sequence[FacetField]) -> Sequence[Mapping[str, Any]]:
-    rows: Sequence[Mapping[str, Any]] = await connection.fetch(FIND_FIELDS, [str(field.path) for field in fields])
-    return rows
+async def _find_fields(
+    connection: Connection, fields: Sequence[FacetField], visibility: Visibility
+) -> dict[str, Mapping[str, Any]]:
+    """Return what the dictionary knows of the fields; of those that it alone knows what may be seen."""
+    rows = await connection.fetch(FIND_FIELDS, [str(field.path) for field in fields])
+    unnamed = {str(field.path) for field in fields if field.path.vr == "UN"}
+    seen = await visible_paths(connection, (row["id"] for row in rows if row["path"] in unnamed), visibility)
+    return {row["path"]: row for row in rows if row["path"] not in unnamed or row["id"] in seen}
 
 
 def _vr_of(field: FacetField, known: Mapping[str, Mapping[str, Any]]) -> str:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.search.planning.plan import UNTOLD, IndexKey, Kind
 from dicomweb_archive.index.search.planning.shape import LIST_LIMIT, Finding, Statistics
 from dicomweb_archive.index.search.sql.bounds import NEARLY
 from dicomweb_archive.index.search.sql.segments import key_bounds, word_bounds
+from dicomweb_archive.index.search.visible_paths import visible_paths
 from dicomweb_archive.index.segments.terms import TEXT_LIMIT, step_mark, term_hash
 
 DICTIONARY_LIMIT = 1000
@@ -149,9 +151,11 @@ class TermFinder:
         self._statistics = TermStatistics()
         self._statistics_until = -1.0
 
-    async def known_vrs(self, connection: Connection, names: Sequence[str]) -> dict[str, str]:
-        """Return the VR with which the archive holds each of these paths, where it holds them at all."""
-        return {name: path.vr for name, path in (await self._find_paths(connection, names)).items()}
+    async def known_vrs(self, connection: Connection, names: Sequence[str], visibility: Visibility) -> dict[str, str]:
+        """Return the VR with which the archive holds each of these paths, where it holds any that may be seen."""
+        paths = await self._find_paths(connection, names)
+        seen = await visible_paths(connection, (path.id for path in paths.values()), visibility)
+        return {name: path.vr for name, path in paths.items() if path.id in seen}
 
     async def statistics(self, connection: Connection) -> TermStatistics:
         """Return what ANALYZE has seen, at most a minute old."""

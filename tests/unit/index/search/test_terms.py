@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search import terms
 from dicomweb_archive.index.search.planning.plan import IndexKey, Kind
 from dicomweb_archive.index.search.terms import FIND_PATHS, TermFinder
+from dicomweb_archive.index.search.visible_paths import FIND_VISIBLE
 
 NOTHING = dict.fromkeys(("studies", "segments", "terms", "shares", "marks", "varying", "dictionary", "paths", "rows"))
 OLD, NEW = IndexKey("0008103E", Kind.EQUALS, ("a",), (None,)), IndexKey("00081030", Kind.EQUALS, ("b",), (None,))
@@ -27,12 +29,14 @@ class Dictionary:
         self.paths = paths
         self.other = other
 
-    async def fetch(self, statement: str, asked: Sequence[Any], *keys: Sequence[Any]) -> list[tuple[Any, ...]]:
+    async def fetch(self, statement: str, asked: Sequence[Any], *keys: Sequence[Any]) -> list[Any]:
         if statement == FIND_PATHS:
             return [(name, len(name), "LO") for name in self.paths if name in asked]
+        if statement == FIND_VISIBLE:
+            return [{"id": path_id} for path_id in keys[-1]]
         if self.other is not None:
             finder, connection, name = self.other
-            await finder.known_vrs(connection, [name])
+            await finder.known_vrs(connection, [name], Visibility())
         return [(None, term, 3) for term in asked] + [(key, None, 0) for key in keys[0]]
 
     async def fetchrow(self, _: str) -> Mapping[str, None]:
