@@ -19,11 +19,11 @@ def related_type(kind: str = JSON) -> str:
 
 def body_of(parts: Sequence[Part]) -> bytes:
     """Write parts with their header fields as a multipart/related body."""
-    body = b""
+    pieces = []
     for headers, data in parts:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        body += f"--{BOUNDARY}\r\n{lines}\r\n".encode() + data + b"\r\n"
-    return body + f"--{BOUNDARY}--\r\n".encode()
+        pieces += [f"--{BOUNDARY}\r\n{lines}\r\n".encode(), data, b"\r\n"]
+    return b"".join([*pieces, f"--{BOUNDARY}--\r\n".encode()])
 
 
 def metadata_of(*datasets: Dataset, threshold: int = 128) -> tuple[list[dict[str, Any]], list[Part]]:

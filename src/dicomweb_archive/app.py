@@ -314,7 +314,9 @@ def _build_services(
         composition=CompositionService(
             decoding,
             settings.data_dir,
-            CompositionLimits(watermark_bytes=settings.free_space_watermark_bytes),
+            CompositionLimits(
+                instances=settings.max_request_parts, watermark_bytes=settings.free_space_watermark_bytes
+            ),
         ),
         tags=TagService(HeldPathsIndex(database)),
         facets=FacetService(FacetIndex(database, search_index)),

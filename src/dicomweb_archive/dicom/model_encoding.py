@@ -25,6 +25,8 @@ _META_GROUP = 0x0002
 _ITEM_BEGIN = item_head(UNDEFINED_LENGTH)
 _ITEM_END = bytes.fromhex("feff0de000000000")
 _UTF8: Final = "ISO_IR 192"
+# What an answer has room for; of thousands the first tell enough.
+_MOST_NOTES: Final = 100
 _TEXTS = frozenset(["LT", "ST", "UC", "UT"])
 
 Model: TypeAlias = Mapping[str, Any]
@@ -179,8 +181,9 @@ class _Encoder:
 
     def _note(self, tag: int, warning: int, text: str) -> None:
         note = AttributeNote(tag, warning, text, tuple(self._sequences))
-        if note not in self._result.notes[-1:]:
-            self._result.notes.append(note)
+        notes = self._result.notes
+        if note not in notes[-1:] and len(notes) < _MOST_NOTES:
+            notes.append(note)
 
 
 def _vr_of(tag: int, attribute: Model) -> str:

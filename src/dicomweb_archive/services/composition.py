@@ -27,6 +27,8 @@ from dicomweb_archive.wire.store_metadata import METADATA_FORMATS, MetadataForma
 _PART10: Final = "application/dicom"
 _FRAME = re.compile(r"/frames/[0-9]{1,9}$")
 _UNCHANGED = frozenset(["binary", "8bit", "7bit"])
+# What a thread does in some milliseconds; one by one the hand-over would cost as much as a small instance.
+_READ_AT_ONCE, _READ_AT_ONCE_BYTES = 256, 64 * 1024
 _COMPOSED = PartHead({"content-type": _PART10})
 
 
@@ -35,11 +37,13 @@ class CompositionLimits:
     """Bounds of what waits for the rest of its instance.
 
     Attributes:
+        instances: most instances of one request.
         metadata_bytes: metadata of instances that are not complete.
         memory_bytes: bulk data in memory; what is more waits in a file.
         watermark_bytes: room that stays free on the disk.
     """
 
+    instances: int = 20_000
     metadata_bytes: int = 64 * 1024 * 1024
     memory_bytes: int = 32 * 1024 * 1024
     watermark_bytes: int = 0
@@ -58,7 +62,7 @@ class CompositionService:
 
         Raises:
             InvalidRequestError: metadata are no JSON or XML.
-            RequestTooLargeError: too much waits for bulk data that have not come.
+            RequestTooLargeError: there are too many instances, or too much waits for bulk data that have not come.
             StorageFullError: no room is left for what has to wait.
         """
         composition = _Composition(self)
@@ -92,7 +96,7 @@ class _Composition:
         self._service = service
         limits = service.limits
         self.spool = Spool(service.folder, memory_bytes=limits.memory_bytes, watermark_bytes=limits.watermark_bytes)
-        self._number = 0
+        self._number = self._instances = 0
         self._waiting_bytes = 0
         # In the order of their metadata, which is the order of the answer.
         self._pending: dict[int, _Pending] = {}
@@ -134,23 +138,36 @@ class _Composition:
 
     async def _take_metadata(self, form: MetadataFormat, text: bytes) -> AsyncIterator[Event]:
         texts = form.split(text)
-        while (read := await asyncio.to_thread(_next_data_set, texts, form)) is not None:
-            size, data = read
-            if isinstance(data, InvalidInstanceError):
-                yield PartJudged(refused(self._number - 1, data.failure, comment=data.reason))
-                continue
-            pending = _Pending(self._number, size, data, {reference.uri: 0 for reference in data.references})
-            for uri in list(pending.open):
-                for _, part in self._early.pop(uri, ()):
-                    self._attach(pending, uri, part)
-            if not pending.open:
-                async for event in self._complete(pending):
+        while read := await asyncio.to_thread(_next_data_sets, texts, form):
+            for size, data in read:
+                self._count_instance()
+                async for event in self._take_data_set(size, data):
                     yield event
-                continue
-            self._waiting_bytes += size
-            self._pending[id(pending)] = pending
-            for uri in pending.open:
-                self._wanted.setdefault(uri, []).append(pending)
+
+    async def _take_data_set(self, size: int, data: EncodedDataSet | InvalidInstanceError) -> AsyncIterator[Event]:
+        if isinstance(data, InvalidInstanceError):
+            yield PartJudged(refused(self._number - 1, data.failure, comment=data.reason))
+            return
+        pending = _Pending(self._number, size, data, {reference.uri: 0 for reference in data.references})
+        for uri in list(pending.open):
+            early = self._early.get(uri, [])
+            while early and uri in pending.open:
+                self._attach(pending, uri, early.pop(0)[1])
+        if not pending.open:
+            async for event in self._complete(pending):
+                yield event
+            return
+        self._waiting_bytes += size
+        self._pending[id(pending)] = pending
+        for uri in pending.open:
+            self._wanted.setdefault(uri, []).append(pending)
+
+    def _count_instance(self) -> None:
+        """Count what becomes an outcome; without a bound a few MiB of braces would be answered with gigabytes."""
+        self._instances += 1
+        if self._instances > self._service.limits.instances:
+            message = f"more than {self._service.limits.instances} instances in one request"
+            raise RequestTooLargeError(message)
 
     async def _take_bulk(self, head: PartHead, parts: AsyncIterator[Event]) -> AsyncIterator[Event]:
         location = head.headers.get("content-location", "")
@@ -245,17 +262,19 @@ class _Composition:
                 yield PartJudged(refused(number - 1, status.BULKDATA_UNUSED))
 
 
-def _next_data_set(
+def _next_data_sets(
     texts: Iterator[bytes], form: MetadataFormat
-) -> tuple[int, EncodedDataSet | InvalidInstanceError] | None:
-    """Read and encode the next instance of the metadata; `None` behind the last."""
-    text = next(texts, None)
-    if text is None:
-        return None
-    try:
-        return len(text), encode_model(form.parse(text))
-    except InvalidInstanceError as error:
-        return len(text), error
+) -> list[tuple[int, EncodedDataSet | InvalidInstanceError]]:
+    """Read and encode the next instances of the metadata, some at once; none behind the last."""
+    read: list[tuple[int, EncodedDataSet | InvalidInstanceError]] = []
+    size = 0
+    while size < _READ_AT_ONCE_BYTES and len(read) < _READ_AT_ONCE and (text := next(texts, None)) is not None:
+        size += len(text)
+        try:
+            read.append((len(text), encode_model(form.parse(text))))
+        except InvalidInstanceError as error:
+            read.append((len(text), error))
+    return read
 
 
 def _judged(pending: _Pending, failure: int, comment: str) -> PartJudged:

@@ -13,17 +13,21 @@ from typing import Any, Final, NoReturn
 from dicomweb_archive.dicom.limits import DEFAULT_LIMITS
 from dicomweb_archive.dicom.status import LIMIT_EXCEEDED, METADATA_UNREADABLE
 from dicomweb_archive.dicom.xml_reader import read_native_xml
-from dicomweb_archive.errors import InvalidInstanceError, InvalidRequestError
+from dicomweb_archive.errors import InvalidInstanceError, InvalidRequestError, RequestTooLargeError
 from dicomweb_archive.wire.media_types import DICOM_JSON, DICOM_XML
 
-# A text that never ends is taken to the end of all: looked at again from each quote in it, it would cost its square.
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+# Up to and with the next bracket, texts passed over whole; nothing matches where a text does not end.
+_next_bracket = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[\[\]{}]', re.DOTALL).match
 
 # A sequence is an object, a list and an item.
 _MOST_NESTING: Final = 3 * DEFAULT_LIMITS.depth + 8
 
 _MOST_OBJECTS: Final = 2 * DEFAULT_LIMITS.elements
 _MOST_VALUES: Final = 2_000_000
+
+# Of all instances together: what a request of thousands has, and what is walked through in a few seconds.
+_MOST_MARKS: Final = 4_000_000
+_MOST_TEXTS: Final = 10_000_000
 _BLANKS: Final = b" \t\r\n"
 
 
@@ -32,7 +36,11 @@ def split_json_instances(text: bytes) -> Iterator[bytes]:
 
     Raises:
         InvalidRequestError: it is no JSON array of objects, or nests too deeply.
+        RequestTooLargeError: it has more objects, lists and texts than are looked at in one request.
     """
+    if text.count(b"{") + text.count(b"[") > _MOST_MARKS or text.count(b'"') > 2 * _MOST_TEXTS:
+        message = "the metadata have more attributes than one request may; send fewer instances at once"
+        raise RequestTooLargeError(message)
     lead = len(text) - len(text.lstrip(_BLANKS))
     opening = text[lead : lead + 1]
     if opening not in (b"[", b"{"):
@@ -40,25 +48,28 @@ def split_json_instances(text: bytes) -> Iterator[bytes]:
     if opening == b"{":
         text, lead = b"[" + text[lead:] + b"]", 0
     depth = start = 0
-    end = lead + 1
+    end = position = lead + 1
     separator = b""
-    for token in _TOKENS.finditer(text, end):
-        mark = token[0]
-        if depth == 0 and (mark != b"{" or text[end : token.start()].strip(_BLANKS) != separator):
-            if mark != b"]" or text[end : token.start()].strip(_BLANKS) or text[token.end() :].strip(_BLANKS):
+    while (found := _next_bracket(text, position)) is not None:
+        position = found.end()
+        mark = text[position - 1 : position]
+        if depth == 0:
+            before = text[end : position - 1].strip(_BLANKS)
+            if mark == b"]" and not before and not text[position:].strip(_BLANKS):
+                return
+            if mark != b"{" or before != separator:
                 _refuse()
-            return
+            start = position - 1
         if mark in (b"{", b"["):
-            start = token.start() if depth == 0 else start
             depth += 1
             if depth > _MOST_NESTING:
                 message = "the metadata nest more deeply than the archive takes"
                 raise InvalidRequestError(message)
-        elif mark in (b"}", b"]"):
-            depth -= 1
-            if depth == 0:
-                end, separator = token.end(), b","
-                yield text[start:end]
+            continue
+        depth -= 1
+        if depth == 0:
+            end, separator = position, b","
+            yield text[start:end]
     _refuse()
 
 

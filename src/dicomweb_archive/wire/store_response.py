@@ -17,7 +17,6 @@ dcmjs and other readers of DICOM JSON take it, and whoever does not know it skip
 """
 
 _COMMENT_LENGTH: Final = 64
-_MOST_NOTES: Final = 100
 
 
 def build(
@@ -96,11 +95,8 @@ def _stored_item(outcome: StoreOutcome, root: ServiceRoot) -> DataSet:
 
 
 def _failed_attributes(notes: Sequence[AttributeNote]) -> DataSet:
-    """Name the attributes that something is to be said of (Failed Attributes Sequence, selectors as in PS3.3 10.20).
-
-    Of thousands the first tell enough.
-    """
-    return _sequence("00741048", [_failed_attribute(note) for note in notes[:_MOST_NOTES]])
+    """Name the attributes that something is to be said of (Failed Attributes Sequence, selectors as in PS3.3 10.20)."""
+    return _sequence("00741048", [_failed_attribute(note) for note in notes])
 
 
 def _failed_attribute(note: AttributeNote) -> DataSet:

@@ -130,6 +130,13 @@ async def test_bulk_data_may_come_in_any_order_even_before_their_metadata(tmp_pa
     assert straight == turned
 
 
+async def test_of_two_early_parts_of_one_name_one_is_of_use(tmp_path: Path) -> None:
+    models, bulk = metadata_of(image())
+    composed = await compose([bulk[0], bulk[0], json_part(models)], tmp_path)
+    assert [type(each) for each in composed] == [tuple, StoreOutcome]
+    assert failures(composed) == [status.BULKDATA_UNUSED]
+
+
 async def test_two_instances_may_share_a_part(tmp_path: Path) -> None:
     models, bulk = metadata_of(image(instance=1), image(instance=2))
     models[1]["7FE00010"]["BulkDataURI"] = models[0]["7FE00010"]["BulkDataURI"]
@@ -245,7 +252,8 @@ async def test_what_is_no_json_array_of_objects_ends_the_request(tmp_path: Path,
 
 
 async def test_more_objects_than_an_instance_may_have_are_refused_before_they_are_read(tmp_path: Path) -> None:
-    text = b"[{" + b",".join([b'"00100020":{}'] * 400_001) + b"}]"
+    # Counted in the text as it stands, so a text of braces will do.
+    text = b'[{"00104000":{"vr":"LT","Value":["' + b"{" * 400_001 + b'"]}}]'
     assert failures(await compose([({"Content-Type": JSON}, text)], tmp_path)) == [status.LIMIT_EXCEEDED]
 
 
