@@ -17,6 +17,7 @@ from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.collection_index import CollectionIndex
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
+from dicomweb_archive.index.curation.inventory_index import InventoryIndex
 from dicomweb_archive.index.curation.purging import Purging
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
@@ -53,6 +54,7 @@ from dicomweb_archive.services.destinations import Destinations
 from dicomweb_archive.services.drawing import DrawingThread
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.inventory import InventoryService
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.keys.ring import KeyRing
@@ -329,6 +331,7 @@ def _build_services(
         delete=DeleteService(removal, objects),
         purge=PurgeService(Purging(database, removal), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
+        inventory=InventoryService(InventoryIndex(database)),
         collections=CollectionService(CollectionIndex(database), settings.accession_prefix),
         status=StatusService(FiguresIndex(database), settings.workers),
         changes=ChangeService(FeedIndex(database), Sealer(database)),

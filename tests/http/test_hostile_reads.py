@@ -31,7 +31,7 @@ async def test_every_route_asks_for_the_key_when_reading_needs_it(start_archive:
         stored = await archive.store(*ct_series(1), headers={"authorization": "Bearer secret"})
         assert stored.status_code == 200
         names = {"study": f"{UID}.1", "series": f"{UID}.1.1", "instance": f"{UID}.1.1.1", "path": "7FE00010"}
-        names |= {"accession": "default", "submission": "unknown", "job": "1"}
+        names |= {"accession": "default", "submission": "unknown", "job": "1", "finding": "1"}
         asked = 0
         for route in archive.app.router.routes:
             if not isinstance(route, Route) or route.path in OPEN_TO_ALL or "offline" in route.path:

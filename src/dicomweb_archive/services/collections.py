@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from dicomweb_archive.errors import ConflictError, ForbiddenError, NotFoundError, PreconditionFailedError
+from dicomweb_archive.errors import ConflictError, NotFoundError, PreconditionFailedError
 from dicomweb_archive.index.curation.collection_index import CollectionFields, CollectionIndex, CollectionSight
 from dicomweb_archive.index.curation.collections import DEFAULT_ACCESSION, Collection
-from dicomweb_archive.services.access import Principal, PrincipalKind, Role, require
+from dicomweb_archive.services.access import Principal, Role, require, require_everywhere
 
 CHECK_SETS: Final = ("structural", "public_release")
 """Names of the sets of checks that a collection can ask for."""
@@ -63,9 +63,7 @@ class CollectionService:
             UnauthenticatedError, ForbiddenError: the principal does not manage the archive's collections.
             DatabaseUnavailableError: trying again later may help.
         """
-        require(principal, Role.MANAGER)
-        if principal.collections is not None:
-            raise ForbiddenError("your key is for some collections only; a new one is made with a key for all")
+        require_everywhere(principal, Role.MANAGER)
         return await self.index.create(self.prefix, wanted, actor=principal.name)
 
     async def change(self, principal: Principal, accession: str, change: Change, *, revision: int | None) -> Collection:
@@ -79,9 +77,7 @@ class CollectionService:
             DatabaseUnavailableError: trying again later may help.
         """
         collection = await self.show(principal, accession)
-        require(principal, Role.MANAGER)
-        if not principal.has(Role.MANAGER, collection.id):
-            raise ForbiddenError("this needs the role manager, which your key does not give in this collection")
+        require(principal, Role.MANAGER, collection.id)
         if revision is not None and revision != collection.revision:
             raise PreconditionFailedError("the collection has been changed since it was read; read it again")
         wanted = change(CollectionFields.of(collection))
@@ -91,9 +87,11 @@ class CollectionService:
 
 
 def _sight(principal: Principal) -> CollectionSight:
-    """Tell which collections a principal sees: open ones with the right to read, others with a role in them."""
+    """Tell which collections a principal sees: those whose studies it reads, and those in which it has a role."""
     if not principal.roles:
         require(principal, Role.READER)
-    is_nobody = principal.kind is PrincipalKind.ANONYMOUS and Role.SUBMITTER not in principal.roles
-    own = frozenset[int]() if is_nobody else principal.collections
-    return CollectionSight(Role.READER in principal.roles, None if own is None else tuple(sorted(own)))
+    own, read = principal.collections, principal.sees.collections
+    if own is None:
+        return CollectionSight(True, None)
+    # That no collections are named says that all may be read or that all are open, a moment ago.
+    return CollectionSight(read is None and Role.READER in principal.roles, tuple(sorted({*own, *(read or ())})))

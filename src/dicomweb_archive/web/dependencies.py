@@ -18,6 +18,7 @@ from dicomweb_archive.services.composition import CompositionService
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
+from dicomweb_archive.services.inventory import InventoryService
 from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.services.overview import OverviewService
@@ -97,6 +98,7 @@ class Services:
     jobs: JobService
     changes: ChangeService
     collections: CollectionService
+    inventory: InventoryService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
     viewer: ViewerFiles | None

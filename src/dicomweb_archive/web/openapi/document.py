@@ -12,7 +12,17 @@ from dicomweb_archive.web.dependencies import DICOMWEB
 from dicomweb_archive.web.openapi.parameters import PATH_PARAMETERS
 from dicomweb_archive.web.openapi.paths import dicomweb_paths, uri_paths
 from dicomweb_archive.web.openapi.schemas import SCHEMAS
-from dicomweb_archive.web.routers import changes, checks, collections, jobs, publication, purges, submissions, system
+from dicomweb_archive.web.routers import (
+    changes,
+    checks,
+    collections,
+    inventory,
+    jobs,
+    publication,
+    purges,
+    submissions,
+    system,
+)
 
 TITLE = "dicomweb-archive"
 
@@ -31,7 +41,29 @@ SERVERS = [
 ]
 """What each DICOMweb resource lies below (`wire/roots.py`), in the words of OpenAPI: a path for each would be thrice
 the description."""
-JSON_ROUTERS = (system, jobs, changes, collections, submissions, publication, checks, purges)
+JSON_ROUTERS = (
+    system,
+    jobs,
+    changes,
+    collections,
+    submissions,
+    publication,
+    inventory,
+    checks,
+    purges,
+)
+
+JSON_ROUTERS = (
+    system,
+    jobs,
+    changes,
+    collections,
+    submissions,
+    publication,
+    inventory,
+    checks,
+    purges,
+)
 """Routers of JSON resources of our own, which FastAPI describes."""
 
 
