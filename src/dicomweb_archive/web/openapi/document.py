@@ -41,17 +41,6 @@ SERVERS = [
 ]
 """What each DICOMweb resource lies below (`wire/roots.py`), in the words of OpenAPI: a path for each would be thrice
 the description."""
-JSON_ROUTERS = (
-    system,
-    jobs,
-    changes,
-    collections,
-    submissions,
-    publication,
-    inventory,
-    checks,
-    purges,
-)
 
 JSON_ROUTERS = (
     system,
