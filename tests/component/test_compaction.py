@@ -13,6 +13,7 @@ from tests.stored import sharing_base
 
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.curation.purging import Purging
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.reading.instances import InstanceIndex, Scope
 from dicomweb_archive.index.reading.location_cache import RELOADED_SECONDS
@@ -20,8 +21,10 @@ from dicomweb_archive.index.writing.compaction import CompactionIndex, SeriesPac
 from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 from dicomweb_archive.services.compaction import HELD_BYTES, Compacted, CompactionService
 from dicomweb_archive.services.packing import Packing
+from dicomweb_archive.services.purge import PurgeService
 from dicomweb_archive.storage.filesystem import FolderStore
 
 EVERYTHING = Visibility()
@@ -209,12 +212,30 @@ async def test_what_was_deleted_while_it_was_copied_stays_deleted(archive: Archi
     gone = scan(files[0])
     removal = Removal(archive.database, archive.instances)
     await removal.delete_instance(study, gone.series_instance_uid, gone.sop_instance_uid, EVERYTHING, actor="t")
-    assert await index.swap(series_id, rewritten) == 2
+    # The new pack holds bytes that must not come back.
+    assert not await index.swap(series_id, rewritten)
+    assert rewritten.object_key not in await archive.in_use()
+    await archive.compact()
     assert set(await archive.content(study)) == {scan(file).sop_instance_uid for file in files[1:]}
-    # All of it: then nothing knows the new pack.
     await removal.delete_study(study, EVERYTHING, actor="t")
-    assert await index.swap(series_id, rewritten) == 0
+    assert not await index.swap(series_id, rewritten)
     assert not any(await disagreements(archive.database))
+
+
+async def test_a_purge_finds_the_copies_that_compaction_has_left(archive: Archive) -> None:
+    files = ct_series(3)
+    for file in files:
+        study = await archive.store([file])
+    await archive.compact()
+    gone = scan(files[0])
+    scope = Scope(study, gone.series_instance_uid, gone.sop_instance_uid)
+    admin = Principal("a", PrincipalKind.KEY_HOLDER, with_included([Role.ADMIN]))
+    purging = Purging(archive.database, Removal(archive.database, archive.instances))
+    await PurgeService(purging, archive.objects).purge(scope, admin, "consent_withdrawn")
+    assert await archive.keys() == await archive.in_use()
+    for key in await archive.keys():
+        assert files[0] not in (archive.folder / key).read_bytes()
+    assert sorted((await archive.content(study)).values()) == sorted(files[1:])
 
 
 async def test_readers_writers_and_deletes_go_on_beside_it(archive: Archive) -> None:

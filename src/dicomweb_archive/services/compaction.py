@@ -170,15 +170,15 @@ class CompactionService:
     async def _swap(self, series_id: int, rewritten: Rewritten) -> bool:
         """Let the index use the new pack; one that it does not use goes again."""
         try:
-            moved = await self.index.swap(series_id, rewritten)
+            is_used = await self.index.swap(series_id, rewritten)
         except DatabaseUnavailableError:
             # Whether the commit has reached the database is not known here: the sweep of orphans will.
             logger.warning("a compacted pack is left to the sweep of orphans")
             raise
-        if not moved:
+        if not is_used:
             with suppress(ArchiveError):
                 await self.objects.delete(rewritten.object_key)
-        return moved > 0
+        return is_used
 
     async def _delete_overdue(self) -> int:
         deleted = 0

@@ -17,7 +17,7 @@ from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.index.segments.rows import insert_packs
 from dicomweb_archive.index.writing.events import EventKind, insert_event
-from dicomweb_archive.index.writing.packs import delete_free_packs
+from dicomweb_archive.index.writing.packs import delete_free_packs, take_retired_packs
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
 from dicomweb_archive.index.writing.removal import Removal
 
@@ -208,6 +208,9 @@ class Purging:
         if _packs(await connection.fetch(LIST_NEIGHBOURS, *named)) != order.packs:
             return None
         places = await connection.fetch(FIND_PLACES, *named)
+        # Copies from before a compaction, of which no row tells what is in them.
+        retired = await take_retired_packs(connection, order.scope.study_instance_uid)
+        keys = (*(pack.object_key for pack in order.packs), *retired)
         await _replace(connection, order, segments)
         instances = await _delete_conflicts(connection, order)
         for place in places:
@@ -222,8 +225,8 @@ class Purging:
         await delete_free_packs(connection, pack_ids)
         if await connection.fetch(LIST_LEFT, pack_ids):
             raise _ChangedError
-        event_ids = [await _note(connection, order, place) for place in places]
-        return Purged(tuple(event_ids), instances, tuple(pack.object_key for pack in order.packs))
+        event_ids = [await _note(connection, order, place, keys) for place in places]
+        return Purged(tuple(event_ids), instances, keys)
 
 
 async def _replace(connection: Connection, order: PurgeOrder, segments: Rebuilding) -> None:
@@ -267,14 +270,14 @@ def _uids(scope: Scope) -> list[str]:
     return [uid or "" for uid in scope.parameters()]
 
 
-async def _note(connection: Connection, order: PurgeOrder, place: Mapping[str, int]) -> int:
+async def _note(connection: Connection, order: PurgeOrder, place: Mapping[str, int], object_keys: Sequence[str]) -> int:
     event_id = await insert_event(
         connection,
         EventKind.PURGED,
         actor=order.actor,
         space_id=place["space_id"],
         study_instance_uid=order.scope.study_instance_uid,
-        detail={"objects": ",".join(pack.object_key for pack in order.packs), "reason": order.reason},
+        detail={"objects": ",".join(object_keys), "reason": order.reason},
         collection_id=place["collection_id"],
     )
     await connection.execute(POINT_TOMBSTONE, place["space_id"], *_uids(order.scope), event_id)

@@ -213,19 +213,20 @@ class CompactionIndex:
             rows = await connection.fetch(LIST_MEMBERS, series_id, [pack.id for pack in packs])
         return [PackMember(*row) for row in map(tuple, rows)]
 
-    async def swap(self, series_id: int, rewritten: Rewritten) -> int:
+    async def swap(self, series_id: int, rewritten: Rewritten) -> bool:
         """Let the rows of a series say that its bytes lie in the new pack, and retire packs that nothing lives in.
 
         Returns:
-            how many instances that were; when none, nothing knows the new pack: they are gone, or others hold the
-            study for long.
+            whether they do. If not, nothing knows the new pack: some of what is in it is gone meanwhile or has moved,
+            or others hold the study for long.
         """
         try:
             async with self._database.transaction() as connection:
                 await connection.execute(f"set local lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'")
-                return await _swap(connection, series_id, rewritten)
+                await _swap(connection, series_id, rewritten)
         except _InTheWayError:
-            return 0
+            return False
+        return True
 
     async def overdue(self, *, grace_seconds: float) -> list[str]:
         """Return objects of packs that were retired longer ago, some at a time."""
@@ -251,20 +252,20 @@ class _InTheWayError(Exception):
     """Nothing was changed; a later round finds what is left."""
 
 
-async def _swap(connection: Connection, series_id: int, rewritten: Rewritten) -> int:
+async def _swap(connection: Connection, series_id: int, rewritten: Rewritten) -> None:
     try:
         study = await connection.fetchrow(LOCK_STUDY, series_id)
         if study is None:
-            return 0
+            raise _InTheWayError
         pack_id = await connection.fetchval(INSERT_PACK, rewritten.object_key, rewritten.size_bytes)
-        return await _move_bytes(connection, pack_id, study["id"], study["study_instance_uid"], rewritten)
+        await _move_bytes(connection, pack_id, study["id"], study["study_instance_uid"], rewritten)
     except _IN_THE_WAY as error:
         raise _InTheWayError from error
 
 
 async def _move_bytes(
     connection: Connection, pack_id: int, study_id: int, study_instance_uid: str, rewritten: Rewritten
-) -> int:
+) -> None:
     old = sorted({member.pack_id for member in rewritten.members})
     status: str = await connection.execute(
         MOVE_BYTES,
@@ -276,9 +277,7 @@ async def _move_bytes(
         study_id,
     )
     moved = int(status.rpartition(" ")[2])
-    if not moved:
-        # Everything was deleted or has moved meanwhile.
-        await connection.execute("delete from pack where id = $1", pack_id)
-        return 0
+    if moved < len(rewritten.members):
+        # The new pack would hold bytes of what was deleted, or purged, while they were copied.
+        raise _InTheWayError
     await connection.execute(RETIRE_PACKS, old, study_instance_uid)
-    return moved
