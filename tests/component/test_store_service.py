@@ -20,6 +20,7 @@ from dicomweb_archive.errors import (
 )
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
+from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.writing.register import PackRecord, Register, Registration
@@ -100,8 +101,8 @@ class OvertakenRegister:
         return await self.register_really.register(packs, **said)
 
 
-def quarantine(database: Database) -> tuple[Destinations, ConflictIndex]:
-    return Destinations(SubmissionIndex(database)), ConflictIndex(database)
+def quarantine(database: Database) -> tuple[Destinations, ConflictIndex, FindingIndex]:
+    return Destinations(SubmissionIndex(database)), ConflictIndex(database), FindingIndex(database)
 
 
 async def events(*instances: bytes, error: Exception | None = None) -> AsyncIterator[Event]:

@@ -116,6 +116,10 @@ async def test_what_the_rules_of_an_automatic_collection_do_not_take_waits_and_t
     # Again, together with another: known where they are.
     answer = await store_at(archive, parent, *ct, *mr, *mr_series(1, study=3))
     assert answer.status_code == 202
+    found = (await archive.client.get(f"/submissions/{waiting['name']}/findings")).json()["findings"]
+    assert [(each["check"], each["severity"], each["instances"], each["run"]) for each in found] == [
+        ("accepted", "block", 2, None), ("accepted", "block", 1, None),
+    ]  # fmt: skip
     assert (await found_at(archive), await found_at(archive, f"/submissions/{waiting['name']}")) == (2, 3)
     assert MRImageStorage not in answer.headers["warning"]
 

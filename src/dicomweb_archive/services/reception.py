@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dicomweb_archive.checks.findings import Severity
+from dicomweb_archive.checks.findings import Finding, Severity, merge_findings
 from dicomweb_archive.checks.structural import passes
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.instance import ScannedInstance
@@ -109,6 +109,8 @@ class Reception:
         self._repeats: dict[str, list[int]] = {}
         # Positions of parts that wait, and why.
         self._waiting: dict[int, str] = {}
+        # What was found in those that did not pass, by SOP Instance UID.
+        self._found: dict[str, tuple[Finding, ...]] = {}
         # What is to be said of attributes of the part at a position.
         self._notes: dict[int, tuple[AttributeNote, ...]] = {}
         self._batch: list[_Held] = []
@@ -162,6 +164,10 @@ class Reception:
         for sop_instance_uid in waiting:
             for position in self._positions(sop_instance_uid):
                 self._waiting.setdefault(position, _OTHER_HOME)
+
+    def findings(self, sop_instance_uids: Iterable[str]) -> list[Finding]:
+        """Return what keeps these instances from being published, what is said of many in a series once."""
+        return merge_findings(found for uid in sop_instance_uids for found in self._found.get(uid, ()))
 
     async def abort(self) -> None:
         """Leave nothing of the request behind."""
@@ -247,6 +253,8 @@ class Reception:
         findings = () if judge is None else judge.judge(scanned)
         if judge is not None and passes(findings):
             return Lane.PUBLISHED
+        if findings:
+            self._found[scanned.sop_instance_uid] = findings
         self._waiting[position] = next((found.message for found in findings if found.severity is Severity.BLOCK), "")
         return Lane.WAITING
 

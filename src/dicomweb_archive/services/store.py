@@ -1,12 +1,15 @@
 """Store: receive instances, judge each one, keep the good ones, answer for all (PS3.18 10.5)."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from dicomweb_archive.checks.findings import Finding
 from dicomweb_archive.dicom.status import StoreOutcome
-from dicomweb_archive.errors import StorageFullError
+from dicomweb_archive.errors import DatabaseUnavailableError, StorageFullError
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
-from dicomweb_archive.index.writing.register import Register
+from dicomweb_archive.index.curation.findings import FindingIndex
+from dicomweb_archive.index.writing.register import Register, Registration
 from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.destinations import Destination, Destinations
 from dicomweb_archive.services.reception import Reception, StoreLimits
@@ -16,6 +19,8 @@ from dicomweb_archive.wire.multipart import Event, PartData
 from dicomweb_archive.wire.roots import PUBLISHED, AskedRoot
 
 __all__ = ["StoreLimits", "StoreService"]
+
+logger = logging.getLogger(__name__)
 
 _ROOM_ASKED_BYTES = 64 * 1024 * 1024
 
@@ -29,6 +34,7 @@ class StoreService:
     limits: StoreLimits
     destinations: Destinations
     conflicts: ConflictIndex
+    findings: FindingIndex
 
     async def destination_of(self, principal: Principal, asked: AskedRoot = PUBLISHED) -> Destination:
         """Return where a store of this principal through this root leads; see `Destinations.of`."""
@@ -85,8 +91,21 @@ class StoreService:
             await reception.abort()
             raise
         if any(packs.values()):
-            reception.take_verdicts(await settlement.settle(packs), settlement.waiting)
+            verdicts = await settlement.settle(packs)
+            reception.take_verdicts(verdicts, settlement.waiting)
+            fresh = [uid for uid in settlement.waiting if verdicts[uid] is Registration.STORED]
+            await self._keep_findings(destination, reception.findings(fresh))
         return reception.outcomes()
+
+    async def _keep_findings(self, destination: Destination, findings: Sequence[Finding]) -> None:
+        submission = destination.room.submission
+        if not findings or submission is None:
+            return
+        try:
+            await self.findings.add(submission.space_id, findings)
+        except DatabaseUnavailableError:
+            # The instances are stored, which is the answer; running the checks finds it again.
+            logger.warning("findings could not be kept", extra={"findings": len(findings)})
 
     async def _while_room(self, parts: AsyncIterator[Event]) -> AsyncIterator[Event]:
         """Ask for room again and again: a length may not be announced, and others store at the same time.

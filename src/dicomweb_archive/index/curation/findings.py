@@ -1,6 +1,6 @@
 """Findings: what checks have to say of a submission, kept until they are run again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -150,16 +150,16 @@ class FindingCount:
     total: int = 0
 
 
-async def insert_findings(connection: Connection, space_id: int, findings: Iterable[Finding]) -> None:
-    """Keep what was found while storing. The caller holds the transaction of the instances."""
-    await _insert(connection, space_id, None, list(findings), {})
-
-
 class FindingIndex:
     """Keeps findings; each change is one transaction with its event."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def add(self, space_id: int, findings: Sequence[Finding]) -> None:
+        """Keep what was found while storing, beside what was found before."""
+        async with self._database.transaction() as connection:
+            await _insert(connection, space_id, None, findings, {})
 
     async def replace(self, space_id: int, examined: Examined, *, actor: str) -> int:
         """Put what a run has found in the place of what its checks have found before, and return the run's id.
