@@ -139,3 +139,14 @@ async def test_looking_through_waits_for_no_delete_or_merge(database: Database) 
         await connection.execute("delete from segment where id = (select max(id) from segment)")
         await asyncio.wait_for(index.catch_up(seconds=30), 60)
         assert await connection.fetchval("select count(*) from segment_paths") == len(SERIES) - 1
+
+
+async def test_nobody_is_told_that_what_they_do_not_see_is_behind(database: Database) -> None:
+    async with database.connection() as connection:
+        other = await connection.fetchval("insert into collection (accession, title) values ('x', 'X') returning id")
+    await store(database, *(ct_series(1, study=study) for study in range(1, 4)))
+    await store(database, *(ct_series(1, study=study) for study in range(4, 9)), collection_id=other)
+    index = HeldPathsIndex(database, batch_segments=3)
+    restricted = await index.count(Visibility(collections=(1,)), seconds=0)
+    assert (restricted.complete, restricted.series) == (True, 3)
+    assert not (await index.count(ALL, seconds=0)).complete

@@ -80,6 +80,13 @@ union all
 select '', '', coalesce(sum(series), 0)::int8, 0 from kinds
 """  # noqa: S608 - composed of constants
 
+# Tells whether a visible segment is still to be looked through.
+FIND_BEHIND = f"""
+select exists (select from segment s join study st on st.id = s.study_id
+  where {visible("st")} and ($4::text is null or st.study_instance_uid = $4)
+    and not exists (select from segment_paths known where known.segment_id = s.id))
+"""  # noqa: S608 - composed of constants
+
 # Tells whether a study may be seen.
 FIND_STUDY = f"""
 select 1 from study st where {visible("st")} and st.study_instance_uid = $4
@@ -129,6 +136,9 @@ class HeldPathsIndex:
         complete = await self.catch_up(study_instance_uid, seconds=seconds)
         async with self._database.search_connection() as connection:
             rows = await connection.fetch(COUNT_SERIES, *visibility.parameters(), study_instance_uid)
+            if not complete:
+                # Whoever does not see what is behind is not told of it either.
+                complete = not await connection.fetchval(FIND_BEHIND, *visibility.parameters(), study_instance_uid)
         paths = [HeldPath(**row) for row in rows if row["path"]]
         series = next(row["series"] for row in rows if not row["path"])
         return HeldPaths(sorted(paths, key=lambda held: held.path), series, complete)
