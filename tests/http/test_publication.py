@@ -149,3 +149,18 @@ async def test_withdrawing_needs_a_known_study_a_reason_and_the_role(start_archi
             answer = await withdraw(archive, **asked)
             assert answer.status_code == 400, answer.text
             assert next(iter(asked)) in answer.json()["detail"] or "other" in asked
+
+
+async def test_a_withdrawn_study_that_is_sent_again_waits_for_a_curator(archive: Archive) -> None:
+    await archive.store(*ct_series(1))
+    await withdraw(archive)
+    for files in (ct_series(1), ct_series(2, series=2)):
+        answer = await archive.store(*files)
+        assert answer.status_code == 202
+    assert (await archive.get("/studies")).json() == []
+    assert (await archive.get(f"/studies/{UID}.1")).status_code == 410
+    # What comes besides is published as ever.
+    assert (await archive.store(*ct_series(1), *ct_series(1, study=2))).status_code == 202
+    assert len((await archive.get("/studies")).json()) == 1
+    held = (await archive.client.get("/submissions")).json()["submissions"]
+    assert sorted(each["held"]["instances"] for each in held) == [1, 3]

@@ -132,7 +132,7 @@ async def test_a_study_has_one_home_and_waits_when_it_comes_by_another_door(arch
     assert answer.status_code == 202
     same, other = values_of(answer.json(), STORED)
     assert values_of(same, COMMENT) == ["Already stored with the same bytes"]
-    assert values_of(other, COMMENT) == ["waits for review: the study is of another collection"]
+    assert values_of(other, COMMENT) == ["waits for review: the study has another home or was withdrawn"]
     (waiting,) = await queue(archive, collection="OTHER")
     assert (await found_at(archive), await found_at(archive, f"/submissions/{waiting['name']}")) == (1, 1)
     assert len(archive.files()) == 2

@@ -34,7 +34,7 @@ from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd,
 _BATCH_BYTES = 2 * 1024 * 1024
 _BATCH_PARTS = 32
 
-_OTHER_HOME = "the study is of another collection"
+_OTHER_HOME = "the study has another home or was withdrawn"
 
 _ACCEPTED_PART_TYPES = frozenset({"", "application/dicom", "application/octet-stream"})
 

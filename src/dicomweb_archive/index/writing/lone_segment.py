@@ -15,11 +15,11 @@ from dicomweb_archive.index.segments.rows import DATA_AND_ZONES, insert_instance
 from dicomweb_archive.index.writing.events import EventKind
 
 # Does what `register` does for any number of segments, and nothing at all (it returns nothing) where rows are there
-# that say something else about study or series, for then a vote is due, or of another home of the study, or where
-# somebody else is just making them. New rows are made with their counters; those of known rows are added to at the
-# end, when all else is written, because all stores of a study share their locks: study before series, as everywhere.
-# When a vote of somebody else or a delete has changed a row until then, or the study has gone to another space,
-# dividing by zero takes everything back.
+# that say something else about study or series, for then a vote is due, or of another home of the study, where it was
+# withdrawn, or where somebody else is just making it. New rows are made with their counters; those of known rows are
+# added to at the end, when all else is written, because all stores of a study share their locks: study before series,
+# as everywhere. When a vote of somebody else or a delete has changed a row until then, or the study has gone to another
+# space, dividing by zero takes everything back.
 STORE_SEGMENT = f"""
 with known as (
   select st.id as study_id, st.collection_id, st.facts as study_facts, se.id as series_id, se.facts as series_facts
@@ -31,7 +31,9 @@ with known as (
     referring_physician_name_words, modalities, sop_classes, series_count, instance_count, size_bytes)
   select $16, $26::int4, $1, $27::bytea, $4::int8, $28::text, $29::text, $30::float8, $31::float8, $32::text,
     $33::text, $34::text, $35::text, $36::text, array_remove(array[$38::text], ''), $40::text[], 1, $3, $41::int8
-  where not exists (select 1 from known)
+  where not exists (select 1 from known) and not exists (
+    select from tombstone w where w.space_id = $16 and w.study_instance_uid = $1 and w.series_instance_uid = ''
+      and w.sop_instance_uid = '' and w.reason <> '')
   on conflict (space_id, study_instance_uid) do nothing returning id
 ), home as (
   select study_id, series_id from known

@@ -78,7 +78,7 @@ class Registration(StrEnum):
     CONFLICT = "conflict"
     """The archive has other bytes under its SOP Instance UID."""
     OTHER_HOME = "other_home"
-    """The space has its study as one of another collection."""
+    """The space has its study as one of another collection, or it was withdrawn from there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Study and series rows: found, or made by whoever stores into them first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dicomweb_archive.index.database.engine import Connection
@@ -33,12 +33,19 @@ returning id
 """
 
 
+# Finds those of new studies that were withdrawn: only a curator lets them in again.
+FIND_WITHDRAWN = """
+select study_instance_uid from tombstone
+where space_id = $1 and study_instance_uid = any($2::text[]) and level = 'study' and reason <> ''
+"""
+
+
 class StudyMovedError(Exception):
     """A study or series has gone to another space, or into another study, since its row was found; look again."""
 
 
 class OtherHomeError(Exception):
-    """Studies of the space belong to another collection than the one that is stored into."""
+    """Studies belong to another collection than the one that is stored into, or were withdrawn from the space."""
 
     def __init__(self, study_instance_uids: frozenset[str]) -> None:
         super().__init__("studies have another home")
@@ -77,13 +84,14 @@ async def find_or_insert_series(
 
     Raises:
         StudyMovedError: nothing is done, and looking again may help.
-        OtherHomeError: studies are there and belong to another collection.
+        OtherHomeError: studies are there and belong to another collection, or were withdrawn.
     """
     first: dict[SeriesKey, SegmentContent] = {}
     for content in contents:
         first.setdefault(series_key(content), content)
     keys = sorted(first, key=lambda key: (key.study_instance_uid, key.series_instance_uid))
     studies, series = await _find(connection, space_id, collection_id, keys)
+    await _refuse_withdrawn(connection, space_id, {key.study_instance_uid for key in keys} - studies.keys())
     for uid, content in sorted({key.study_instance_uid: first[key] for key in reversed(keys)}.items()):
         while uid not in studies:
             new_id = await _insert_study(connection, space_id, collection_id, uid, content)
@@ -105,6 +113,13 @@ async def find_or_insert_series(
         if key not in series:
             raise StudyMovedError
     return series
+
+
+async def _refuse_withdrawn(connection: Connection, space_id: int, study_instance_uids: Collection[str]) -> None:
+    if study_instance_uids:
+        rows = await connection.fetch(FIND_WITHDRAWN, space_id, list(study_instance_uids))
+        if rows:
+            raise OtherHomeError(frozenset(row["study_instance_uid"] for row in rows))
 
 
 async def _find(
