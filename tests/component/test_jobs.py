@@ -1,10 +1,13 @@
 """Jobs: done once when all goes well, gone on with when a worker dies, and never written over by one that was lost."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tests.commands import type_command
 
 from dicomweb_archive.errors import ConflictError, StorageUnavailableError
 from dicomweb_archive.index.database.engine import Database
@@ -252,3 +255,15 @@ def test_a_kind_is_registered_once() -> None:
     kinds = JobKinds([JobKind("a", work)])
     with pytest.raises(ValueError, match="already"):
         kinds.register(replace(kinds["a"], attempts=1))
+
+
+async def test_a_worker_does_what_is_due_without_serving(bench: Bench, database_url: str, tmp_path: Path) -> None:
+    job = await bench.queue.put(NewJob("forget-jobs", "tester", {}))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DICOMWEB_ARCHIVE_")}
+    given = {"DICOMWEB_ARCHIVE_DATABASE_URL": database_url, "DICOMWEB_ARCHIVE_DATA_DIR": str(tmp_path)}
+    done = await asyncio.to_thread(type_command, "worker", "--once", folder=tmp_path, environment={**kept, **given})
+    assert done.returncode == 0, done.stderr
+    # Its kind comes again and again, here as one that was put beside the other.
+    assert (await bench.state(job)).finished_at is not None
+    kinds = await JobList(bench.database).page(None, state=None, kind=None, subject=None, before=None, limit=20)
+    assert {"look-after-index", "compact-packs", "find-orphans"} <= {each.kind for each in kinds}
