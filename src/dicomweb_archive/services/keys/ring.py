@@ -76,7 +76,8 @@ class KeyRing:
         self.policy = policy
         self._index = index
         self._static_key = None if static_key is None else static_key.encode()
-        self._static_share = b"" if static_key is None else _slow_share(static_key)
+        share = b"" if static_key is None else _slow_share(static_key)
+        self._static_holder = Holder(KEY_HOLDER, STATIC_ID, share)
         self._clock = clock
         self._rows: tuple[UsableKey, ...] = ()
         self._entries: Mapping[str, _Entry] = {}
@@ -92,7 +93,7 @@ class KeyRing:
             DatabaseUnavailableError: nobody can tell now.
         """
         if self._static_key is not None and hmac.compare_digest(key, self._static_key):
-            return Holder(KEY_HOLDER, STATIC_ID, self._static_share)
+            return self._static_holder
         parsed = parse_key(key)
         principal = None if parsed is None else await self._look_up(parsed)
         if parsed is None or principal is None:
@@ -110,7 +111,7 @@ class KeyRing:
             DatabaseUnavailableError: nobody can tell now.
         """
         if key_id == STATIC_ID:
-            knows = self._static_key is not None and hmac.compare_digest(share, self._static_share)
+            knows = self._static_key is not None and hmac.compare_digest(share, self._static_holder.share)
             return KEY_HOLDER if knows else None
         return await self._look_up(KeyText(key_id, share))
 
