@@ -1,6 +1,7 @@
 """Metadata and bulk data become instances: the bytes that a Part 10 file of the same data set has."""
 
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,7 @@ from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError
 from dicomweb_archive.services.composition import CompositionLimits, CompositionService
 from dicomweb_archive.services.decoding import DecodingPool
-from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartJudged, PartReader
+from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd, PartHead, PartJudged, PartReader
 
 XML = "application/dicom+xml"
 Composed = list[tuple[bytes, tuple[AttributeNote, ...]] | StoreOutcome]
@@ -334,3 +335,29 @@ async def test_a_native_model_that_is_no_data_set_is_refused_alone(tmp_path: Pat
     composed = await compose(parts, tmp_path)
     assert failures(composed) == [failure]
     assert len(composed) == 2
+
+
+async def test_a_large_value_takes_little_memory_while_it_waits(tmp_path: Path) -> None:
+    models, _ = metadata_of(image())
+    chunk, chunks = bytes(64 * 1024), 512
+
+    async def events() -> AsyncIterator[Event]:
+        head, data = json_part(models)
+        for headers, pieces in ((head, [data]), (bulk_part(b"")[0], [chunk] * chunks)):
+            yield PartBegin(PartHead({name.lower(): value for name, value in headers.items()}))
+            for piece in pieces:
+                # As if they came from a socket: each is memory of its own.
+                yield PartData(bytes(bytearray(piece)))
+            yield PartEnd()
+
+    service = CompositionService(cast(DecodingPool, None), tmp_path, CompositionLimits(memory_bytes=1024 * 1024))
+    tracemalloc.start()
+    try:
+        size = 0
+        async for event in service.compose(events()):
+            size += len(event.data) if isinstance(event, PartData) else 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > chunks * len(chunk)
+    assert peak < 8 * 1024 * 1024

@@ -1,0 +1,56 @@
+"""Bytes that wait, in memory and in a file, come back as they were, and their room does too."""
+
+from pathlib import Path
+
+import pytest
+
+from dicomweb_archive.errors import StorageFullError
+from dicomweb_archive.storage.spool import PIECE_BYTES, Spool, SpooledValue
+
+TEXT = bytes(range(256)) * 20
+
+
+def written(spool: Spool, data: bytes, pieces: int = 3) -> SpooledValue:
+    value = SpooledValue(users=1)
+    size = -(-len(data) // pieces)
+    for start in range(0, len(data), size):
+        spool.write(value, data[start : start + size])
+    return value
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 3000, 7000, 1 << 20])
+def test_values_and_ranges_of_them_come_back_wherever_they_wait(tmp_path: Path, memory_bytes: int) -> None:
+    spool = Spool(tmp_path, memory_bytes=memory_bytes, watermark_bytes=0)
+    values = [written(spool, TEXT), written(spool, TEXT[::-1])]
+    for value, data in zip(values, (TEXT, TEXT[::-1]), strict=True):
+        assert value.length == len(data)
+        assert b"".join(spool.read(value)) == data
+        for start, stop in ((0, 1), (1700, 1720), (5000, 9999), (5120, 5120)):
+            assert b"".join(spool.read(value, start, stop)) == data[start:stop]
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_long_values_are_read_in_pieces(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, memory_bytes=0, watermark_bytes=0)
+    value = written(spool, bytes(PIECE_BYTES + 5))
+    assert [len(piece) for piece in spool.read(value)] == [PIECE_BYTES, 5]
+    spool.close()
+
+
+def test_room_is_given_back_by_the_last_user(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, memory_bytes=len(TEXT), watermark_bytes=0)
+    value = written(spool, TEXT)
+    value.users = 2
+    assert not spool.fits(1)
+    spool.release(value)
+    assert b"".join(spool.read(value)) == TEXT
+    spool.release(value)
+    assert spool.fits(len(TEXT))
+
+
+def test_the_watermark_holds_for_what_waits(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, memory_bytes=0, watermark_bytes=1 << 62)
+    with pytest.raises(StorageFullError):
+        written(spool, TEXT)
+    spool.close()
