@@ -179,7 +179,7 @@ def _describe_document(data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]
     pieces = data.elements.get(ENCAPSULATED_DOCUMENT, ())
     if not pieces or not isinstance(pieces[0], BulkReference):
         return
-    (part,) = parts[pieces[0].uri]
+    part = parts[pieces[0].uri][0]
     if _MIME_TYPE not in data.texts and part.media_type not in ("", OCTETS):
         data.put(_MIME_TYPE, "LO", part.media_type.encode())
     if _DOCUMENT_LENGTH not in data.texts:
@@ -188,13 +188,15 @@ def _describe_document(data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]
 
 def _bulk_element(reference: BulkReference, parts: Mapping[str, Sequence[Part]]) -> Assembled:
     """Return an element whose value came as a part, as it came (PS3.18 10.5.1.4: little endian)."""
-    (part,) = parts[reference.uri]
-    length = part.value.length
+    # Several only where pixel data of the same name are compressed frames, a part each.
+    sent = parts[reference.uri]
+    length = sum(part.value.length for part in sent)
     padding = pad(reference.vr, bytes(length % 2))[length % 2 :]
     if length + len(padding) >= UNDEFINED_LENGTH:
         reason = "a bulk value is longer than an element can be"
         raise InvalidInstanceError(reason, failure=LIMIT_EXCEEDED)
-    return [element_head(reference.tag, reference.vr, length + len(padding)), Range(part.value, 0, length), padding]
+    ranges = [Range(part.value, 0, part.value.length) for part in sent]
+    return [element_head(reference.tag, reference.vr, length + len(padding)), *ranges, padding]
 
 
 def _encapsulated(frames: Sequence[Range]) -> Assembled:

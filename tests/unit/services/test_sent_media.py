@@ -87,6 +87,15 @@ async def test_frames_of_one_image_are_a_part_each(tmp_path: Path) -> None:
     assert failures(await compose([metadata(NumberOfFrames=3), *parts[:2]], tmp_path)) == [status.BULKDATA_MISSING]
 
 
+async def test_another_attribute_may_name_what_holds_the_frames(tmp_path: Path) -> None:
+    named = {"vr": "OB", "BulkDataURI": "bulk/0"}
+    model = identified(NumberOfFrames=2).to_json_dict() | {"7FE00010": named, "00420011": named}
+    frames = [picture("JPEG", "L", seed=seed) for seed in range(2)]
+    parts = [bulk_part(frame, content_type="image/jpeg") for frame in frames]
+    made = await stored([json_part([model]), *parts], tmp_path)
+    assert made.EncapsulatedDocument.rstrip(b"\0") == b"".join(frames).rstrip(b"\0")
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "P", "1", "RGBA"])
 async def test_a_png_becomes_native_pixels_that_look_the_same(tmp_path: Path, mode: str) -> None:
     sent = picture("PNG", mode)
