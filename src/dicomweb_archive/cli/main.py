@@ -25,6 +25,7 @@ _COMMANDS = {
     "search": _Home(_CLIENT, "Search for studies, series or instances by attributes."),
     "tags": _Home(_CLIENT, "List the attributes that an archive holds."),
     "download": _Home(_CLIENT, "Download what a search finds, or what UIDs name."),
+    "collections": _Home(_CLIENT, "List, make and change collections."),
     "demo": _Home(_CLIENT, "Store generated studies of a head phantom."),
     "keys": _Home("dicomweb_archive.cli.keys", "Give keys to people and programs."),
     "database": _Home("dicomweb_archive.cli.database", "Look after the archive's database."),

@@ -5,10 +5,11 @@ Everything here speaks HTTP only; nothing knows how this archive works inside. `
 
 import click
 
+from dicomweb_archive.cli.client.collections import collections
 from dicomweb_archive.cli.client.demo import demo
 from dicomweb_archive.cli.client.download import download
 from dicomweb_archive.cli.client.search import search
 from dicomweb_archive.cli.client.store import store
 from dicomweb_archive.cli.client.tags import tags
 
-commands: list[click.Command] = [store, search, tags, download, demo]
+commands: list[click.Command] = [store, search, tags, download, collections, demo]
