@@ -68,6 +68,7 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
+from dicomweb_archive.services.submissions.conflicts import ConflictService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
@@ -280,6 +281,7 @@ def _build_services(
     search_index = SearchIndex(database)
     checks_service = check_service(database, objects)
     submission_index = SubmissionIndex(database)
+    conflict_index = ConflictIndex(database)
     submissions_service = SubmissionService(
         submission_index,
         SubmissionQueue(database),
@@ -305,10 +307,11 @@ def _build_services(
             objects,
             store_limits,
             Destinations(submission_index),
-            ConflictIndex(database),
+            conflict_index,
             FindingIndex(database),
         ),
         submissions=submissions_service,
+        conflicts=ConflictService(submissions_service, conflict_index, objects),
         checks=checks_service,
         publishing=PublishingService(
             submissions_service, Publication(database, instances, timezone=settings.timezone), objects

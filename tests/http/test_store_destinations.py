@@ -1,5 +1,6 @@
 """Where stores lead: into the archive, or into a submission; and what contradicts what is there."""
 
+import time
 from typing import Any
 
 import httpx
@@ -8,6 +9,9 @@ from tests.factories import ROOT as UID
 from tests.factories import ct_series, mr_series
 from tests.http.archive import RELATED, Archive, related, values_of
 from tests.submitted import add_collection, database_of
+
+from dicomweb_archive.index.writing.packs import PackIndex
+from dicomweb_archive.services.maintenance import MaintenanceService
 
 STORED, COMMENT, RETRIEVE_URL = "00081199", "00000902", "00081190"
 
@@ -147,3 +151,43 @@ async def test_a_collection_that_is_closed_or_wants_to_know_the_site_takes_no_pl
     path, _ = await opened(archive, collection="SITES", site="Graz")
     assert (await store_at(archive, path, *ct_series(1))).status_code == 200
     assert (await store_at(archive, "/collections/NONE", *ct_series(1))).status_code == 404
+
+
+async def test_what_contradicts_is_kept_and_shown_beside_what_it_contradicts(archive: Archive) -> None:
+    (first,) = ct_series(1)
+    (other,) = ct_series(1, PatientWeight="70", PatientName="Roe^Richard")
+    (pixels,) = ct_series(1, PixelData=bytes(512))
+    await store_at(archive, "", first)
+    for _ in range(2):
+        answer = await store_at(archive, "", other, pixels, other)
+        assert answer.status_code == 409
+        (item, *_) = values_of(answer.json(), "00081198")
+        assert values_of(item, COMMENT) == ["SOP Instance UID is stored with other content; kept for review"]
+    (waiting,) = await queue(archive)
+    path = f"/submissions/{waiting['name']}"
+    listed = (await archive.client.get(f"{path}/conflicts")).json()
+    assert listed["total"] == 2
+    one, two = listed["conflicts"]
+    assert one["size_bytes"] == len(other)
+    assert (await archive.client.get(one["standing"])).status_code == 200
+    compared = (await archive.client.get(f"{path}/conflicts/{one['id']}")).json()
+    assert compared["bulk"] == []
+    assert [each["keyword"] for each in compared["differences"]] == ["PatientName", "PatientWeight"]
+    name, weight = compared["differences"]
+    assert [name[side]["Value"][0]["Alphabetic"] for side in ("standing", "conflict")] == ["Doe^Jane", "Roe^Richard"]
+    assert (weight["standing"], weight["conflict"]["Value"]) == (None, [70])
+    compared = (await archive.client.get(f"{path}/conflicts/{two['id']}")).json()
+    assert (compared["differences"], compared["bulk"]) == ([], ["7FE00010"])
+    # Nothing else shows them, and a delete of what stands leaves them.
+    assert await found_at(archive, path) == 0
+    await archive.client.delete(f"/dicom-web/studies/{UID}.1")
+    assert (await archive.client.get(f"{path}/conflicts/{one['id']}")).status_code == 404
+    assert [each["standing"] for each in (await archive.client.get(f"{path}/conflicts")).json()["conflicts"]] == [
+        None
+    ] * 2
+    events = (await archive.client.get(f"{path}/events")).json()["events"]
+    assert [event["kind"] for event in events] == ["submission_opened", "conflict_kept"]
+    assert (await archive.client.get("/submissions/nothing/conflicts")).status_code == 404
+    objects = archive.app.state.services.store.objects
+    orphans = MaintenanceService(PackIndex(database_of(archive)), objects, clock=lambda: time.time() + 10**6)
+    assert (await orphans.find_orphans()).found == ()

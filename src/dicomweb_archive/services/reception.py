@@ -107,6 +107,8 @@ class Reception:
         self._kept: dict[str, _Kept] = {}
         # Further parts with a UID that this request keeps; what becomes of the first decides on them too.
         self._repeats: dict[str, list[int]] = {}
+        # Digests of what contradicts, by SOP Instance UID.
+        self._contradicting: dict[str, set[bytes]] = {}
         # Positions of parts that wait, and why.
         self._waiting: dict[int, str] = {}
         # What was found in those that did not pass, by SOP Instance UID.
@@ -344,9 +346,13 @@ class Reception:
         """Keep a part whose UID is taken when its bytes are others."""
         neutralise = held.scanned.preamble_neutralised
         digest = await asyncio.to_thread(digest_of, held.data, neutralise_preamble=neutralise)
-        if digest != known.digest:
-            key = series_key(held.scanned)
+        kept = self._contradicting.setdefault(held.scanned.sop_instance_uid, set())
+        if digest not in {known.digest, *kept}:
+            # A pack has room for one instance of a UID, so the further ones go into others.
+            study, series = series_key(held.scanned)
+            key = (study, f"{series} {len(kept)}")
             await self._packing(Lane.CONFLICTING).append(key, [(held.scanned, held.data)])
+            kept.add(digest)
         self._say_repeated(held.position, held.scanned, known, same=digest == known.digest)
 
     def _fail(

@@ -29,6 +29,7 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
+from dicomweb_archive.services.submissions.conflicts import ConflictService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
@@ -78,6 +79,7 @@ class Services:
     store: StoreService
     roots: RootService
     submissions: SubmissionService
+    conflicts: ConflictService
     admission: Admission
     checks: CheckService
     composition: CompositionService

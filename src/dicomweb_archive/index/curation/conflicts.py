@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from dicomweb_archive.errors import DatabaseUnavailableError
-from dicomweb_archive.index.access import ARCHIVE_SPACE
+from dicomweb_archive.index.access import ARCHIVE_SPACE, Visibility
 from dicomweb_archive.index.curation.submissions import Submission, note_event
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.segments.rows import insert_packs
@@ -41,7 +41,8 @@ from conflict k join pack p on p.id = k.pack_id left join lateral (
   from instance i join segment sg on sg.id = i.segment_id join study st on st.id = sg.study_id
   join series se on se.id = sg.series_id join pack ip on ip.id = i.pack_id
   where i.space_id in ({space}, $2) and i.sop_instance_uid = k.sop_instance_uid
-    and (i.space_id = $2 or $3::int4[] is null or st.collection_id = any($3))
+    and (i.space_id = $2 or (($3::int4[] is null or st.collection_id = any($3))
+      and ($4::bool or st.embargo_until is null or st.embargo_until <= current_date)))
   order by i.space_id desc limit 1
 ) o on true
 where k.submission_id = $1
@@ -49,10 +50,10 @@ where k.submission_id = $1
 
 # The conflicts of a submission behind one of them, each with the instance that has its UID: of the submission, else of
 # the archive, as far as it may be seen.
-LIST_CONFLICTS = _CONFLICT.format(space=ARCHIVE_SPACE) + " and k.id > $4 order by k.id limit $5"
+LIST_CONFLICTS = _CONFLICT.format(space=ARCHIVE_SPACE) + " and k.id > $5 order by k.id limit $6"
 
 # One of them.
-FIND_CONFLICT = _CONFLICT.format(space=ARCHIVE_SPACE) + " and k.id = $4"
+FIND_CONFLICT = _CONFLICT.format(space=ARCHIVE_SPACE) + " and k.id = $5"
 
 COUNT_CONFLICTS = "select count(*)::int4 from conflict where submission_id = $1"
 
@@ -133,26 +134,28 @@ class ConflictIndex:
         return frozenset(key for key, pack_id in pack_ids.items() if pack_id in used)
 
     async def list(
-        self, submission: Submission, collections: Sequence[int] | None, *, after: int, limit: int
+        self, submission: Submission, sees: Visibility, *, after: int, limit: int
     ) -> tuple[Sequence[Conflict], int]:
         """Return conflicts in the order in which they came, and how many there are.
 
         Args:
-            collections: of which collections published instances may be seen; `None`: of all.
+            sees: which published instances may be told of.
         """
-        asked = (submission.id, submission.space_id, collections)
         async with self._database.connection() as connection:
-            rows = await connection.fetch(LIST_CONFLICTS, *asked, after, limit)
+            rows = await connection.fetch(LIST_CONFLICTS, *_asked(submission, sees), after, limit)
             total = await connection.fetchval(COUNT_CONFLICTS, submission.id)
         return [_conflict(row) for row in rows], total
 
-    async def find(
-        self, submission: Submission, collections: Sequence[int] | None, conflict_id: int
-    ) -> Conflict | None:
+    async def find(self, submission: Submission, sees: Visibility, conflict_id: int) -> Conflict | None:
         """Return one conflict of a submission; see `list`."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(FIND_CONFLICT, submission.id, submission.space_id, collections, conflict_id)
+            row = await connection.fetchrow(FIND_CONFLICT, *_asked(submission, sees), conflict_id)
         return None if row is None else _conflict(row)
+
+
+def _asked(submission: Submission, sees: Visibility) -> tuple[int, int, list[int] | None, bool]:
+    _, collections, see_embargoed = sees.parameters()
+    return submission.id, submission.space_id, collections, see_embargoed
 
 
 async def _insert(

@@ -24,7 +24,7 @@ router = json_router("submissions")
 
 ServicesOf = Annotated[Services, Depends(get_services)]
 PrincipalOf = Annotated[Principal, Depends(get_principal)]
-SubmissionName = Annotated[str, Path(max_length=64, pattern="^[a-z0-9]+$")]
+SubmissionName = Annotated[str, Path(max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 _WORDS = 300
 
