@@ -40,6 +40,7 @@ async def test_a_collection_is_made_shown_changed_and_closed(start_archive: Star
         shown = await client.get(path)
         assert shown.json() == collection
         assert shown.headers["etag"] == made.headers["etag"] == '"1"'
+        assert (await client.head(path)).headers["etag"] == '"1"'
         assert (await client.get(path, headers={"if-none-match": '"1"'})).status_code == 304
 
         change = {"rules": {"sites": ["Wien"]}, "description": "Two\nlines", "closed": True}
@@ -127,4 +128,4 @@ async def test_a_collection_is_never_deleted_so_that_its_accession_is_never_give
 ) -> None:
     answer = await archive.client.request(method, "/collections/default")
     assert answer.status_code == 405
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "PATCH"}
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "PATCH"}

@@ -8,8 +8,6 @@ from typing import Final
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
-from starlette.types import Scope
 
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
@@ -18,10 +16,10 @@ from dicomweb_archive.services.access import Principal, Role
 from dicomweb_archive.web.dependencies import get_principal, get_services, root_of
 from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.pages import datasets
+from dicomweb_archive.web.pages.browser_route import BrowserRoute
 from dicomweb_archive.web.pages.problems import as_page
-from dicomweb_archive.web.pages.rendering import prefers_html, render
+from dicomweb_archive.web.pages.rendering import render
 from dicomweb_archive.web.pages.search_form import MOST_CONDITIONS, PAGE_SIZES, Condition, SearchForm, read_form
-from dicomweb_archive.web.routing import PageRoute
 from dicomweb_archive.wire.search_parameters import parse_search
 
 _LATEST: Final = 5
@@ -70,17 +68,6 @@ class Results:
     total: int = 0
     capped: bool = False
     reading: str = ""
-
-
-class BrowserRoute(PageRoute):
-    """A route for browsers alone: a program that asks for the same path gets JSON from the route behind it."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match the path when HTML is preferred."""
-        match, child_scope = super().matches(scope)
-        if match is Match.NONE or not prefers_html(Request(scope)):
-            return Match.NONE, {}
-        return match, child_scope
 
 
 async def home(request: Request) -> Response:

@@ -121,6 +121,7 @@ class CollectionList(BaseModel):
     collections: list[CollectionDocument]
 
 
+@router.head("/collections", include_in_schema=False)
 @router.get("/collections")
 async def list_collections(
     request: Request,
@@ -148,6 +149,7 @@ async def create_collection(
     return _document(request, collection)
 
 
+@router.head("/collections/{accession}", include_in_schema=False, response_model=None)
 @router.get(
     "/collections/{accession}",
     response_model=CollectionDocument,
