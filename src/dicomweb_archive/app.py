@@ -71,6 +71,7 @@ from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.services.submissions.conflicts import ConflictService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
+from dicomweb_archive.services.submissions.transitions import Action
 from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
@@ -287,6 +288,8 @@ def _build_services(
         SubmissionQueue(database),
         SubmissionTrail(database),
         gates=(checks_service.against_approval,),
+        follow_ups={Action.SEAL: checks_service.after_sealing},
+        wake=runner.wake,
     )
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,

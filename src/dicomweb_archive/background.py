@@ -14,7 +14,7 @@ from dicomweb_archive.errors import TransitionError
 from dicomweb_archive.index.curation.examined import ExaminedContent
 from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.queue import SubmissionQueue
-from dicomweb_archive.index.curation.submissions import SubmissionIndex
+from dicomweb_archive.index.curation.submissions import SubmissionIndex, SubmissionState
 from dicomweb_archive.index.curation.trail import SubmissionTrail
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.events.sealing import Sealer
@@ -55,6 +55,7 @@ FORGET_JOBS = "forget-jobs"
 """Drops jobs that have ended long ago."""
 
 JOBS_KEPT_DAYS = 90.0
+_BEFORE_CHECKS = (SubmissionState.SEALED, SubmissionState.FAILED_CHECKS)
 _DAY_SECONDS = 24 * 3600.0
 
 
@@ -125,7 +126,9 @@ def _checking(submissions: SubmissionService, checks: CheckService) -> JobKind:
     async def work(run: JobRun) -> JsonObject:
         asked = run.job.arguments
         submission = await checks.submission(asked["submission"])
-        await move(run, Action.BEGIN_CHECKS)
+        # Who has taken it into review by hand, or opened it again, is not overruled by checks that come later.
+        if not asked.get("after_sealing") or submission.state in _BEFORE_CHECKS:
+            await move(run, Action.BEGIN_CHECKS)
         try:
             counts = await checks.run(
                 submission,

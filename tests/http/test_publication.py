@@ -38,8 +38,14 @@ async def approved(archive: Archive, *studies: int, **said: Any) -> dict[str, An
             for study in studies:
                 segments = Rebuilding(await database.term_secret(), "+0000")
                 await move_study(connection, Move(f"{UID}.{study}", ARCHIVE_SPACE, space, segments))
-    for action in ("seal", "review", "approve"):
-        assert (await act(archive, submission, action)).status_code == 200
+    assert (await act(archive, submission, "seal")).status_code == 200
+    path = f"/submissions/{submission['name']}"
+    async with asyncio.timeout(30):
+        while True:
+            if (await archive.client.get(path)).json()["state"] == "in_review":
+                break
+            await asyncio.sleep(0.02)
+    assert (await act(archive, submission, "approve")).status_code == 200
     return submission
 
 

@@ -1,19 +1,29 @@
 """Where stores lead: into the archive, or into a submission; and what contradicts what is there."""
 
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import pytest
 from pydicom.uid import CTImageStorage, MRImageStorage
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, mr_series
 from tests.http.archive import RELATED, Archive, related, values_of
+from tests.http.conftest import StartArchive
 from tests.submitted import add_collection, database_of
 
 from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.services.maintenance import MaintenanceService
 
 STORED, COMMENT, RETRIEVE_URL = "00081199", "00000902", "00081190"
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    """An archive in which nothing happens by itself: what is sealed stays sealed."""
+    async with start_archive(job_slots=0) as archive:
+        yield archive
 
 
 async def store_at(archive: Archive, parent: str, *instances: bytes, **headers: str) -> httpx.Response:

@@ -1,5 +1,6 @@
 """Submissions as resources: opened, listed, described, moved from state to state, with a trail."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -10,6 +11,13 @@ from tests.http.conftest import StartArchive
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 
 JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    """An archive in which nothing happens by itself: what is sealed stays sealed."""
+    async with start_archive(job_slots=0) as archive:
+        yield archive
 
 
 async def opened(archive: Archive, **said: Any) -> dict[str, Any]:
@@ -74,6 +82,8 @@ async def test_a_change_must_name_the_revision_that_it_is_meant_for(archive: Arc
         answer = await archive.client.post(f"{path}/seal", json={}, headers={"if-match": tag})
         assert answer.status_code == 412
     assert (await archive.client.post(f"{path}/seal", json={}, headers={"if-match": "*"})).status_code == 200
+    (job,) = (await archive.client.get("/jobs", params={"subject": path})).json()["jobs"]
+    assert (job["kind"], job["state"], job["actor"]) == ("run-checks", "waiting", "anonymous")
     # The first of two decisions wins.
     assert (await act(archive, submission, "review", revision=2)).status_code == 200
     assert (await act(archive, submission, "reopen", revision=2)).status_code == 412

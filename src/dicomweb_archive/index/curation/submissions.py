@@ -13,6 +13,7 @@ from asyncpg.exceptions import UniqueViolationError
 from dicomweb_archive.errors import PreconditionFailedError
 from dicomweb_archive.index.curation.collections import Collection, find_collection
 from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.jobs.queue import NewJob, insert_job
 from dicomweb_archive.index.writing.events import Detail, EventKind, insert_event
 
 
@@ -193,8 +194,12 @@ class SubmissionIndex:
         actor: str,
         reason: str = "",
         comment: str = "",
+        job: NewJob | None = None,
     ) -> Submission:
         """Move a submission to another state.
+
+        Args:
+            job: what follows from it, put into the queue in the same transaction.
 
         Raises:
             PreconditionFailedError: it has changed since it was read.
@@ -212,6 +217,8 @@ class SubmissionIndex:
             _require_changed(changed)
             kind = EventKind.SUBMISSION_STATE_CHANGED
             await note_event(connection, kind, submission, actor=actor, detail=detail, comment=comment)
+            if job is not None:
+                await insert_job(connection, job)
         return replace(submission, state=state, **changed)
 
     async def describe(self, submission: Submission, *, title: str, contact: str, site: str, actor: str) -> Submission:

@@ -17,6 +17,7 @@ from dicomweb_archive.index.curation.findings import (
     KeptFinding,
 )
 from dicomweb_archive.index.curation.submissions import Submission, SubmissionIndex, SubmissionScope
+from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.services.access import Principal, Role
 from dicomweb_archive.services.checks.examiner import Examiner, Progress
 
@@ -90,6 +91,19 @@ class CheckService:
         examined = await self.examiner.examine(space, check_set, rules, read_files=read_files, progress=progress)
         await self.findings.replace(space, examined, actor=actor)
         return await self.findings.counts(space)
+
+    async def after_sealing(self, submission: Submission, actor: str) -> NewJob:
+        """Make the job that runs the checks of the collection over a submission that is about to be sealed."""
+        check_set = await self.check_set(submission)
+        return NewJob(
+            RUN_CHECKS,
+            actor,
+            {"submission": submission.name, "check_set": check_set.name, "read_files": None, "after_sealing": True},
+            # Each sealing has checks of its own: those that run now may have begun before the last instance came.
+            f"{submission.name} sealed {submission.revision}",
+            submission.collection_id,
+            f"/submissions/{submission.name}",
+        )
 
     async def list(
         self, submission: Submission, asked: FindingFilter, *, limit: int, offset: int

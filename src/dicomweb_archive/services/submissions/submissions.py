@@ -1,7 +1,7 @@
 """Submissions as a service: opened, found, described, and moved from state to state."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from dicomweb_archive.errors import (
     ConflictError,
@@ -19,6 +19,7 @@ from dicomweb_archive.index.curation.submissions import (
     SubmissionState,
 )
 from dicomweb_archive.index.curation.trail import SubmissionTrail, TrailEntry
+from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, require
 from dicomweb_archive.services.submissions.transitions import (
     ACTORS,
@@ -32,6 +33,9 @@ from dicomweb_archive.services.submissions.transitions import (
 
 Gate = Callable[[Submission], Awaitable[Sequence[str]]]
 """Says in words what stands against approving a submission; nothing when nothing does."""
+
+FollowUp = Callable[[Submission, str], Awaitable[NewJob]]
+"""Makes the job that follows from an action: of the submission as it was before, and of whose action it is."""
 
 _ATTEMPTS = 8
 _SETTLED = frozenset(
@@ -68,12 +72,16 @@ class SubmissionService:
 
     Attributes:
         gates: asked before a submission is approved.
+        follow_ups: actions of people that put a job into the queue, in the transaction of the change itself.
+        wake: lets an idle runner of this process look into the queue.
     """
 
     submissions: SubmissionIndex
     queue: SubmissionQueue
     trail: SubmissionTrail
     gates: Sequence[Gate] = ()
+    follow_ups: Mapping[Action, FollowUp] = field(default_factory=dict)
+    wake: Callable[[], None] | None = None
 
     async def open(self, principal: Principal, collection: str, description: Description) -> Submission:
         """Open a submission for a collection.
@@ -193,14 +201,19 @@ class SubmissionService:
             raise InvalidParameterError("reason", accepted=", ".join(Reason))
         if action is Action.APPROVE:
             await self._pass_gates(submission)
-        return await self.submissions.change_state(
+        follow_up = self.follow_ups.get(action)
+        changed = await self.submissions.change_state(
             submission,
             state,
             action=action.value,
             actor=principal.name,
             reason="" if reason is None else reason.value,
             comment=comment,
+            job=None if follow_up is None else await follow_up(submission, principal.name),
         )
+        if follow_up is not None and self.wake is not None:
+            self.wake()
+        return changed
 
     async def advance(self, name: str, action: Action, *, actor: str, comment: str = "") -> Submission:
         """Do what the archive itself does with a submission: check it, publish it, let it expire.
