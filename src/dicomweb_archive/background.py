@@ -12,6 +12,7 @@ from dicomweb_archive.checks.catalogue import CHECK_SETS
 from dicomweb_archive.checks.findings import Severity
 from dicomweb_archive.errors import TransitionError
 from dicomweb_archive.index.curation.examined import ExaminedContent
+from dicomweb_archive.index.curation.expiry import ExpiryIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex, SubmissionState
@@ -35,6 +36,7 @@ from dicomweb_archive.services.jobs.kinds import JobCancelledError, JobKind, Job
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
 from dicomweb_archive.services.sealing import SealingRounds
+from dicomweb_archive.services.submissions.expiring import ExpiringService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.publishing_job import publishing_kind
 from dicomweb_archive.services.submissions.submissions import SubmissionService
@@ -50,6 +52,9 @@ COMPACT_PACKS = "compact-packs"
 
 FIND_ORPHANS = "find-orphans"
 """Counts objects without a row, and deletes them where the settings say so."""
+
+EXPIRE_SUBMISSIONS = "expire-submissions"
+"""Ends submissions to which nothing happens, and those of a day that hold nothing."""
 
 FORGET_JOBS = "forget-jobs"
 """Drops jobs that have ended long ago."""
@@ -83,6 +88,7 @@ async def at_work(runner: JobRunner, sealer: Sealer) -> AsyncIterator[None]:
 def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: JobQueue) -> list[JobKind]:
     kinds = [
         _orphans(MaintenanceService(PackIndex(database), objects), delete=settings.delete_orphans),
+        _expiring(ExpiringService(ExpiryIndex(database), settings.submission_expiry_days)),
         _forgetting(queue),
         publishing_kind(_publishing(settings, database, objects)),
         _checking(_submissions(database), check_service(database, objects)),
@@ -181,6 +187,13 @@ def _orphans(maintenance: MaintenanceService, *, delete: bool) -> JobKind:
         }
 
     return JobKind(FIND_ORPHANS, work, _DAY_SECONDS)
+
+
+def _expiring(expiring: ExpiringService) -> JobKind:
+    async def work(run: JobRun) -> JsonObject:
+        return asdict(await expiring.expire(actor=run.job.actor, report=run.report))
+
+    return JobKind(EXPIRE_SUBMISSIONS, work, _DAY_SECONDS)
 
 
 def _forgetting(queue: JobQueue) -> JobKind:

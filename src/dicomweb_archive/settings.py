@@ -224,6 +224,13 @@ class Settings(BaseSettings):
         description="Whether objects older than a day that no row refers to are deleted once a day; else they are only "
         "counted. After an older backup of the database was restored, what was stored since is among them.",
     )
+    submission_expiry_days: int = Field(
+        0,
+        ge=0,
+        le=36500,
+        description="Days after which a submission to which nothing has happened expires: it leaves the queue, and "
+        "what it holds stays for its curators, who may take it into review again; 0: never.",
+    )
     decode_workers: PositiveInt = Field(1, description="Processes per server process that decode pixel data.")
     decode_timeout_seconds: float = Field(
         60, gt=0, description="Longest decoding of one frame or instance, and longest wait for it."

@@ -204,22 +204,13 @@ class SubmissionIndex:
         Raises:
             PreconditionFailedError: it has changed since it was read.
         """
-        detail: dict[str, int | str] = {
-            "submission": submission.id,
-            "action": action,
-            "from": submission.state.value,
-            "to": state.value,
-        }
-        if reason:
-            detail["reason"] = reason
         async with self._database.transaction() as connection:
-            changed = await connection.fetchrow(CHANGE_STATE, submission.id, submission.revision, state.value)
-            _require_changed(changed)
-            kind = EventKind.SUBMISSION_STATE_CHANGED
-            await note_event(connection, kind, submission, actor=actor, detail=detail, comment=comment)
+            moved = await write_state(
+                connection, submission, state, action=action, actor=actor, reason=reason, comment=comment
+            )
             if job is not None:
                 await insert_job(connection, job)
-        return replace(submission, state=state, **changed)
+        return moved
 
     async def describe(self, submission: Submission, *, title: str, contact: str, site: str, actor: str) -> Submission:
         """Give a submission another title, contact and site.
@@ -240,6 +231,36 @@ class SubmissionIndex:
         async with self._database.transaction() as connection:
             kind = EventKind.SUBMISSION_COMMENTED
             await note_event(connection, kind, submission, actor=actor, detail=detail, comment=text)
+
+
+async def write_state(
+    connection: Connection,
+    submission: Submission,
+    state: SubmissionState,
+    *,
+    action: str,
+    actor: str,
+    reason: str = "",
+    comment: str = "",
+) -> Submission:
+    """Move a submission to another state, with the event of it. The caller holds the transaction.
+
+    Raises:
+        PreconditionFailedError: it has changed since it was read.
+    """
+    changed = await connection.fetchrow(CHANGE_STATE, submission.id, submission.revision, state.value)
+    _require_changed(changed)
+    detail: dict[str, int | str] = {
+        "submission": submission.id,
+        "action": action,
+        "from": submission.state.value,
+        "to": state.value,
+    }
+    if reason:
+        detail["reason"] = reason
+    kind = EventKind.SUBMISSION_STATE_CHANGED
+    await note_event(connection, kind, submission, actor=actor, detail=detail, comment=comment)
+    return replace(submission, state=state, **changed)
 
 
 async def note_event(

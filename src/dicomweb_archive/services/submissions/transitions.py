@@ -92,7 +92,8 @@ TRANSITIONS: Final[Mapping[S, Mapping[Action, S]]] = MappingProxyType(
         S.PUBLISHED: {},
         S.REJECTED: {},
         S.WITHDRAWN: {},
-        S.EXPIRED: {},
+        # Nobody has decided anything, so a curator may.
+        S.EXPIRED: {Action.REVIEW: S.IN_REVIEW},
     }
 )
 
