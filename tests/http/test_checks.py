@@ -142,6 +142,20 @@ async def test_a_submission_is_checked_and_what_blocks_it_is_waived(archive: Arc
     assert kinds.count("finding_waived") == 2
 
 
+async def test_what_was_not_checked_is_not_approved(start_archive: StartArchive) -> None:
+    async with start_archive(job_slots=0) as archive:
+        collection = {"title": "for everybody", "check_set": "public_release"}
+        accession = (await archive.client.post("/collections", json=collection)).json()["accession"]
+        opened = (await archive.client.post("/submissions", json={"collection": accession})).json()
+        path = f"/submissions/{opened['name']}"
+        space = (await archive.app.state.services.checks.submission(opened["name"])).space_id
+        await lay_into(archive, space, ct_series(1, study=905, SeriesDescription="for Doe"))
+        for action, status in (("seal", 200), ("review", 200), ("approve", 409)):
+            answer = await archive.client.post(f"{path}/{action}", headers={"if-match": "*"})
+            assert answer.status_code == status
+        assert "public_release have not been run" in answer.json()["detail"]
+
+
 async def test_a_submission_is_compared_with_what_the_archive_has(archive: Archive) -> None:
     path, space = await opened(archive)
     same, other, moved = ct_series(3, study=902)

@@ -26,6 +26,9 @@ from dicomweb_archive.checks.studies import StudySummary, check_one_patient, che
 MOST_REMARKS: Final = 200
 """Findings of one check about one series; hostile headers have attributes by the ten thousand."""
 
+_MOST_HELD: Final = 20_000
+_LEFT_OUT: Final = "there are more findings of this check, which are left out"
+
 _PartCheck = Callable[[SeriesPart, Rules], Iterator[Remark]]
 _Shown = TypeVar("_Shown")
 
@@ -89,7 +92,13 @@ class Examination:
         for check, judge in _PARTS:
             if self.has(check):
                 for remark in judge(part, self._rules):
-                    self._of_series.append(self._finding(check, remark, *about))
+                    self._hold(self._finding(check, remark, *about))
+
+    def _hold(self, found: Finding) -> None:
+        """Keep a finding of the present series; what says the same of thousands of instances does not fill memory."""
+        self._of_series.append(found)
+        if len(self._of_series) >= _MOST_HELD:
+            self._of_series = bounded(merge_findings(self._of_series))
 
     def has(self, check: Check) -> bool:
         """Tell whether the set has this check."""
@@ -186,13 +195,14 @@ def bounded(findings: Iterable[Finding]) -> list[Finding]:
     kept = []
     for found in findings:
         key = found.check, found.study_instance_uid, found.series_instance_uid
-        counts[key] += 1
-        if counts[key] <= MOST_REMARKS:
+        # What was left out before is no finding of its own.
+        is_summary = found.message == _LEFT_OUT
+        counts[key] += found.instances if is_summary else 1
+        if counts[key] <= MOST_REMARKS and not is_summary:
             kept.append(found)
         elif found.severity is Severity.BLOCK or key not in left_out:
             left_out[key] = found
-    message = "there are more findings of this check, which are left out"
     return kept + [
-        replace(found, message=message, path="", sop_instance_uid="", instances=counts[key] - MOST_REMARKS)
+        replace(found, message=_LEFT_OUT, path="", sop_instance_uid="", instances=counts[key] - MOST_REMARKS)
         for key, found in left_out.items()
     ]

@@ -25,6 +25,7 @@ _VIDEO: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in range(10
 )
 _JPIP: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (94, 95, 204, 205))
 
+_SHARED_CHROMINANCE: Final = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
 _PATH: Final = "7FE00010"
 
 
@@ -46,7 +47,7 @@ class PixelShape(NamedTuple):
     def native_bytes(self) -> int:
         """Return how long native pixel data are, without the byte that makes it even (PS3.5 8.1.1)."""
         # Two chrominance samples are shared by two pixels (PS3.3 C.7.6.3.1.2).
-        samples = 2 if self.photometric_interpretation == "YBR_FULL_422" else self.samples
+        samples = 2 if self.photometric_interpretation in _SHARED_CHROMINANCE else self.samples
         return (self.rows * self.columns * samples * self.bits_allocated * self.frames + 7) // 8
 
 

@@ -47,7 +47,7 @@ class SeriesSummary:
     series_instance_uid: str
     modality: str = ""
     shows_head: bool = False
-    is_cleaned: bool = False
+    is_cleaned: bool = True
     spacing: float = 0.0
     slices: list[Slice] = field(default_factory=list)
 
@@ -57,7 +57,8 @@ class SeriesSummary:
         told = [part.occurrences(tag) for tag in (_BODY_PART, *_DESCRIPTIONS)]
         texts = [text.upper() for found in told for each in found for text in texts_of(each.element)]
         self.shows_head = self.shows_head or any(word in text for text in texts for word in _HEADS)
-        self.is_cleaned = self.is_cleaned or first_text(part.occurrences(_RECOGNIZABLE)) == "NO"
+        cleaned = sum(each.instances for each in part.occurrences(_RECOGNIZABLE) if "NO" in each.element.values)
+        self.is_cleaned = self.is_cleaned and cleaned == len(part.files)
         spacing = part.occurrences(_PIXEL_SPACING)
         self.spacing = self.spacing or next(iter(_numbers(spacing[0].element if spacing else None)), 0.0)
         self.slices += [_slice(part, position) for position, file in enumerate(part.files) if file.pixel_data]
@@ -131,6 +132,6 @@ def _numbers(element: Element | None) -> list[float]:
     values = element.values if element is not None else ()
     try:
         found = [float(value) for value in values if isinstance(value, str | int | float)]
-    except ValueError:
+    except (ValueError, OverflowError):
         return []
     return found if all(abs(value) < 1e12 for value in found) else []

@@ -16,6 +16,7 @@ LONGEST_SECONDS: Final = 20.0
 """Counting ends after this, and the answer says so."""
 
 _KEPT: Final = 4
+_KEPT_VALUES: Final = 600_000
 _MOST_VALUES_OF_ONE: Final = 200_000
 
 
@@ -108,10 +109,13 @@ class InventoryService:
                 bound = {} if path is None else {"most_values": _MOST_VALUES_OF_ONE}
                 found = await self.index.count(visibility, path, seconds=LONGEST_SECONDS, **bound)
                 self._kept[key] = found
-                while len(self._kept) > _KEPT:
+                while len(self._kept) > _KEPT or (len(self._kept) > 1 and self._values_kept() > _KEPT_VALUES):
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return found
+
+    def _values_kept(self) -> int:
+        return sum(count.values for count, _ in self._kept.values())
 
 
 def _page(

@@ -79,7 +79,7 @@ SPOKEN_OF: list[tuple[str, dict[str, Any], tuple[str, str, str]]] = [
     ),
     (
         "an accented name",
-        {"PatientName": "Müller", "ImageComments": "Frau muller"},
+        {"PatientName": "Müller", "ImageComments": "for muller"},
         ("identity_in_header", "block", "00204000"),
     ),
     ("an ID in a text", {"PatientID": "XK-4711", "StudyID": "xk-4711"}, ("identity_in_header", "block", "00200010")),
@@ -93,6 +93,33 @@ SPOKEN_OF: list[tuple[str, dict[str, Any], tuple[str, str, str]]] = [
         {"PatientName": "Doe^Jane", "ProcedureCodeSequence": Sequence([ITEM])},
         ("identity_in_header", "block", "00081032.00080104"),
     ),
+    (
+        "a short name in a script without blanks",
+        {"SpecificCharacterSet": "ISO_IR 192", "PatientName": "=山田^太郎", "ImageComments": "患者山田太郎様"},
+        ("identity_in_header", "block", "00204000"),
+    ),
+    (
+        "a name written as one word",
+        {"PatientName": "Doe^Jane", "StudyID": "DOEJANE"},
+        ("identity_in_header", "block", "00200010"),
+    ),
+    (
+        "an ID behind letters",
+        {"PatientID": "4711471", "StudyID": "MRN4711471"},
+        ("identity_in_header", "block", "00200010"),
+    ),
+    (
+        "a name in a title of a program",
+        {"PatientName": "Doe^Jane", "StationAETitle": "DOE_CT"},
+        ("identity_in_header", "block", "00080055"),
+    ),
+    ("a compact date", {"ImageComments": "as of 20240131"}, ("text_patterns", "warn", "00204000")),
+    ("a date with a month", {"ImageComments": "as of 31-Jan-2024."}, ("text_patterns", "warn", "00204000")),
+    ("a date in words", {"ImageComments": "January 31, 2024"}, ("text_patterns", "warn", "00204000")),
+    ("a telephone number and a stop", {"ImageComments": "555-123-4567."}, ("text_patterns", "warn", "00204000")),
+    ("a number with dots", {"ImageComments": "555.123.4567"}, ("text_patterns", "warn", "00204000")),
+    ("a title in capitals", {"ImageComments": "ASKED BY DR. WHO"}, ("text_patterns", "warn", "00204000")),
+    ("a title without a blank", {"ImageComments": "asked by Dr.Özil"}, ("text_patterns", "warn", "00204000")),
     ("an e-mail address", {"ImageComments": "to a.b@example.org"}, ("text_patterns", "warn", "00204000")),
     ("a telephone number", {"ImageComments": "call +1 (555) 123-4567"}, ("text_patterns", "warn", "00204000")),
     ("a security number", {"ImageComments": "123-45-6789"}, ("text_patterns", "warn", "00204000")),
@@ -135,14 +162,21 @@ def test_each_check_speaks_of_what_it_is_for(change: dict[str, Any], expected: t
         {"PatientBirthDate": "19340201"},
         {"PatientName": "Li", "StudyDescription": "Li-ion"},
         {"ImageComments": "ratio 1.2.3, kernel B30f, 120-140 kV"},
+        {"ImageComments": "DR CHEST, MR HEAD, 123456789"},
         {"ImageComments": "w" * 60_000},
         {"PatientID": "XK-4711", "ImageComments": "XK-47112"},
         {"ClinicalTrialSubjectID": "CASE-0001"},
     ],
-    ids=["89", "89 years", "two letters", "figures", "a long word", "a longer ID", "an ID of a trial"],
+    ids=["89", "89 years", "two letters", "figures", "modalities", "a long word", "a longer ID", "an ID of a trial"],
 )
 def test_what_is_harmless_is_not_spoken_of(change: dict[str, Any]) -> None:
     assert said_of(clean(**change)) == []
+
+
+@pytest.mark.parametrize("text", ["born 01/02/1970", "1970.01.02", "*02.01.1970", "1970-01-02"])
+def test_a_birth_date_is_found_as_people_write_it(text: str) -> None:
+    said = said_of(clean(PatientBirthDate="19700102", ImageComments=text))
+    assert ("identity_in_header", "block", "00204000") in said
 
 
 def test_private_attributes_are_named_but_for_those_known_to_be_safe() -> None:
@@ -223,6 +257,10 @@ def test_a_fine_volume_of_a_head_may_show_a_face() -> None:
     assert found_in(slices(*places, StudyDescription="ABDOMEN")) == []
     cleaned = slices(*places, BodyPartExamined="HEAD", RecognizableVisualFeatures="NO")
     assert found_in(cleaned) == []
+    # What is said of one slice is not said of the others.
+    series = [clean(number, ImagePositionPatient=[0, 0, number], BodyPartExamined="HEAD") for number in range(1, 21)]
+    series[0].RecognizableVisualFeatures = "NO"
+    assert [each.check for each in found_in(part_of(*series))] == ["recognizable_face"]
 
 
 def test_a_study_has_one_patient_and_its_instances_agree() -> None:
@@ -253,6 +291,21 @@ def test_findings_of_a_hostile_header_are_bounded() -> None:
     findings = found_in(part_of(dataset))
     assert len(findings) == MOST_REMARKS + 1
     assert findings[-1].instances == 2 * 0xEF - MOST_REMARKS
+
+
+def test_findings_of_a_long_series_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicomweb_archive.checks.examination._MOST_HELD", 300)
+    examination = Examination(PUBLIC_RELEASE)
+    for number in range(1, 4):
+        dataset = clean(number)
+        block = dataset.private_block(0x0009, f"MANY {number}", create=True)
+        for element in range(1, 0xF0):
+            block.add_new(element, "DS", str(number))
+        examination.add(part_of(dataset))
+        assert len(examination._of_series) < 300
+    findings = examination.finish()
+    assert len(findings) == MOST_REMARKS + 1
+    assert findings[-1].instances == 3 * 0xEF - MOST_REMARKS
 
 
 def test_the_structural_set_says_nothing_of_people() -> None:

@@ -64,6 +64,13 @@ select id, check_set, set_version, read_files, actor, started_at, finished_at, s
 from check_run where space_id = $1 order by id desc limit $2
 """
 
+# Whether the last run of a set has looked at as much as there is now.
+IS_EXAMINED = """
+select coalesce(
+  (select r.instances from check_run r where r.space_id = $1 and r.check_set = $2 order by r.id desc limit 1)
+    = (select count(*) from instance i where i.space_id = $1), false)
+"""
+
 WAIVE = """
 update finding set waived_by = $3, waived_at = now(), waiver_reason = $4
 where space_id = $1 and id = $2 and waived_at is null returning check_name
@@ -208,6 +215,11 @@ class FindingIndex:
         """Return the last runs over a space, the newest first."""
         async with self._database.connection() as connection:
             return [CheckRun(*row) for row in await connection.fetch(LIST_RUNS, space_id, limit)]
+
+    async def is_examined(self, space_id: int, check_set: str) -> bool:
+        """Tell whether the last run of a set has looked at as many instances as the space has now."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(IS_EXAMINED, space_id, check_set))
 
     async def waive(self, space_id: int, finding_id: int, *, actor: str, reason: str) -> KeptFinding:
         """Say that a finding does not count.

@@ -24,6 +24,9 @@ _MOST_HELD_BYTES: Final = 16 * 1024 * 1024
 _PRIVATE: Final = "private "
 _ODD_DIGITS: Final = frozenset("13579BDF")
 
+MOST_VALUES_OF_ALL: Final = 500_000
+"""Distinct values of all paths together that are told apart, some 250 bytes of memory each."""
+
 MOST_PATHS: Final = 20_000
 """Paths that are told apart: a sender may make up private ones."""
 
@@ -77,6 +80,7 @@ class InventoryCount:
         self.instances = 0
         self.series = 0
         self.is_cut = False
+        self.values = 0
         self._only = only
         self._only_tag = None if only is None else next(path_steps(only)).tag
         self._most_values = most_values
@@ -146,9 +150,10 @@ class InventoryCount:
                 continue
             value = tally.values.get(text)
             if value is None:
-                if len(tally.values) >= self._most_values:
+                if len(tally.values) >= self._most_values or self.values >= MOST_VALUES_OF_ALL:
                     tally.is_cut = True
                     continue
+                self.values += 1
                 value = tally.values[text] = Tally()
             value.add(instances, series_id)
 

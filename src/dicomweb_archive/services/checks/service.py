@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicomweb_archive.checks import catalogue
-from dicomweb_archive.checks.catalogue import CHECK_SETS, CheckSet
+from dicomweb_archive.checks.catalogue import CHECK_SETS, STRUCTURAL, CheckSet
 from dicomweb_archive.checks.findings import Severity
 from dicomweb_archive.checks.rules import Rules
 from dicomweb_archive.errors import ForbiddenError, InvalidParameterError, NotFoundError
@@ -139,6 +139,12 @@ class CheckService:
         return await self.findings.revoke(submission.space_id, finding_id, actor=principal.name)
 
     async def against_approval(self, submission: Submission) -> Sequence[str]:
-        """Say what stands against approving a submission: findings that block and are not waived."""
+        """Say what stands against approving a submission: findings that block, and checks that were not run."""
+        check_set = await self.check_set(submission)
+        # What the structural checks ask of single instances is asked while storing.
+        if check_set.checks > STRUCTURAL.checks and not await self.findings.is_examined(
+            submission.space_id, check_set.name
+        ):
+            return [f"the checks of the set {check_set.name} have not been run over all that it holds"]
         open_ones = (await self.findings.counts(submission.space_id))[Severity.BLOCK].open
         return [f"{open_ones} findings block it and are not waived"] if open_ones else []

@@ -155,3 +155,12 @@ def test_numbers_keep_their_digits_and_binary_values_are_not_shown() -> None:
 )
 def test_only_names_of_the_index_are_paths(name: str, sound: bool) -> None:
     assert is_path(name) is sound
+
+
+def test_values_of_all_paths_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicomweb_archive.index.curation.inventory.MOST_VALUES_OF_ALL", 40)
+    count = counted(*SERIES)
+    assert sum(len(tally.values) for tally in count.paths.values()) == count.values == 40
+    assert any(tally.is_cut for tally in count.paths.values())
+    # What is not told apart is counted still.
+    assert count.paths["00080018"].instances == 10
