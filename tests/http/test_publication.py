@@ -13,9 +13,12 @@ from tests.http.conftest import StartArchive
 from tests.http.test_submissions import act, opened
 
 from dicomweb_archive.index.access import ARCHIVE_SPACE
+from dicomweb_archive.index.curation.submissions import SubmissionScope
 from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.index.writing.moving import Move, move_study
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
+from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISSION, publishing_arguments
 
 INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
 OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
@@ -111,6 +114,21 @@ async def test_only_what_is_approved_is_published(archive: Archive) -> None:
     assert (await archive.client.post(path)).status_code == 428
     assert (await archive.client.post(path, headers={"if-match": '"99"'})).status_code == 412
     assert (await archive.client.post("/submissions/abc/publish", headers={"if-match": "*"})).status_code == 404
+
+
+async def test_a_job_begun_anew_publishes_nothing_that_was_rejected_meanwhile(archive: Archive) -> None:
+    await archive.store(*ct_series(1))
+    submission = await approved(archive, 1)
+    services = archive.app.state.services
+    found = await services.submissions.submissions.find(submission["name"], SubmissionScope(None))
+    asked = NewJob(PUBLISH_SUBMISSION, "c", publishing_arguments(found), collection_id=1, delay_seconds=3600)
+    path = f"/jobs/{(await services.jobs.queue.put(asked)).id}"
+    assert (await archive.client.post(f"{path}/cancel")).json()["state"] == "cancelled"
+    assert (await act(archive, submission, "reject", reason="phi_in_pixels")).status_code == 200
+    assert (await archive.client.post(f"{path}/run-again")).status_code == 200
+    job = await ended(archive, path)
+    assert (job["state"], "rejected" in job["problem"]) == ("failed", True)
+    assert (await archive.get("/studies")).json() == []
 
 
 async def withdraw(archive: Archive, **asked: Any) -> httpx.Response:

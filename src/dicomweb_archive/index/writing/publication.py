@@ -15,7 +15,7 @@ from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.index.writing.moving import MetInstance, Move, MovedStudy, move_study
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
 
-__all__ = ["MetInstance", "MovedStudy", "Publication", "SpaceContent"]
+__all__ = ["MetInstance", "MovedStudy", "NotPublishingError", "Publication", "SpaceContent"]
 
 # Lists studies of a space in the order of their UIDs.
 LIST_STUDIES = """
@@ -28,6 +28,10 @@ COUNT_CONTENT = """
 select count(*)::int4 as studies, coalesce(sum(instance_count), 0)::int4 as instances from study where space_id = $1
 """
 
+# Holds a submission in its state until a study of it has moved; other spaces have none.
+HOLD_STATE = "select state from submission where space_id = $1 for share"
+
+_PUBLISHING = "publishing"
 _ATTEMPTS = 8
 
 # Somebody stored the same instances or the same study meanwhile, or PostgreSQL broke a circle of waits.
@@ -45,6 +49,14 @@ class SpaceContent:
 
     studies: int
     instances: int
+
+
+class NotPublishingError(Exception):
+    """The submission is not being published, or no longer: somebody may have decided otherwise. Nothing has changed."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
 
 
 class Publication:
@@ -80,6 +92,7 @@ class Publication:
         Raises:
             NotFoundError: the space has no such study (any more).
             ConflictError: it was published before in another collection.
+            NotPublishingError: the submission whose space it is is in another state.
             DatabaseUnavailableError: nothing has changed, and trying again later may help.
         """
         segments = Rebuilding(await self._database.term_secret(), self._timezone)
@@ -88,6 +101,7 @@ class Publication:
             for _ in range(_ATTEMPTS):
                 try:
                     async with self._database.transaction() as connection:
+                        await _hold_state(connection, space_id)
                         moved = await move_study(connection, move)
                         await _note(connection, move, moved, actor)
                         return moved
@@ -99,6 +113,16 @@ class Publication:
                 self._instances.forget_deleted()
         message = "Too many stores and deletes of the same study at once; try again later"
         raise DatabaseUnavailableError(message)
+
+
+async def _hold_state(connection: Connection, space_id: int) -> None:
+    """Make sure that the submission is being published until the transaction ends.
+
+    A job of it may be begun anew long after somebody has reconsidered or rejected what it is about.
+    """
+    state = await connection.fetchval(HOLD_STATE, space_id)
+    if state not in (None, _PUBLISHING):
+        raise NotPublishingError(state)
 
 
 async def _note(connection: Connection, move: Move, moved: MovedStudy, actor: str) -> None:

@@ -13,7 +13,7 @@ from dicomweb_archive.errors import (
     PreconditionFailedError,
 )
 from dicomweb_archive.index.curation.submissions import Submission, SubmissionState
-from dicomweb_archive.index.writing.publication import MovedStudy, Publication
+from dicomweb_archive.index.writing.publication import MovedStudy, NotPublishingError, Publication
 from dicomweb_archive.services.access import Principal, Role
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.transitions import Action
@@ -123,6 +123,7 @@ class PublishingService:
             report: of an attempt that was interrupted; what was published then is no longer here.
 
         Raises:
+            ConflictError: the submission is not being published, or no longer.
             DatabaseUnavailableError: what was published until then stays published; go on with the last report.
         """
         report = report or PublishReport()
@@ -146,6 +147,9 @@ class PublishingService:
         except NotFoundError:
             # Somebody else has published or deleted it meanwhile.
             return replace(report, after=uid)
+        except NotPublishingError as error:
+            message = f"the submission is {error.state}; what is published is approved, and asked for where it is"
+            raise ConflictError(message) from None
         except ConflictError:
             return replace(report, after=uid, refused=report.refused + 1)
         if moved.free_object_keys:
