@@ -25,6 +25,7 @@ async def test_jobs_are_listed_watched_ended_and_begun_anew(archive: Archive) ->
     ids = [(await service.queue.put(NewJob("no-such", "tester", {}, subject=f"/x/{n}"))).id for n in range(3)]
     answer = await archive.client.get("/jobs", params={"limit": 2, "kind": "no-such"}, headers=KEY)
     assert [job["id"] for job in answer.json()["jobs"]] == [ids[2], ids[1]]
+    assert answer.headers["cache-control"] == "private, no-cache"
     older = await archive.client.get(answer.json()["next"], headers=KEY)
     assert ([job["id"] for job in older.json()["jobs"]], older.json()["next"]) == ([ids[0]], None)
     about = await archive.client.get("/jobs", params={"subject": "/x/1", "state": "waiting"}, headers=KEY)

@@ -29,6 +29,14 @@ async def test_a_body_that_does_not_fit_is_refused_without_repeating_it(archive:
     assert "Jane" not in answer.text
 
 
+async def test_pages_of_other_origins_change_nothing_where_no_key_is_asked_for(archive: Archive) -> None:
+    """A request without a body is sent for them by every browser, unasked (Fetch 4.1)."""
+    for sent in ({"sec-fetch-site": "cross-site"}, {"origin": "https://elsewhere.example"}, {"origin": "null"}):
+        assert (await archive.client.post("/jobs/99999/cancel", headers=sent)).status_code == 403
+    for sent in ({}, {"sec-fetch-site": "same-origin"}, {"origin": "http://archive.example"}):
+        assert (await archive.client.post("/jobs/99999/cancel", headers=sent)).status_code == 404
+
+
 async def test_nothing_is_read_for_who_may_change_nothing(start_archive: StartArchive) -> None:
     async with start_archive(api_key="the-key") as archive:
         answer = await archive.client.post("/collections", content=endless(), headers=JSON)

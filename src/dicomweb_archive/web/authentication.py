@@ -14,7 +14,8 @@ from dicomweb_archive.web.sessions import Sessions
 
 SIGN_IN = "/sign-in"
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110 9.2.1)."""
 
 
 async def principal_of(request: Request, keys: KeyRing, sessions: Sessions | None, addresses: Addresses) -> Principal:
@@ -75,7 +76,7 @@ def _refuse_other_origins(request: Request, addresses: Addresses) -> None:
     `SameSite=Strict` keeps the cookie back in most cases; sites of one domain, and other ports of one host, are
     the same site however little they trust each other.
     """
-    if request.method in _SAFE_METHODS or is_from_own_page(request, addresses):
+    if request.method in SAFE_METHODS or is_from_own_page(request, addresses):
         return
     message = (
         "being signed in counts for changes from the archive's own pages only, and this request does not say that it "

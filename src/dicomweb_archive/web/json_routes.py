@@ -7,14 +7,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
+from dicomweb_archive.errors import ForbiddenError
 from dicomweb_archive.services.access import Role, require
+from dicomweb_archive.web.authentication import SAFE_METHODS, is_from_own_page
 from dicomweb_archive.web.bodies import json_body
-from dicomweb_archive.web.dependencies import get_principal
+from dicomweb_archive.web.conditional import CACHE_CONTROL
+from dicomweb_archive.web.dependencies import get_principal, get_services
 
 LARGEST_BODY: Final = 4 * 1024 * 1024
 """Bytes of a JSON body that is read whole; lists that may be longer have a stream of their own."""
-
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -54,10 +55,15 @@ class JsonRoute(APIRoute):
 
         async def read_first(request: Request) -> Response:
             await _refuse_strangers(request)
-            if not _has_body(request):
-                return await handle(request)
-            body = await json_body(request, at_most=LARGEST_BODY)
-            return await handle(Request(request.scope, _Replay(request, body).receive))
+            if _has_body(request):
+                body = await json_body(request, at_most=LARGEST_BODY)
+                request = Request(request.scope, _Replay(request, body).receive)
+            else:
+                _refuse_other_pages(request)
+            answer = await handle(request)
+            # Trails and conflicts tell of patients; who asks for them may be known by a cookie.
+            answer.headers.setdefault("cache-control", CACHE_CONTROL)
+            return answer
 
         return read_first
 
@@ -83,9 +89,25 @@ async def _refuse_strangers(request: Request) -> None:
         UnauthenticatedError, ForbiddenError: the caller has no role at all, or none that changes anything.
     """
     principal = await get_principal(request)
-    least = Role.READER if request.method in _SAFE_METHODS else Role.SUBMITTER
+    least = Role.READER if request.method in SAFE_METHODS else Role.SUBMITTER
     if not principal.roles or (least is Role.SUBMITTER and least not in principal.roles):
         require(principal, least)
+
+
+def _refuse_other_pages(request: Request) -> None:
+    """Keep pages elsewhere from changing something where no key is asked for.
+
+    A body of JSON is sent for them only when we allow it (CORS); a request without a body is sent at once.
+
+    Raises:
+        ForbiddenError: a browser says that a page has sent this which is not ours.
+    """
+    if request.method in SAFE_METHODS or "authorization" in request.headers:
+        return
+    is_of_page = "sec-fetch-site" in request.headers or "origin" in request.headers
+    if is_of_page and not is_from_own_page(request, get_services(request).addresses):
+        message = "pages of other origins change nothing here without `Authorization: Bearer KEY`"
+        raise ForbiddenError(message)
 
 
 def _has_body(request: Request) -> bool:
