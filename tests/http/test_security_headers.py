@@ -19,7 +19,9 @@ def policy_of(path: str, root_path: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize(
-    "path", ["/", "/studies/1.2.3", "/status", "/sign-in", "/sign-out", "/assets/style.css"], ids=str
+    "path",
+    ["/", "/studies/1.2.3", "/collections", "/collections/COL-1", "/status", "/sign-in", "/sign-out", "/assets/a.css"],
+    ids=str,
 )
 def test_our_own_pages_run_and_load_what_lies_beside_them_and_nothing_inline(path: str, prefix: str) -> None:
     policy = policy_of(path, prefix)
@@ -35,6 +37,7 @@ def test_our_own_pages_run_and_load_what_lies_beside_them_and_nothing_inline(pat
     [
         "/dicom-web/studies",
         "/dicom-web/studies/1.2.3",
+        "/collections/COL-1/dicom-web/studies/1.2.3",
         "/dicom-web/studies/1.2.3/series/1/instances/1/rendered",
         "/health/live",
         "/metrics",

@@ -161,7 +161,8 @@ async def test_the_viewer_of_a_submission_leads_to_sign_in_whether_there_is_one_
             script = await archive.client.get(f"/submissions/{name}/ohif/app-config.js")
             assert source_of(script.text)["dicomUploadEnabled"] is False
         key = {"authorization": f"Bearer {KEY}"}
-        assert (await archive.client.get("/submissions/unknown/ohif/", headers=key)).status_code == 404
+        missing = await archive.client.get("/submissions/unknown/ohif/", headers=key)
+        assert (missing.status_code, "text/html" in missing.headers["content-type"]) == (404, True)
 
 
 # Who may see it

@@ -9,7 +9,8 @@ from starlette.responses import HTMLResponse
 from dicomweb_archive import __version__
 from dicomweb_archive.errors import DatabaseUnavailableError, ForbiddenError, UnauthenticatedError
 from dicomweb_archive.services.access import PrincipalKind
-from dicomweb_archive.web.dependencies import get_principal, get_services
+from dicomweb_archive.web.authentication import principal_of
+from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.pages import formats
 from dicomweb_archive.web.pages.assets import asset_path
 from dicomweb_archive.web.representations import accept_header
@@ -58,8 +59,11 @@ def has_viewer(request: Request) -> bool:
 
 
 async def _is_signed_in(request: Request) -> bool:
+    services = get_services(request)
     try:
-        return (await get_principal(request)).kind is PrincipalKind.KEY_HOLDER
+        # Whatever root was asked for: the page may say that it is not there for this principal.
+        principal = await principal_of(request, services.keys, services.sessions, services.addresses)
+        return principal.kind is PrincipalKind.KEY_HOLDER
     except (UnauthenticatedError, ForbiddenError, DatabaseUnavailableError):
         return False
 
