@@ -11,7 +11,7 @@ from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISS
 from dicomweb_archive.services.submissions.transitions import Reason
 from dicomweb_archive.web.conditional import expected_revision, revision_tag
 from dicomweb_archive.web.dependencies import Services, base_url_of, get_principal, get_services
-from dicomweb_archive.web.json_routes import json_router
+from dicomweb_archive.web.json_routes import IF_MATCH, json_router
 
 router = json_router("submissions")
 
@@ -41,7 +41,7 @@ class PublishingDocument(BaseModel):
     job: str = Field(description="URL of the job: how far it has come, and what came of it.")
 
 
-@router.post("/submissions/{submission}/publish", status_code=202)
+@router.post("/submissions/{submission}/publish", status_code=202, openapi_extra=IF_MATCH)
 async def publish_submission(
     submission: SubmissionName, request: Request, response: Response, services: ServicesOf, principal: PrincipalOf
 ) -> PublishingDocument:

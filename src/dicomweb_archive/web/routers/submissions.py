@@ -15,7 +15,7 @@ from dicomweb_archive.services.submissions.submissions import Description
 from dicomweb_archive.services.submissions.transitions import ACTORS, Action, Actor, Reason
 from dicomweb_archive.web.conditional import CACHE_CONTROL, expected_revision, revision_tag
 from dicomweb_archive.web.dependencies import Services, base_url_of, get_principal, get_services
-from dicomweb_archive.web.json_routes import json_router
+from dicomweb_archive.web.json_routes import IF_MATCH, json_router
 
 SUBMISSIONS = "/submissions"
 """Path of the submissions below the archive's root."""
@@ -213,7 +213,7 @@ async def show_submission(
     return await _answer(request, response, principal, found)
 
 
-@router.patch(f"{SUBMISSIONS}/{{submission}}")
+@router.patch(f"{SUBMISSIONS}/{{submission}}", openapi_extra=IF_MATCH)
 async def describe_submission(
     submission: SubmissionName,
     request: Request,
@@ -293,4 +293,5 @@ for _action, _actor in ACTORS.items():
             name=f"{_action.name.lower()}_submission",
             summary=_action.value.replace("-", " ").capitalize(),
             description=_DESCRIPTIONS[_action],
+            openapi_extra=IF_MATCH,
         )(_acting(_action))
