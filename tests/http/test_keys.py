@@ -78,6 +78,8 @@ async def test_a_role_in_one_collection_is_none_in_another(locked: Archive) -> N
     assert (await locked.get("/studies", headers=elsewhere)).json() == []
     assert (await locked.client.get("/metrics", headers=elsewhere)).status_code == 403
     assert (await locked.client.delete(STUDY, headers=elsewhere)).status_code == 404
+    home = await locked.client.get("/", headers={**elsewhere, "accept": "text/html"})
+    assert (home.status_code, "Space left" in home.text) == (200, False)
     here = await key_for(locked, Role.MANAGER, collections=["default"])
     assert len((await locked.get("/studies", headers=here)).json()) == 1
     assert (await locked.client.delete(STUDY, headers=here)).status_code == 204

@@ -80,8 +80,8 @@ async def home(request: Request) -> Response:
             _search(request, form, principal),
             services.overview.summary(principal),
             services.overview.latest(principal, _LATEST),
-            # What waits takes room too, so whoever does not manage the archive is not told how much is left.
-            services.health.free_bytes() if Role.MANAGER in principal.roles else _untold(),
+            # What waits takes room too, so whoever does not manage all of it is not told how much is left.
+            services.health.free_bytes() if _manages_all(principal) else _untold(),
         )
     if not form.conditions or request.query_params.get("more"):
         form.conditions.append(Condition())
@@ -98,6 +98,10 @@ async def home(request: Request) -> Response:
         keywords=COMMON_KEYWORDS,
         dicomweb=root_of(request).url,
     )
+
+
+def _manages_all(principal: Principal) -> bool:
+    return Role.MANAGER in principal.roles and principal.collections is None
 
 
 async def _untold() -> None:
