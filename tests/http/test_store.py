@@ -14,6 +14,7 @@ from tests.factories import ROOT as UID
 from tests.factories import ct_series, identified, image, part10
 from tests.http.archive import BOUNDARY, RELATED, Archive, related, values_of
 from tests.http.conftest import StartArchive
+from tests.multiparts import body_of, bulk_part, json_part, related_type
 
 from dicomweb_archive.wire import store_response
 
@@ -284,6 +285,12 @@ async def test_too_large_an_instance_is_413(start_archive: StartArchive) -> None
     async with start_archive(max_instance_bytes=1000) as archive:
         answer = await archive.store(*ct_series(2))
         assert answer.status_code == 413
+        assert archive.files() == []
+        # No part of it is too large, but one of them stands in it twice.
+        named, model = {"vr": "OB", "BulkDataURI": "bulk/0"}, identified().to_json_dict()
+        few = {tag: model[tag] for tag in ("00080016", "00080018", "0020000D", "0020000E")}
+        body = body_of([json_part(few | {"00420011": named, "7FE00010": named}), bulk_part(bytes(350))])
+        assert (await archive.post(body, content_type=related_type())).status_code == 413
         assert archive.files() == []
 
 

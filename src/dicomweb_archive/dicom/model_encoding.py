@@ -164,6 +164,8 @@ class _Encoder:
     def _sequence(self, tag: int, attribute: Model) -> list[Piece]:
         if len(self._sequences) >= self._limits.depth:
             raise InvalidInstanceError("sequences are nested too deeply", failure=LIMIT_EXCEEDED)
+        if "BulkDataURI" in attribute or "InlineBinary" in attribute:
+            raise UnfitValueError("A sequence has items alone")
         items = []
         values = _values(attribute)
         self._items_left -= len(values)

@@ -110,7 +110,7 @@ def read_jpeg_2000_head(head: bytes, length: int) -> SentImage:
 
 def _jpeg_image(frame: tuple[int, bytes], scan: bytes, length: int, *, adobe: int | None, jfif: bool) -> SentImage:
     marker, segment = frame
-    if len(segment) < 6 or len(segment) < 6 + 3 * segment[5] or len(scan) < 4:
+    if len(segment) < 6 or not segment[5] or len(segment) < 6 + 3 * segment[5] or len(scan) < 4:
         raise _refusal("the part is no JPEG image")
     samples = segment[5]
     # Behind the components: the predictor of lossless JPEG, the bound of loss of JPEG-LS.

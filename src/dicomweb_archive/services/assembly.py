@@ -38,11 +38,16 @@ _HEAD_BYTES = 1024 * 1024
 
 
 class Part(NamedTuple):
-    """A part with bulk data; what its Content-Type says, empty where it does not."""
+    """A part with bulk data; what its Content-Type says, empty where it does not.
+
+    Attributes:
+        frame: which one its Content-Location says that it is, 0 where it does not.
+    """
 
     media_type: str
     transfer_syntax_uid: str
     value: SpooledValue
+    frame: int = 0
 
 
 class Range(NamedTuple):
@@ -84,8 +89,9 @@ class Assembly:
 
         Raises:
             InvalidInstanceError: its pixel data are no image of the kind that they are said to be, or not the image
-                that the metadata describe.
+                that the metadata describe, or of its frames some are missing.
         """
+        parts = {uri: _in_order(sent) for uri, sent in parts.items()}
         syntax, made = await self._pixels(data, parts)
         _describe_document(data, parts)
         head = encode_file_head(
@@ -174,6 +180,17 @@ class Assembly:
         return await asyncio.to_thread(b"".join, chunks)
 
 
+def _in_order(sent: Sequence[Part]) -> Sequence[Part]:
+    """Put parts in the order of the frames that they say they are; those that say none stay as they came."""
+    frames = sorted(part.frame for part in sent)
+    if not any(frames):
+        return sent
+    if frames != list(range(1, len(sent) + 1)):
+        reason = "the parts are not all frames of the image, each one once"
+        raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
+    return sorted(sent, key=lambda part: part.frame)
+
+
 def _describe_document(data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]) -> None:
     """Say of an encapsulated document what its part says, where the metadata do not (PS3.3 C.24.2)."""
     pieces = data.elements.get(ENCAPSULATED_DOCUMENT, ())
@@ -182,7 +199,8 @@ def _describe_document(data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]
     part = parts[pieces[0].uri][0]
     if _MIME_TYPE not in data.texts and part.media_type not in ("", OCTETS):
         data.put(_MIME_TYPE, "LO", part.media_type.encode())
-    if _DOCUMENT_LENGTH not in data.texts:
+    # One that is too long for its element is refused there.
+    if _DOCUMENT_LENGTH not in data.texts and part.value.length < UNDEFINED_LENGTH:
         data.put(_DOCUMENT_LENGTH, "UL", part.value.length.to_bytes(4, "little"))
 
 

@@ -6,7 +6,8 @@ BulkDataURIs are compared with the Content-Location of parts, and nothing else i
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd,
 from dicomweb_archive.wire.store_metadata import METADATA_FORMATS, MetadataFormat
 
 _PART10: Final = "application/dicom"
-_FRAME = re.compile(r"/frames/[0-9]{1,9}$")
+_FRAME = re.compile(r"/frames/([0-9]{1,9})$")
 _UNCHANGED = frozenset(["binary", "8bit", "7bit"])
 # What a thread does in some milliseconds; one by one the hand-over would cost as much as a small instance.
 _READ_AT_ONCE, _READ_AT_ONCE_BYTES = 256, 64 * 1024
@@ -70,7 +71,8 @@ class CompositionService:
             async for event in composition.events(parts):
                 yield event
         finally:
-            composition.spool.close()
+            if composition.spool.has_file:
+                await asyncio.to_thread(composition.spool.close)
 
 
 @dataclass(slots=True, eq=False)
@@ -129,10 +131,7 @@ class _Composition:
                 break
             assert isinstance(event, PartData)
             size += len(event.data)
-            if self._waiting_bytes + size > self._service.limits.metadata_bytes:
-                most = self._service.limits.metadata_bytes
-                message = f"more than {most} bytes of metadata wait for their bulk data; send fewer instances at once"
-                raise RequestTooLargeError(message)
+            self._require_room(size)
             pieces.append(event.data)
         return b"".join(pieces)
 
@@ -162,6 +161,13 @@ class _Composition:
         for uri in pending.open:
             self._wanted.setdefault(uri, []).append(pending)
 
+    def _require_room(self, size: int) -> None:
+        """Refuse the request when so many more bytes cannot wait."""
+        most = self._service.limits.metadata_bytes
+        if self._waiting_bytes + size > most:
+            message = f"more than {most} bytes of metadata wait for their bulk data; send fewer instances at once"
+            raise RequestTooLargeError(message)
+
     def _count_instance(self) -> None:
         """Count what becomes an outcome; without a bound a few MiB of braces would be answered with gigabytes."""
         self._instances += 1
@@ -171,8 +177,9 @@ class _Composition:
 
     async def _take_bulk(self, head: PartHead, parts: AsyncIterator[Event]) -> AsyncIterator[Event]:
         location = head.headers.get("content-location", "")
-        if location not in self._wanted:
-            location = _FRAME.sub("", location)
+        frame = 0
+        if location not in self._wanted and (found := _FRAME.search(location)) is not None:
+            location, frame = location[: found.start()], int(found[1])
         failure = None if location else status.BULKDATA_UNUSED
         if head.headers.get("content-transfer-encoding", "binary").lower() not in _UNCHANGED:
             failure = status.PART_NOT_SUPPORTED
@@ -182,10 +189,13 @@ class _Composition:
             return
         media = parse_media_type(head.content_type)
         media_type, syntax = (media.type, media.parameters.get("transfer-syntax", "")) if media else ("", "")
-        part = Part(media_type, syntax, await self._spooled(parts))
+        part = Part(media_type, syntax, await self._spooled(parts), frame)
         wanting = self._wanted.get(location)
         if not wanting:
             part.value.users = 1
+            # Names of many parts can be longer than the parts.
+            self._waiting_bytes += sys.getsizeof(location)
+            self._require_room(0)
             self._early.setdefault(location, []).append((self._number, part))
             return
         part.value.users = len(wanting)
@@ -238,11 +248,15 @@ class _Composition:
         except InvalidInstanceError as error:
             yield _judged(pending, error.failure, error.reason)
         finally:
-            for parts in pending.parts.values():
-                for part in parts:
-                    self.spool.release(part.value)
-            for value in assembly.made:
-                self.spool.release(value)
+            values = [part.value for parts in pending.parts.values() for part in parts] + assembly.made
+            if self.spool.has_file:
+                await asyncio.to_thread(self._release, values)
+            else:
+                self._release(values)
+
+    def _release(self, values: Iterable[SpooledValue]) -> None:
+        for value in values:
+            self.spool.release(value)
 
     async def _read(self, piece: Range) -> AsyncIterator[Event]:
         chunks = self.spool.read(piece.value, piece.start, piece.stop)

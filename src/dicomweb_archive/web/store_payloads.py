@@ -57,7 +57,10 @@ def open_payload(request: Request, services: Services) -> AsyncIterator[Event]:
             raise UnsupportedMediaTypeError("the parts are of a kind that cannot be stored", supported=_SUPPORTED)
         parts = _read_parts(chunks, PartReader(related.boundary, limits.multipart))
     parts = _bounded(parts, limits.instance_bytes)
-    return services.composition.compose(parts) if kind in METADATA_FORMATS else parts
+    if kind not in METADATA_FORMATS:
+        return parts
+    # A part may be named many times, so that an instance is longer than all that came.
+    return _bounded(services.composition.compose(parts), limits.instance_bytes)
 
 
 def announced_bytes(request: Request) -> int:

@@ -81,6 +81,7 @@ def test_no_image_an_unfinished_one_and_strange_ones_are_refused() -> None:
         (b"\xff\xd8\xff", TRANSFER_SYNTAX_NOT_SUPPORTED),
         (b"\xff\xd8\xff\xda\0\2", TRANSFER_SYNTAX_NOT_SUPPORTED),
         (b"\xff\xd8\xff\xc0\0\3\x08\xff\xda\0\2", CANNOT_UNDERSTAND),
+        (b"\xff\xd8\xff\xc0\0\x08\x08\0\1\0\1\0\xff\xda\0\6\0\0\0\0", CANNOT_UNDERSTAND),
         (b"\xff\x4f\xff\x51" + bytes(10), CANNOT_UNDERSTAND),
         (bytes.fromhex("0000000c6a502020") + bytes(100), CANNOT_UNDERSTAND),
         (cmyk.getvalue(), TRANSFER_SYNTAX_NOT_SUPPORTED),

@@ -163,6 +163,8 @@ ODD_ATTRIBUTES: dict[str, tuple[dict[str, Any], int]] = {
     "a value that is no list": ({"00104000": {"vr": "LT", "Value": "x"}}, status.ELEMENTS_DISCARDED),
     "no base64": ({"00091010": {"vr": "OB", "InlineBinary": "?"}}, status.ELEMENTS_DISCARDED),
     "bulk data of a name": ({"00100010": {"vr": "PN", "BulkDataURI": "x"}}, status.ELEMENTS_DISCARDED),
+    "bulk data of a sequence": ({"00081140": {"vr": "SQ", "BulkDataURI": "x"}}, status.ELEMENTS_DISCARDED),
+    "a sequence as binary": ({"00081140": {"vr": "SQ", "InlineBinary": "AAAA"}}, status.ELEMENTS_DISCARDED),
     "no value representation": ({"00091011": {"Value": ["x"]}}, status.ELEMENTS_DISCARDED),
     "an element of a command": ({"00000110": {"vr": "US", "Value": [1]}}, status.ELEMENTS_DISCARDED),
     "a word for a decimal": ({"00180050": {"vr": "DS", "Value": ["thick"]}}, status.SOP_CLASS_MISMATCH_WARNING),
@@ -264,6 +266,12 @@ async def test_metadata_that_wait_are_bounded(tmp_path: Path) -> None:
         await compose([json_part(models)] * 3, tmp_path, limits=CompositionLimits(metadata_bytes=5000))
 
 
+async def test_names_of_parts_that_wait_are_bounded(tmp_path: Path) -> None:
+    early = [bulk_part(b"", f"{number}" * 4000) for number in range(2)]
+    with pytest.raises(RequestTooLargeError):
+        await compose(early, tmp_path, limits=CompositionLimits(metadata_bytes=5000))
+
+
 async def test_a_transfer_encoding_of_a_part_is_refused(tmp_path: Path) -> None:
     models, bulk = metadata_of(image())
     bulk[0][0]["Content-Transfer-Encoding"] = "base64"
@@ -323,6 +331,11 @@ NO_NATIVE_DATA_SETS: dict[str, tuple[bytes, int]] = {
     "no tag": (b"<DicomAttribute/>", status.METADATA_UNREADABLE),
     "a value by itself": (b"<Value/>", status.METADATA_UNREADABLE),
     "a value far away": (_ATTRIBUTE + b'<Value number="99999999"/>', status.METADATA_UNREADABLE),
+    "values far from each other": (
+        b'<DicomAttribute tag="00091010" vr="LO">'
+        + b"".join(b'<Value number="%d"/>' % (1001 * number) for number in range(1, 1100)),
+        status.LIMIT_EXCEEDED,
+    ),
     "attributes in one another": (_ATTRIBUTE * 2, status.METADATA_UNREADABLE),
     "documents in one another": (b"<NativeDicomModel>", status.METADATA_UNREADABLE),
 }

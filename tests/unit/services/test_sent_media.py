@@ -12,13 +12,17 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from tests.factories import identified
-from tests.multiparts import Part, bulk_part, json_part
+from tests.multiparts import Part as SentPart
+from tests.multiparts import bulk_part, json_part
 from tests.unit.services.test_composition import compose, failures
 
 from dicomweb_archive.dicom import status
-from dicomweb_archive.errors import UndecodableError
+from dicomweb_archive.dicom.model_encoding import encode_model
+from dicomweb_archive.errors import InvalidInstanceError, UndecodableError
 from dicomweb_archive.services import decode_worker
+from dicomweb_archive.services.assembly import Assembly, Part
 from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
+from dicomweb_archive.storage.spool import Spool, SpooledValue
 
 JPEG = "1.2.840.10008.1.2.4"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -54,12 +58,12 @@ def picture(
     return buffer.getvalue()
 
 
-def metadata(tag: str = "7FE00010", **overrides: Any) -> Part:
+def metadata(tag: str = "7FE00010", **overrides: Any) -> SentPart:
     model = identified(sop_class=SECONDARY_CAPTURE, **overrides).to_json_dict()
     return json_part([model | {tag: {"vr": "OB", "BulkDataURI": "bulk/0"}}])
 
 
-async def stored(parts: list[Part], folder: Path) -> Dataset:
+async def stored(parts: list[SentPart], folder: Path) -> Dataset:
     ((data, notes),) = cast(Any, await compose(parts, folder, decoding=cast(DecodingPool, InProcess())))
     assert notes == ()
     return dcmread(BytesIO(data))
@@ -85,6 +89,26 @@ async def test_frames_of_one_image_are_a_part_each(tmp_path: Path) -> None:
     uneven = [*parts[:2], bulk_part(picture("JPEG", "L", size=(8, 8)), content_type="image/jpeg")]
     assert failures(await compose([metadata(NumberOfFrames=3), *uneven], tmp_path)) == [0xA900]
     assert failures(await compose([metadata(NumberOfFrames=3), *parts[:2]], tmp_path)) == [status.BULKDATA_MISSING]
+
+
+async def test_frames_stand_in_the_order_of_their_numbers_however_they_come(tmp_path: Path) -> None:
+    frames = [picture("JPEG", "L", seed=seed) for seed in range(3)]
+    parts = [bulk_part(frame, f"bulk/0/frames/{n}", "image/jpeg") for n, frame in enumerate(frames, 1)]
+    three = metadata(NumberOfFrames=3)
+    straight = await compose([three, *parts], tmp_path)
+    assert await compose([three, parts[2], parts[0], parts[1]], tmp_path) == straight
+    assert await compose([parts[1], three, parts[2], parts[0]], tmp_path) == straight
+    for wrong in ([*parts[:2], parts[1]], [*parts[1:], bulk_part(frames[0], content_type="image/jpeg")]):
+        assert failures(await compose([three, *wrong], tmp_path)) == [0xA900]
+
+
+async def test_a_document_longer_than_an_element_can_be_is_refused(tmp_path: Path) -> None:
+    model = identified().to_json_dict() | {"00420011": {"vr": "OB", "BulkDataURI": "bulk/0"}}
+    part = Part("application/pdf", "", SpooledValue(length=1 << 32))
+    spool = Spool(tmp_path, memory_bytes=0, watermark_bytes=0)
+    with pytest.raises(InvalidInstanceError) as refused:
+        await Assembly(spool, cast(DecodingPool, None)).assemble(encode_model(model), {"bulk/0": [part]})
+    assert refused.value.failure == status.LIMIT_EXCEEDED
 
 
 async def test_another_attribute_may_name_what_holds_the_frames(tmp_path: Path) -> None:
