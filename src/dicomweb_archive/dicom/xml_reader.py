@@ -161,7 +161,7 @@ class _Reader:
         gap = int(number) - 1 - len(values) if number.isascii() and number.isdecimal() and len(number) < 9 else 0
         if not 0 <= gap <= _MOST_GAPS:
             raise _unreadable()
-        self._elements_left -= 1
+        self._elements_left -= 1 + gap
         if self._elements_left < -DEFAULT_LIMITS.elements * 4:
             raise InvalidInstanceError("too many values", failure=LIMIT_EXCEEDED)
         values.extend([None] * gap)
@@ -170,12 +170,15 @@ class _Reader:
 def _with_blocks(data_set: _DataSet) -> dict[str, Any]:
     """Give private attributes the block of their creator, a new one where there is none (PS3.5 7.8.1)."""
     model = data_set.model
+    blocks = _blocks_of(model) if data_set.private else {}
     for number, creator, content in data_set.private:
         group = number & 0xFFFF0000
         block = number >> 8 & 0xFF
         if _creator_of(model, group | block) != creator:
-            block = _block_for(model, group, creator)
-            model[f"{group | block:08X}"] = {"vr": "LO", "Value": [creator]}
+            block = blocks.get((group, creator), 0)
+            if not block:
+                block = blocks[group, creator] = _free_block(model, group)
+                model[f"{group | block:08X}"] = {"vr": "LO", "Value": [creator]}
         tag = f"{group | block << 8 | number & 0xFF:08X}"
         if tag in model:
             raise _unreadable()
@@ -188,13 +191,21 @@ def _creator_of(model: dict[str, Any], tag: int) -> str | None:
     return values[0] if isinstance(values[0], str) else None
 
 
-def _block_for(model: dict[str, Any], group: int, creator: str) -> int:
-    blocks = range(_FIRST_BLOCK, _LAST_BLOCK + 1)
-    held = [block for block in blocks if _creator_of(model, group | block) == creator]
-    free = held or [block for block in blocks if f"{group | block:08X}" not in model]
-    if not free:
-        raise _unreadable()
-    return free[0]
+def _blocks_of(model: dict[str, Any]) -> dict[tuple[int, str], int]:
+    """Return the first block that each creator has in each group; looked up once, for there may be many attributes."""
+    blocks: dict[tuple[int, str], int] = {}
+    for tag in sorted(int(key, 16) for key in model):
+        creator = _creator_of(model, tag) if tag & 0x10000 and _FIRST_BLOCK <= tag & 0xFFFF <= _LAST_BLOCK else None
+        if creator is not None:
+            blocks.setdefault((tag & 0xFFFF0000, creator), tag & 0xFF)
+    return blocks
+
+
+def _free_block(model: dict[str, Any], group: int) -> int:
+    for block in range(_FIRST_BLOCK, _LAST_BLOCK + 1):
+        if f"{group | block:08X}" not in model:
+            return block
+    raise _unreadable()
 
 
 def _unreadable() -> InvalidInstanceError:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
+from threading import Lock
 
 from dicomweb_archive.errors import StorageFullError, StorageUnavailableError
 from dicomweb_archive.storage.base import Buffer
@@ -16,6 +17,9 @@ PIECE_BYTES = 1024 * 1024
 """What is read of the file at once."""
 
 _ROOM_ASKED_BYTES = 64 * 1024 * 1024
+
+# A view of a few bytes keeps all of its chunk, and thousands of small objects take more room than what is in them.
+_COPIED_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -52,6 +56,15 @@ class Spool:
         self._end = 0
         self._live = 0
         self._unasked_bytes = _ROOM_ASKED_BYTES
+        # A thread that writes for a request that was cancelled may go on for a moment; by then the number of the file
+        # could be that of another one.
+        self._writing = Lock()
+        self._is_closed = False
+
+    @property
+    def has_file(self) -> bool:
+        """Whether anything has gone to the file yet; giving its room back is a thread's work."""
+        return self._file is not None
 
     def fits(self, size: int) -> bool:
         """Tell whether so many further bytes stay in memory, so that writing them takes no thread."""
@@ -62,11 +75,12 @@ class Spool:
 
         Raises:
             StorageFullError: free space would fall under the watermark.
+            StorageUnavailableError: the file cannot be written.
         """
         value.length += len(piece)
         if value.offset is None and self.fits(len(piece)):
             self._memory_left -= len(piece)
-            value.pieces.append(piece)
+            _keep(value.pieces, piece)
             return
         if value.offset is None:
             value.offset = self._end
@@ -110,12 +124,26 @@ class Spool:
             self._end = 0
 
     def close(self) -> None:
-        """Give all room back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Give all room back; of a large file that takes a while."""
+        with self._writing:
+            self._is_closed = True
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def _append(self, piece: Buffer) -> None:
+        with self._writing:
+            if self._is_closed:
+                return
+            try:
+                self._write_out(piece)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    message = "the disk is full"
+                    raise StorageFullError(message) from error
+                raise StorageUnavailableError("what was received cannot be written to the disk") from error
+
+    def _write_out(self, piece: Buffer) -> None:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
@@ -126,13 +154,18 @@ class Spool:
                 message = "no room is left for what was sent; free some, or lower free_space_watermark_bytes"
                 raise StorageFullError(message)
         view = memoryview(piece)
-        try:
-            while view:
-                written = os.pwrite(self._file.fileno(), view, self._end)
-                self._end += written
-                view = view[written:]
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                message = "the disk is full"
-                raise StorageFullError(message) from error
-            raise StorageUnavailableError("what was received cannot be written to the disk") from error
+        while view:
+            written = os.pwrite(self._file.fileno(), view, self._end)
+            self._end += written
+            view = view[written:]
+
+
+def _keep(pieces: list[Buffer], piece: Buffer) -> None:
+    """Add bytes that stay in memory, so that they take no more of it than they are counted for."""
+    last = pieces[-1] if pieces else None
+    if len(piece) >= _COPIED_BYTES:
+        pieces.append(piece)
+    elif isinstance(last, bytearray) and len(last) < _COPIED_BYTES:
+        last += piece
+    else:
+        pieces.append(bytearray(piece))

@@ -1,16 +1,17 @@
 """Bytes that wait, in memory and in a file, come back as they were, and their room does too."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from dicomweb_archive.errors import StorageFullError
+from dicomweb_archive.errors import StorageFullError, StorageUnavailableError
 from dicomweb_archive.storage.spool import PIECE_BYTES, Spool, SpooledValue
 
 TEXT = bytes(range(256)) * 20
 
 
-def written(spool: Spool, data: bytes, pieces: int = 3) -> SpooledValue:
+def written(spool: Spool, data: bytes | memoryview, pieces: int = 3) -> SpooledValue:
     value = SpooledValue(users=1)
     size = -(-len(data) // pieces)
     for start in range(0, len(data), size):
@@ -47,6 +48,32 @@ def test_room_is_given_back_by_the_last_user(tmp_path: Path) -> None:
     assert b"".join(spool.read(value)) == TEXT
     spool.release(value)
     assert spool.fits(len(TEXT))
+
+
+def test_what_stays_in_memory_keeps_nothing_else_there(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, memory_bytes=1 << 20, watermark_bytes=0)
+    chunk = bytes(1 << 18)
+    users = sys.getrefcount(chunk)
+    values = [written(spool, memoryview(chunk)[:3]) for _ in range(5)]
+    assert sys.getrefcount(chunk) == users
+    trickled = written(spool, TEXT, pieces=len(TEXT))
+    assert len(trickled.pieces) == 1
+    assert b"".join(spool.read(trickled)) == TEXT
+    assert all(b"".join(spool.read(value)) == bytes(3) for value in values)
+
+
+def test_what_a_thread_still_writes_after_the_end_goes_nowhere(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, memory_bytes=0, watermark_bytes=0)
+    value = written(spool, TEXT)
+    spool.close()
+    spool.write(value, TEXT)
+    assert not spool.has_file
+
+
+def test_a_folder_that_takes_no_file_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(StorageUnavailableError):
+        written(Spool(tmp_path / "taken", memory_bytes=0, watermark_bytes=0), TEXT)
 
 
 def test_the_watermark_holds_for_what_waits(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from blake3 import blake3
 
 from dicomweb_archive.dicom.differences import BulkRegion, Difference, bulk_regions, differences
 from dicomweb_archive.dicom.instance import ScannedInstance
-from dicomweb_archive.dicom.part10 import Part10Scanner
+from dicomweb_archive.dicom.part10 import DEFLATED_SYNTAXES, Part10Scanner
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.index.curation.conflicts import Conflict, ConflictIndex, Place
 from dicomweb_archive.services.access import Principal
@@ -97,4 +97,4 @@ class ConflictService:
 
 def _is_deflated(*instances: ScannedInstance) -> bool:
     """Tell whether offsets count in an inflated data set, which does not lie in the file."""
-    return any(scanned.transfer_syntax_uid == "1.2.840.10008.1.2.1.99" for scanned in instances)
+    return any(scanned.transfer_syntax_uid in DEFLATED_SYNTAXES for scanned in instances)
