@@ -1,5 +1,6 @@
 """Purging: nothing of it is left in the index or in any object, and the neighbours are as they were."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -8,6 +9,10 @@ from tests.factories import ct_series, image, part10
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.http.test_publication import approved
+from tests.submitted import add_submission, database_of, lay_into
+
+from dicomweb_archive.checks.findings import Finding, FindingLevel, Severity
+from dicomweb_archive.index.curation.findings import FindingFilter, FindingIndex
 
 STUDY, SERIES = f"{UID}.1", f"{UID}.1.1"
 OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
@@ -97,3 +102,41 @@ async def test_a_purge_takes_conflicts_that_were_kept(archive: Archive) -> None:
     assert not holds(archive, "secret 1")
     kept = f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.2"
     assert (await archive.get(kept, headers=OCTETS)).content == second
+
+
+async def test_a_purge_takes_findings_of_what_it_purges_and_leaves_those_of_its_neighbours(archive: Archive) -> None:
+    space = await add_submission(archive, "checked")
+    await lay_into(archive, space, [*ct_series(2), *ct_series(1, series=2), *ct_series(1, study=2)])
+    found = Finding("check", 1, Severity.BLOCK, "", study_instance_uid=STUDY, series_instance_uid=SERIES)
+    of_study = replace(found, level=FindingLevel.STUDY, series_instance_uid="")
+    several = replace(found, level=FindingLevel.SERIES, sop_instance_uid=f"{SERIES}.1", instances=2)
+    names = {
+        "first": replace(found, sop_instance_uid=f"{SERIES}.1"),
+        "second": replace(found, sop_instance_uid=f"{SERIES}.2"),
+        "several": several,
+        "series": replace(several, sop_instance_uid=""),
+        "study": of_study,
+        "a series of the study": replace(of_study, series_instance_uid=SERIES, instances=3),
+        "other series": replace(found, series_instance_uid=f"{STUDY}.2", level=FindingLevel.SERIES),
+        "other study": replace(of_study, study_instance_uid=f"{UID}.2"),
+        "submission": Finding("check", 1, Severity.BLOCK, "", level=FindingLevel.SUBMISSION),
+    }
+    index = FindingIndex(database_of(archive))
+    await index.add(space, [replace(each, message=name) for name, each in names.items()])
+
+    async def left() -> dict[str, Finding]:
+        kept, _ = await index.list(space, FindingFilter(), limit=100, offset=0)
+        return {each.finding.message: replace(each.finding, message="") for each in kept}
+
+    assert await left() == names
+    assert (await purge(archive, series=SERIES, instance=f"{SERIES}.1")).status_code == 200
+    del names["first"]
+    names["several"] = replace(several, sop_instance_uid="", instances=1)
+    assert await left() == names
+    assert (await purge(archive, series=SERIES)).status_code == 200
+    for gone in ("second", "several", "series"):
+        del names[gone]
+    names["a series of the study"] = replace(of_study, instances=3)
+    assert await left() == names
+    assert (await purge(archive)).status_code == 200
+    assert set(await left()) == {"other study", "submission"}

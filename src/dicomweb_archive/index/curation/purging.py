@@ -13,6 +13,7 @@ from asyncpg import exceptions
 
 from dicomweb_archive.errors import DatabaseUnavailableError
 from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.curation.purged_findings import forget_findings
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.index.segments.rows import insert_packs
@@ -213,6 +214,7 @@ class Purging:
         keys = (*(pack.object_key for pack in order.packs), *retired)
         await _replace(connection, order, segments)
         instances = await _delete_conflicts(connection, order)
+        await forget_findings(connection, order.scope)
         for place in places:
             if place["only_conflicts"]:
                 continue
