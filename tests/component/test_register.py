@@ -381,6 +381,12 @@ LONE_SEGMENT = (
     [
         pytest.param(statements.FIND_DIGESTS, (1, ["1.2"]), ["instance_space_id_sop_instance_uid_key"], id="digests"),
         pytest.param(
+            statements.FIND_SEEN,
+            ([1], [1], False, ["1.2"]),
+            ["instance_space_id_sop_instance_uid_key"],
+            id="digests of what may be seen",
+        ),
+        pytest.param(
             counts.ADD_TO_STUDY,
             (1, 1, "1", ["2"], ["3"], "k", "a", "{}", 1, 1, 1, ["CT"], ["1.2"], [1], [1], [1]),
             ["study_pkey", "series_pkey", "tombstone_pkey"],

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,9 +12,11 @@ from tests.factories import ROOT as UID
 from tests.factories import ct_series, mr_series
 from tests.http.archive import RELATED, Archive, related, values_of
 from tests.http.conftest import StartArchive
-from tests.submitted import add_collection, database_of
+from tests.submitted import add_collection, database_of, lay_into
 
+from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.writing.packs import PackIndex
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role
 from dicomweb_archive.services.maintenance import MaintenanceService
 
 STORED, COMMENT, RETRIEVE_URL = "00081199", "00000902", "00081190"
@@ -110,6 +113,73 @@ async def test_in_a_curated_collection_everything_waits_in_the_submission_of_the
     await archive.client.post(f"{path}/seal", headers={"if-match": "*"})
     assert (await store_at(archive, parent, *ct_series(1, study=3))).status_code == 202
     assert sorted(each["state"] for each in await queue(archive)) == ["open", "sealed"]
+
+
+async def published(archive: Archive, accession: str, *instances: bytes, access: str = "open") -> str:
+    """Publish instances in a curated collection; return its path."""
+    parent = await made(archive, accession, f"policy = 'curated', access = '{access}'")
+    async with database_of(archive).connection() as connection:
+        collection_id = await connection.fetchval("select id from collection where accession = $1", accession)
+    await lay_into(archive, ARCHIVE_SPACE, instances, collection_id=collection_id)
+    return parent
+
+
+@pytest.mark.parametrize("hold_bytes", [8 << 20, 100], ids=["held", "large"])
+async def test_what_is_published_with_the_same_bytes_does_not_wait_again(archive: Archive, hold_bytes: int) -> None:
+    service = archive.app.state.services.store
+    object.__setattr__(service, "limits", replace(service.limits, hold_bytes=hold_bytes))
+    first, second = ct_series(2)
+    (other,) = ct_series(1, PatientWeight="70")
+    parent = await published(archive, "RESENT", first, second)
+    answer = await store_at(archive, parent, first, second, first)
+    assert answer.status_code == 200
+    assert "warning" not in answer.headers
+    items = values_of(answer.json(), STORED)
+    assert [values_of(item, COMMENT) for item in items] == [["Already stored with the same bytes"]] * 3
+    assert (await archive.client.get(values_of(items[1], RETRIEVE_URL)[0])).status_code == 200
+    assert await queue(archive) == []
+    assert len(archive.files()) == 1
+    # Other bytes wait, whether what is published comes before them or behind them.
+    (fresh,) = ct_series(1, study=2)
+    answer = await store_at(archive, parent, first, other, first, fresh)
+    assert answer.status_code == 202
+    items = values_of(answer.json(), STORED)
+    assert ["submissions" in values_of(item, RETRIEVE_URL)[0] for item in items] == [False, True, False, True]
+    (waiting,) = await queue(archive)
+    assert waiting["held"]["instances"] == 2
+    # Into a submission that it names it is stored all the same.
+    path, _ = await opened(archive, collection="RESENT")
+    assert (await store_at(archive, path, first)).status_code == 200
+    assert await found_at(archive, path) == 1
+
+
+async def test_nobody_is_told_that_what_they_may_not_see_is_published(archive: Archive) -> None:
+    hidden, embargoed = ct_series(1, study=1), ct_series(1, study=2)
+    shut = await published(archive, "SHUT", *hidden, access="restricted")
+    parent = await published(archive, "EMBARGOED", *embargoed)
+    async with database_of(archive).transaction() as connection:
+        await connection.execute(
+            "update study set embargo_until = '2999-01-01' where study_instance_uid = $1", f"{UID}.2"
+        )
+        ids = dict(await connection.fetch("select accession, id from collection"))
+    roles = frozenset({Role.SUBMITTER})
+    archive.let_in(
+        Principal("ann", PrincipalKind.KEY_HOLDER, roles, frozenset({ids["SHUT"]})),
+        Principal("bob", PrincipalKind.KEY_HOLDER, roles | {Role.READER}, frozenset({ids["SHUT"]})),
+        Principal("cyd", PrincipalKind.KEY_HOLDER, roles | {Role.READER}, frozenset({ids["EMBARGOED"]})),
+    )
+    for name, at, instances, status in (
+        ("ann", shut, hidden, 202),
+        ("bob", shut, hidden, 200),
+        ("cyd", parent, embargoed, 202),
+        ("cyd", parent, hidden, 202),
+    ):
+        answer = await store_at(archive, at, *instances, authorization=f"Bearer {name}")
+        assert answer.status_code == status, (name, answer.text)
+        (item,) = values_of(answer.json(), STORED)
+        assert values_of(item, COMMENT) == [
+            "waits for review" if status == 202 else "Already stored with the same bytes"
+        ]
 
 
 async def test_what_the_rules_of_an_automatic_collection_do_not_take_waits_and_the_rest_is_published(

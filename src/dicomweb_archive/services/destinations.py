@@ -9,6 +9,7 @@ from typing import Final
 from dicomweb_archive.checks.catalogue import STRUCTURAL
 from dicomweb_archive.checks.structural import InstanceJudge
 from dicomweb_archive.errors import ConflictError, ForbiddenError, NotFoundError
+from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.curation.collections import DEFAULT_ACCESSION, Collection, CollectionPolicy
 from dicomweb_archive.index.curation.submissions import Submission, SubmissionIndex, SubmissionScope, SubmissionState
 from dicomweb_archive.services.access import Principal, Role, require
@@ -67,11 +68,13 @@ class Destination:
         collection_id: their home.
         room: where those wait that are not published.
         judge: says which are published at once; `None`: all wait.
+        seen: what is published already and may be told of, so that the same bytes need not wait again.
     """
 
     collection_id: int
     room: WaitingRoom
     judge: InstanceJudge | None
+    seen: Visibility | None = None
 
 
 class Destinations:
@@ -105,7 +108,10 @@ class Destinations:
             message = "the collection takes submissions of named sites only; open one at /submissions and store there"
             raise ConflictError(message)
         room = WaitingRoom(self._submissions, collection.id, actor=principal.name)
-        return Destination(collection.id, room, _judge_of(collection))
+        judge = _judge_of(collection)
+        # Where some are published at once, all that is published is asked for anyway: a UID has one place there.
+        is_told = judge is None and Role.READER in principal.roles
+        return Destination(collection.id, room, judge, principal.sees if is_told else None)
 
     async def _submission(self, principal: Principal, name: str) -> Destination:
         # Whoever comes this far may see it (`services/roots.py`).

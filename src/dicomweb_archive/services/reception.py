@@ -236,6 +236,10 @@ class Reception:
             self._fail(position, error.failure, part.identity, comment=error.reason)
             return
         scanned, digest = received.scanned, received.placed.digest
+        if (await self._find_published([scanned.sop_instance_uid])).get(scanned.sop_instance_uid) == digest:
+            await received.member.drop()
+            self._say_published(position, scanned)
+            return
         lane = self._judge(position, scanned)
         known = (await self._find_known([(scanned.sop_instance_uid, lane)])).get(scanned.sop_instance_uid)
         if known is None:
@@ -275,6 +279,11 @@ class Reception:
             self._waiting.pop(position, None)
         self._outcomes[position] = repeated(stored(scanned), same=same)
 
+    def _say_published(self, position: int, scanned: ScannedInstance) -> None:
+        """Say that a part is published already, whatever this request keeps of its UID."""
+        self._waiting.pop(position, None)
+        self._outcomes[position] = repeated(stored(scanned), same=True)
+
     def _note_repeat(self, sop_instance_uid: str, position: int) -> None:
         if sop_instance_uid in self._kept:
             self._repeats.setdefault(sop_instance_uid, []).append(position)
@@ -304,6 +313,25 @@ class Reception:
             known |= await self._find_in(room.space_id, Lane.WAITING, waiting)
         return known
 
+    async def _find_published(self, sop_instance_uids: Sequence[str]) -> dict[str, bytes]:
+        """Return the digests of what is published of instances that would all wait, as far as it may be told of."""
+        seen = self._destination.seen
+        return {} if seen is None else await self._register.find_seen(seen, sop_instance_uids)
+
+    async def _without_published(self, batch: Sequence[_Held]) -> Sequence[_Held]:
+        """Leave out what is published with the same bytes: it has nothing to wait for."""
+        published = await self._find_published([held.scanned.sop_instance_uid for held in batch])
+        if not published:
+            return batch
+        others = []
+        for held in batch:
+            digest = published.get(held.scanned.sop_instance_uid)
+            if digest is not None and digest == await _digest_of(held):
+                self._say_published(held.position, held.scanned)
+            else:
+                others.append(held)
+        return others
+
     async def _find_in(self, space_id: int, lane: Lane, sop_instance_uids: Sequence[str]) -> dict[str, _Kept]:
         if not sop_instance_uids:
             return {}
@@ -323,6 +351,7 @@ class Reception:
             self._batch, self._batch_bytes = [], 0
 
     async def _write(self, batch: Sequence[_Held]) -> None:
+        batch = await self._without_published(batch)
         known = await self._find_known([(held.scanned.sop_instance_uid, held.lane) for held in batch])
         fresh: dict[tuple[Lane, SeriesKey], list[_Held]] = {}
         repeats: list[_Held] = []
@@ -344,8 +373,7 @@ class Reception:
 
     async def _write_repeat(self, held: _Held, known: _Kept) -> None:
         """Keep a part whose UID is taken when its bytes are others."""
-        neutralise = held.scanned.preamble_neutralised
-        digest = await asyncio.to_thread(digest_of, held.data, neutralise_preamble=neutralise)
+        digest = await _digest_of(held)
         kept = self._contradicting.setdefault(held.scanned.sop_instance_uid, set())
         if digest not in {known.digest, *kept}:
             # A pack has room for one instance of a UID, so the further ones go into others.
@@ -359,3 +387,8 @@ class Reception:
         self, position: int, failure: int, identity: ScannedInstance | Identity | None = None, *, comment: str = ""
     ) -> None:
         self._outcomes[position] = refused(position, failure, identity, comment=comment)
+
+
+async def _digest_of(held: _Held) -> bytes:
+    neutralise = held.scanned.preamble_neutralised
+    return await asyncio.to_thread(digest_of, held.data, neutralise_preamble=neutralise)

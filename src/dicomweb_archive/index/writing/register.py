@@ -3,14 +3,14 @@
 import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
 from asyncpg import exceptions
 
 from dicomweb_archive.errors import DatabaseUnavailableError
-from dicomweb_archive.index.access import ARCHIVE_SPACE
+from dicomweb_archive.index.access import ARCHIVE_SPACE, Visibility, visible
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.segments.building import SegmentContent, StoredInstance, build_segments
 from dicomweb_archive.index.segments.level_rows import series_columns
@@ -41,13 +41,22 @@ DEFAULT_COLLECTION = 1
 
 # Finds which instances a space has, to tell a repetition from a conflict.
 FIND_DIGESTS = """
-select i.sop_instance_uid, i.digest, st.study_instance_uid, se.series_instance_uid, st.collection_id
+select i.sop_instance_uid, i.digest, st.study_instance_uid, se.series_instance_uid
 from instance i
 join segment sg on sg.id = i.segment_id
 join study st on st.id = sg.study_id
 join series se on se.id = sg.series_id
 where i.space_id = $1 and i.sop_instance_uid = any($2::text[])
 """
+
+# Finds which instances of these may be seen, with the digests of their bytes.
+FIND_SEEN = f"""
+select i.sop_instance_uid, i.digest
+from instance i
+join segment sg on sg.id = i.segment_id
+join study st on st.id = sg.study_id
+where {visible("st")} and i.space_id = any($1) and i.sop_instance_uid = any($4::text[])
+"""  # noqa: S608 - composed of constants
 
 # Keeps a submission open until the transaction ends: whoever seals it waits.
 HOLD_OPEN = "select id from submission where space_id = $1 and state = 'open' for share"
@@ -83,12 +92,11 @@ class Registration(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnownInstance:
-    """An instance that a space has: the digest of its bytes as kept, and where it belongs."""
+    """An instance that a space has: the digest of its bytes as kept, and the series that it belongs to."""
 
     digest: bytes
     study_instance_uid: str
     series_instance_uid: str
-    collection_id: int = field(default=DEFAULT_COLLECTION, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,11 @@ class Register:
         """Return what the space has under these UIDs."""
         async with self._database.connection() as connection:
             return await _find_digests(connection, space_id, sop_instance_uids)
+
+    async def find_seen(self, sees: Visibility, sop_instance_uids: Sequence[str]) -> dict[str, bytes]:
+        """Return the digests of those instances of these UIDs that may be seen."""
+        async with self._database.connection() as connection:
+            return dict(await connection.fetch(FIND_SEEN, *sees.parameters(), list(sop_instance_uids)))
 
     async def register(
         self,
@@ -298,7 +311,7 @@ async def _find_digests(
     connection: Connection, space_id: int, sop_instance_uids: Sequence[str]
 ) -> dict[str, KnownInstance]:
     rows = await connection.fetch(FIND_DIGESTS, space_id, list(sop_instance_uids))
-    return {sop: KnownInstance(digest, study, series, home) for sop, digest, study, series, home in rows}
+    return {sop: KnownInstance(digest, study, series) for sop, digest, study, series in rows}
 
 
 async def _write(
