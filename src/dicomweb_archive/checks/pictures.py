@@ -5,8 +5,10 @@ from typing import Final
 
 from dicomweb_archive.checks.content import SeriesPart, texts_of
 from dicomweb_archive.checks.findings import Remark, Severity
+from dicomweb_archive.dicom.instance import Element
 
 _IMAGE_TYPE: Final = 0x00080008
+_MODALITY: Final = 0x00080060
 _BURNED_IN: Final = 0x00280301
 _RECOGNIZABLE: Final = 0x00280302
 _LONGITUDINAL: Final = 0x00280303
@@ -18,6 +20,8 @@ _CODE_VALUE: Final = 0x00080100
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 # Ultrasound, secondary capture, X-ray angiography and fluoroscopy: text in the pixels is usual.
 _OFTEN_ANNOTATED: Final = tuple(_STORAGE + rest for rest in ("3", "6", "7", "12.1", "12.2"))
+# The same by Modality, with those of secondary captures and of other devices.
+_ANNOTATED_MODALITIES: Final = frozenset({"US", "IVUS", "XA", "RF", "ES", "OT"})
 # Encapsulated PDF and CDA, structured reports, presentation states.
 _DOCUMENTS: Final = tuple(_STORAGE + rest for rest in ("104.1", "104.2", "88", "11"))
 _FULL_DATES, _MODIFIED_DATES = "113106", "113107"
@@ -33,11 +37,12 @@ def check_burned_in(part: SeriesPart) -> Iterator[Remark]:
     # Said to have none is no proof, so what is said plays no part here.
     risky = [
         file.sop_instance_uid
-        for file in part.files
-        if file.pixel_data is not None and _is_of(file.sop_class_uid, _OFTEN_ANNOTATED)
+        for position, file in enumerate(part.files)
+        if file.pixel_data is not None
+        and (_is_of(file.sop_class_uid, _OFTEN_ANNOTATED) or _is_annotated(part.at(_MODALITY, position)))
     ]
     if risky:
-        message = "images of this SOP class often have text in their pixels"
+        message = "images of this SOP class or modality often have text in their pixels"
         yield Remark(Severity.WARN, message, "00080016", len(risky), risky[0])
     for each in part.occurrences(_IMAGE_TYPE):
         if any("SCREEN" in text for text in texts_of(each.element)):
@@ -84,6 +89,10 @@ def check_deidentification(part: SeriesPart) -> Iterator[Remark]:
 def _method_codes(part: SeriesPart) -> set[str]:
     codes = (found for found in part.placed() if found.path == f"{_METHOD_CODES:08X}.{_CODE_VALUE:08X}")
     return {text for found in codes for text in texts_of(found.element)}
+
+
+def _is_annotated(modality: Element | None) -> bool:
+    return modality is not None and not _ANNOTATED_MODALITIES.isdisjoint(texts_of(modality))
 
 
 def _is_of(sop_class_uid: str, kinds: tuple[str, ...]) -> bool:

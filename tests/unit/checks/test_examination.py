@@ -128,6 +128,7 @@ SPOKEN_OF: list[tuple[str, dict[str, Any], tuple[str, str, str]]] = [
     ("another person", {"OperatorsName": "Who^Doctor"}, ("text_patterns", "warn", "00081070")),
     ("burned in", {"BurnedInAnnotation": "YES"}, ("burned_in", "block", "00280301")),
     ("a risky class", {"SOPClassUID": UltrasoundImageStorage}, ("burned_in", "warn", "00080016")),
+    ("a risky modality", {"Modality": "RF"}, ("burned_in", "warn", "00080016")),
     ("a screen capture", {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, ("burned_in", "warn", "00080008")),
     ("a face", {"RecognizableVisualFeatures": "YES"}, ("recognizable_face", "warn", "00280302")),
     ("no record", {"PatientIdentityRemoved": "NO"}, ("deidentification_record", "warn", "00120062")),
