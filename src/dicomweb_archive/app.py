@@ -19,6 +19,7 @@ from dicomweb_archive.index.curation.collection_index import CollectionIndex
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.inventory_index import InventoryIndex
+from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.index.curation.purging import Purging
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
@@ -69,6 +70,7 @@ from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.services.submissions.conflicts import ConflictService
+from dicomweb_archive.services.submissions.manifests import ManifestService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.transitions import Action
@@ -315,6 +317,7 @@ def _build_services(
         ),
         submissions=submissions_service,
         conflicts=ConflictService(submissions_service, conflict_index, objects),
+        manifests=ManifestService(submissions_service, ManifestIndex(database)),
         checks=checks_service,
         publishing=PublishingService(
             submissions_service, Publication(database, instances, timezone=settings.timezone), objects

@@ -14,6 +14,7 @@ from dicomweb_archive.errors import TransitionError
 from dicomweb_archive.index.curation.examined import ExaminedContent
 from dicomweb_archive.index.curation.expiry import ExpiryIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
+from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex, SubmissionState
 from dicomweb_archive.index.curation.trail import SubmissionTrail
@@ -119,7 +120,7 @@ def _publishing(settings: Settings, database: Database, objects: ObjectStore) ->
 def check_service(database: Database, objects: ObjectStore) -> CheckService:
     """Make what runs checks over submissions, with dicom3tools where they are installed."""
     content = ExaminedContent(database)
-    examiner = Examiner(content, FileReader(content, objects, IodValidator.find()))
+    examiner = Examiner(content, FileReader(content, objects, IodValidator.find()), ManifestIndex(database))
     return CheckService(SubmissionIndex(database), FindingIndex(database), examiner)
 
 

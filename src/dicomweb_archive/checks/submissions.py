@@ -41,11 +41,13 @@ class ManifestComparison:
         missing: announced, and not there.
         unexpected: there, and not announced.
         other_bytes: there with another digest than announced.
+        other_totals: how many of the totals are others: of studies, series, instances and bytes.
     """
 
     missing: int = 0
     unexpected: int = 0
     other_bytes: int = 0
+    other_totals: int = 0
 
 
 def remark_on_same(related: Related) -> Iterator[Remark]:
@@ -111,3 +113,5 @@ def check_manifest(found: ManifestComparison) -> Iterator[Remark]:
         yield Remark(Severity.BLOCK, "instances have come that were not announced", path, found.unexpected)
     if found.other_bytes:
         yield Remark(Severity.BLOCK, "instances have other bytes than were announced", path, found.other_bytes)
+    if found.other_totals:
+        yield Remark(Severity.BLOCK, "there are more or fewer studies, series, instances or bytes than were announced")

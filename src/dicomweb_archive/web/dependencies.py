@@ -30,6 +30,7 @@ from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
 from dicomweb_archive.services.submissions.conflicts import ConflictService
+from dicomweb_archive.services.submissions.manifests import ManifestService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
@@ -80,6 +81,7 @@ class Services:
     roots: RootService
     submissions: SubmissionService
     conflicts: ConflictService
+    manifests: ManifestService
     admission: Admission
     checks: CheckService
     composition: CompositionService

@@ -334,9 +334,9 @@ def test_equal_pixels_under_other_uids_are_found() -> None:
 
 def test_what_was_announced_is_compared_with_what_has_come() -> None:
     assert list(check_manifest(ManifestComparison())) == []
-    told = check_manifest(ManifestComparison(missing=2, unexpected=1, other_bytes=3))
+    told = check_manifest(ManifestComparison(missing=2, unexpected=1, other_bytes=3, other_totals=2))
     assert [(remark.severity, remark.instances) for remark in told] == [
-        (Severity.BLOCK, 2), (Severity.BLOCK, 1), (Severity.BLOCK, 3),
+        (Severity.BLOCK, 2), (Severity.BLOCK, 1), (Severity.BLOCK, 3), (Severity.BLOCK, 1),
     ]  # fmt: skip
 
 

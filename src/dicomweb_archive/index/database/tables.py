@@ -395,6 +395,27 @@ conflict = Table(
 )
 Index("conflict_pack_id_idx", conflict.c.pack_id)
 
+# What the submitter has announced; NULL: nothing of that.
+manifest = Table(
+    "manifest",
+    metadata,
+    Column("submission_id", BigInteger, ForeignKey("submission.id"), primary_key=True, autoincrement=False),
+    Column("studies", Integer),
+    Column("series", Integer),
+    Column("instances", Integer),
+    Column("size_bytes", BigInteger),
+    Column("set_by", Text, nullable=False),
+    _now("set_at"),
+)
+
+manifest_instance = Table(
+    "manifest_instance",
+    metadata,
+    Column("submission_id", BigInteger, ForeignKey("manifest.submission_id", ondelete="CASCADE"), primary_key=True),
+    Column("sop_instance_uid", _TEXT, primary_key=True),
+    Column("digest", LargeBinary),
+)
+
 segment = Table(
     "segment",
     metadata,

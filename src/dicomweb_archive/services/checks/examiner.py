@@ -11,6 +11,7 @@ from dicomweb_archive.checks.examination import Examination
 from dicomweb_archive.checks.rules import Rules
 from dicomweb_archive.checks.submissions import (
     SeenPixels,
+    check_manifest,
     remark_on_conflict,
     remark_on_pixels,
     remark_on_place,
@@ -19,6 +20,7 @@ from dicomweb_archive.checks.submissions import (
 )
 from dicomweb_archive.index.curation.examined import ExaminedContent
 from dicomweb_archive.index.curation.findings import Examined
+from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.services.checks.files import FileReader, LookedAt
 
 Progress = Callable[[int], Awaitable[None]]
@@ -37,6 +39,7 @@ class Examiner:
 
     content: ExaminedContent
     files: FileReader
+    manifests: ManifestIndex
 
     async def examine(
         self, space_id: int, check_set: CheckSet, rules: Rules, *, read_files: bool, progress: Progress
@@ -50,6 +53,7 @@ class Examiner:
         examination = Examination(check_set, rules)
         await self._examine_series(space_id, examination, progress)
         await self._examine_relations(space_id, examination)
+        await self._examine_manifest(space_id, examination)
         if read_files:
             await self._examine_files(space_id, examination, check_set, progress)
         findings = await asyncio.to_thread(examination.finish)
@@ -66,8 +70,6 @@ class Examiner:
     def _run(self, check_set: CheckSet, *, read_files: bool) -> frozenset[str]:
         """Return the names of the checks that are run, which are those whose findings are replaced."""
         left_out = {check.name for check in catalogue.CHECKS.values() if check.reads_files and not read_files}
-        # What was announced is compared by whoever keeps the manifest.
-        left_out.add(catalogue.MANIFEST.name)
         if self.files.iod is None:
             left_out.add(catalogue.IOD.name)
         return check_set.checks - left_out
@@ -90,6 +92,11 @@ class Examiner:
                 catalogue.SPLIT_SERIES, split, remark_on_split,
                 study_instance_uid=split.study_instance_uid, series_instance_uid=split.series_instance_uid,
             )  # fmt: skip
+
+    async def _examine_manifest(self, space_id: int, examination: Examination) -> None:
+        compared = await self.manifests.compare(space_id)
+        if compared is not None:
+            examination.say(catalogue.MANIFEST, compared.for_check(), check_manifest)
 
     async def _examine_files(
         self, space_id: int, examination: Examination, check_set: CheckSet, progress: Progress

@@ -276,7 +276,7 @@ def _acting(action: Action) -> Callable[..., Awaitable[SubmissionDocument]]:
 
 
 _DESCRIPTIONS = {
-    Action.SEAL: "Say that a submission is complete; it takes no more instances.",
+    Action.SEAL: "Say that a submission is complete: it takes no more instances, and its checks begin.",
     Action.REOPEN: "Let a submission take instances again.",
     Action.WITHDRAW: "Take a submission back.",
     Action.REVIEW: "Take a submission into review by hand.",
