@@ -243,7 +243,7 @@ def random_moment(chance: random.Random, attributes: Attributes) -> DateTimeRang
     return DateTimeRange(date, time, *chance.choice([(low, low + 3600), (low, None), (None, low + 40_000)]))
 
 
-QUERIES = 120
+QUERIES = 80
 SHAPES = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_by_terms}
 
 
