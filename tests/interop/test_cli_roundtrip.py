@@ -103,7 +103,7 @@ def test_a_conflict_and_a_broken_file_are_refused_with_their_reasons(
     assert records["2.dcm"]["outcome"] == "acknowledged_earlier"
     assert records["notes.txt"]["outcome"] == "skipped"
     told = run_command("store", tmp_path / "in", "--to", running_server.root)
-    assert "SOP Instance UID is stored with other content (A902): 1" in told.stdout
+    assert "SOP Instance UID is stored with other content; kept for review (A902): 1" in told.stdout
 
 
 def test_search_prints_tables_csv_and_json_at_three_levels(
