@@ -4,6 +4,7 @@ The requests are made from the description of the API: every GET, with every par
 before and after a submission is filled, and nothing but request ids may differ.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.submitted import add_collection, add_submission, database_of, lay_into
 
+from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
 
@@ -85,6 +87,9 @@ async def delete(archive: Archive, path: str) -> int:
 async def look_after(archive: Archive) -> None:
     await IndexUpkeep(database_of(archive)).refresh()
     await HeldPathsIndex(database_of(archive)).catch_up(seconds=60)
+    # The feed shows what is sealed, and while the archive itself is just sealing nobody else does.
+    while await Sealer(database_of(archive)).seal() is None:
+        await asyncio.sleep(0.01)
 
 
 async def fill(archive: Archive) -> None:
