@@ -88,7 +88,7 @@ async def look_after(archive: Archive) -> None:
     await IndexUpkeep(database_of(archive)).refresh()
     await HeldPathsIndex(database_of(archive)).catch_up(seconds=60)
     # The feed shows what is sealed, and while the archive itself is just sealing nobody else does.
-    while await Sealer(database_of(archive)).seal() is None:
+    while await Sealer(database_of(archive)).seal() is None:  # noqa: ASYNC110 - a lock of the database is waited for
         await asyncio.sleep(0.01)
 
 
