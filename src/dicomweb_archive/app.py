@@ -346,7 +346,7 @@ def _build_services(
         collections=CollectionService(CollectionIndex(database), settings.accession_prefix),
         status=StatusService(FiguresIndex(database), settings.workers),
         changes=ChangeService(FeedIndex(database), Sealer(database)),
-        jobs=JobService(runner.queue, JobList(database), runner.wake),
+        jobs=JobService(runner.queue, JobList(database), runner.kinds, runner.wake),
         body_limits=BodyLimits(
             idle_timeout_seconds=settings.body_idle_timeout_seconds,
             minimum_bytes_per_second=settings.body_minimum_bytes_per_second,

@@ -21,7 +21,7 @@ from dicomweb_archive.index.curation.trail import SubmissionTrail
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.index.jobs.queue import JobQueue
-from dicomweb_archive.index.jobs.rows import JsonObject
+from dicomweb_archive.index.jobs.rows import Job, JsonObject
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.upkeep.merging import SegmentMerger
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
@@ -33,7 +33,7 @@ from dicomweb_archive.services.checks.files import FileReader
 from dicomweb_archive.services.checks.iod import IodValidator
 from dicomweb_archive.services.checks.service import RUN_CHECKS, CheckService
 from dicomweb_archive.services.compaction import Compacted, CompactionService
-from dicomweb_archive.services.jobs.kinds import JobCancelledError, JobKind, JobKinds, JobRun
+from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
 from dicomweb_archive.services.sealing import SealingRounds
@@ -125,32 +125,33 @@ def check_service(database: Database, objects: ObjectStore) -> CheckService:
 
 
 def _checking(submissions: SubmissionService, checks: CheckService) -> JobKind:
-    async def move(run: JobRun, action: Action, comment: str = "") -> None:
+    async def move(job: Job, action: Action, comment: str = "") -> None:
         # What is open, approved or decided stays so: the checks are run, and tell.
         with suppress(TransitionError):
-            await submissions.advance(run.job.arguments["submission"], action, actor=run.job.actor, comment=comment)
+            await submissions.advance(job.arguments["submission"], action, actor=job.actor, comment=comment)
 
     async def work(run: JobRun) -> JsonObject:
         asked = run.job.arguments
         submission = await checks.submission(asked["submission"])
         # Who has taken it into review by hand, or opened it again, is not overruled by checks that come later.
         if not asked.get("after_sealing") or submission.state in _BEFORE_CHECKS:
-            await move(run, Action.BEGIN_CHECKS)
-        try:
-            counts = await checks.run(
-                submission,
-                CHECK_SETS[asked["check_set"]],
-                read_files=asked["read_files"],
-                actor=run.job.actor,
-                progress=run.report,
-            )
-        except JobCancelledError:
-            await move(run, Action.FAIL_CHECKS, "the checks were cancelled")
-            raise
-        await move(run, Action.FAIL_CHECKS if counts[Severity.BLOCK].open else Action.PASS_CHECKS)
+            await move(run.job, Action.BEGIN_CHECKS)
+        counts = await checks.run(
+            submission,
+            CHECK_SETS[asked["check_set"]],
+            read_files=asked["read_files"],
+            actor=run.job.actor,
+            progress=run.report,
+        )
+        await move(run.job, Action.FAIL_CHECKS if counts[Severity.BLOCK].open else Action.PASS_CHECKS)
         return {severity.value: count.open for severity, count in counts.items()}
 
-    return JobKind(RUN_CHECKS, work)
+    async def cancelled(job: Job) -> None:
+        # One that was never begun has moved nothing; another one may be at work.
+        if job.started_at is not None:
+            await move(job, Action.FAIL_CHECKS, "the checks were cancelled")
+
+    return JobKind(RUN_CHECKS, work, cancelled=cancelled)
 
 
 def _index(maintenance: IndexMaintenance, every_seconds: float) -> JobKind:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.commands import type_command
 
-from dicomweb_archive.errors import ConflictError, StorageUnavailableError
+from dicomweb_archive.errors import ConflictError, DatabaseUnavailableError, StorageUnavailableError
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.jobs.listing import JobList
 from dicomweb_archive.index.jobs.queue import JobQueue, Lease, NewJob, Progress
@@ -122,6 +122,55 @@ async def test_a_worker_that_is_stopped_gives_its_job_back_with_what_is_done(ben
         await task
     back = await bench.state(job)
     assert (back.state, back.attempt, back.done, back.checkpoint) == (JobState.WAITING, 0, 7, {"after": 7})
+
+
+async def test_a_worker_is_stopped_although_the_database_is_away(bench: Bench) -> None:
+    class Away(JobQueue):
+        async def put_back(self, *arguments: object, **more: object) -> None:
+            message = "away"
+            raise DatabaseUnavailableError(message)
+
+    await bench.put()
+    began = asyncio.Event()
+
+    async def work(run: JobRun) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    runner = bench.runner(work)
+    runner.queue = Away(bench.database)
+    task = asyncio.create_task(runner.run())
+    await began.wait()
+    task.cancel()
+    _, unfinished = await asyncio.wait([task], timeout=5)
+    task.cancel()
+    assert not unfinished
+
+
+async def test_what_is_to_end_does_not_begin_again_when_its_worker_stops(bench: Bench) -> None:
+    job = await bench.put()
+    began = asyncio.Event()
+    cleared: list[int] = []
+
+    async def work(run: JobRun) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    async def clear_up(cancelled: Job) -> None:
+        cleared.append(cancelled.id)
+
+    runner = bench.runner(work)
+    # Another slot could take it again in the moment in which it is stopped.
+    runner.slots, runner.lease_seconds = 1, 60
+    task = asyncio.create_task(runner.run())
+    await began.wait()
+    await JobList(bench.database).cancel(None, job.id)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    kinds = JobKinds([replace(runner.kinds["count"], cancelled=clear_up)])
+    assert await JobRunner(bench.queue, kinds).run_one() is not None
+    assert ((await bench.state(job)).state, cleared) == (JobState.CANCELLED, [job.id])
 
 
 async def test_a_long_job_keeps_its_lease(bench: Bench) -> None:

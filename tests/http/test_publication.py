@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.index.writing.moving import Move, move_study
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
 from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISSION, publishing_arguments
+from dicomweb_archive.services.submissions.transitions import Action
 
 INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
 OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
@@ -129,6 +131,35 @@ async def test_a_job_begun_anew_publishes_nothing_that_was_rejected_meanwhile(ar
     job = await ended(archive, path)
     assert (job["state"], "rejected" in job["problem"]) == ("failed", True)
     assert (await archive.get("/studies")).json() == []
+
+
+async def test_a_publication_that_is_cancelled_leaves_its_submission_approved(archive: Archive) -> None:
+    services, asked = await begun(archive)
+    path = f"/jobs/{(await services.jobs.queue.put(replace(asked, delay_seconds=3600))).id}"
+    assert (await archive.client.post(f"{path}/cancel")).json()["state"] == "cancelled"
+    document = (await archive.client.get(f"/submissions/{asked.arguments['submission']}")).json()
+    assert document["state"] == "approved"
+
+
+async def test_a_publication_whose_end_nobody_has_noted_has_succeeded(archive: Archive) -> None:
+    services, asked = await begun(archive)
+
+    async def tell(report: object, total: int) -> None:
+        pass
+
+    # As if the process had been killed between the end of the work and that of the job.
+    await services.publishing.publish(asked.arguments["submission"], asked.arguments["space"], actor="c", tell=tell)
+    job = await ended(archive, f"/jobs/{(await services.jobs.queue.put(asked)).id}")
+    assert job["state"] == "succeeded"
+
+
+async def begun(archive: Archive) -> tuple[Any, NewJob]:
+    """Begin to publish a submission, and return the services and the job that would do it."""
+    await archive.store(*ct_series(1))
+    submission = await approved(archive, 1)
+    services = archive.app.state.services
+    found = await services.submissions.advance(submission["name"], Action.BEGIN_PUBLISHING, actor="c")
+    return services, NewJob(PUBLISH_SUBMISSION, "c", publishing_arguments(found), collection_id=1)
 
 
 async def withdraw(archive: Archive, **asked: Any) -> httpx.Response:

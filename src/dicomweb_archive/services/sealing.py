@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.index.events.sealing import Sealer
+from dicomweb_archive.services.jobs.runner import is_ending
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ class SealingRounds:
 
     async def run(self) -> None:
         """Seal until cancelled."""
-        while True:
+        while not is_ending():
             # Processes that were started together do not seal together.
             await asyncio.sleep(self.interval_seconds * random.uniform(0.7, 1.3))  # noqa: S311 - no secret hangs on it
             try:

@@ -52,8 +52,8 @@ update job set state = $3, lease = null, finished_at = now(), result = $4::jsonb
 where id = $1 and lease = $2 and state = 'running'
 """
 PUT_BACK = """
-update job set state = 'waiting', lease = null, due_at = now() + $3::interval, problem = $4, attempt = $5,
-  done = $6, total = $7, checkpoint = $8::jsonb, cancel_asked = false
+update job set state = 'waiting', lease = null, problem = $4, attempt = $5, done = $6, total = $7,
+  checkpoint = $8::jsonb, due_at = case when cancel_asked then now() else now() + $3::interval end
 where id = $1 and lease = $2 and state = 'running'
 """
 COME_AGAIN = """

@@ -85,12 +85,14 @@ class JobKind:
         every_seconds: a job that comes again and again, with so long a pause; there is one of it.
         attempts: how often it is begun before it has failed; an `ArchiveError` that trying again does not mend
             ends it at once.
+        cancelled: puts in order what a cancelled job leaves behind, whether it was at work, had been or never was.
     """
 
     name: str
     work: Work
     every_seconds: float | None = None
     attempts: int = 5
+    cancelled: Callable[[Job], Awaitable[None]] | None = None
 
 
 class JobKinds:
@@ -123,3 +125,9 @@ class JobKinds:
     def names(self) -> list[str]:
         """Return the names of all kinds."""
         return list(self._kinds)
+
+    async def clear_up(self, job: Job) -> None:
+        """Put in order what a cancelled job leaves behind."""
+        kind = self._kinds.get(job.kind)
+        if kind is not None and kind.cancelled is not None:
+            await kind.cancelled(job)

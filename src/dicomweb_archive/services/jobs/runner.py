@@ -89,7 +89,8 @@ class JobRunner:
                 return
 
     async def _work_on(self) -> None:
-        while True:
+        # What a database that is away says in the middle of being cancelled must not keep the process from ending.
+        while not is_ending():
             job = None
             try:
                 job = await self.run_one()
@@ -111,6 +112,10 @@ class JobRunner:
     async def _do(self, job: Job, lease: Lease) -> None:
         kind = self.kinds[job.kind]
         run = JobRun(job, lease, self.queue, Progress(job.done, job.total, job.checkpoint))
+        if job.cancel_asked:
+            # Of an attempt that ended before it had heard of that.
+            await self._cancelled(kind, run)
+            return
         if job.attempt > kind.attempts and kind.every_seconds is None:
             # Whoever had it has died of it, or with it, again and again.
             await self._fail(kind, run, "it was begun too often and never ended", is_final=True)
@@ -124,7 +129,10 @@ class JobRunner:
             logger.warning("a job was lost to another worker", extra={"job": job.id, "kind": kind.name})
         except asyncio.CancelledError:
             # This process ends: the next one goes on from here, and the attempt does not count.
-            await asyncio.shield(self._put_back(run, delay_seconds=0, problem=None, attempt=job.attempt - 1))
+            try:
+                await asyncio.shield(self._put_back(run, delay_seconds=0, problem=None, attempt=job.attempt - 1))
+            except ArchiveError as error:
+                _say("a job could not be given back", error, job)
             raise
         except ArchiveError as error:
             _say("a job has failed", error, job)
@@ -158,7 +166,8 @@ class JobRunner:
         task = asyncio.create_task(renew())
         try:
             yield
-        except asyncio.CancelledError:
+        except BaseException:
+            # Mostly a CancelledError, but a connection that broke meanwhile may have put another one in its place.
             if ended and work.uncancel() == 0:
                 raise ended[0] from None
             raise
@@ -174,6 +183,7 @@ class JobRunner:
         await self.queue.end(run.lease, JobState.SUCCEEDED, run.progress, result=result, problem=None)
 
     async def _cancelled(self, kind: JobKind, run: JobRun) -> None:
+        await self.kinds.clear_up(run.job)
         await self.queue.end(run.lease, JobState.CANCELLED, run.progress, result=None, problem=None)
         logger.info("a job was cancelled", extra={"job": run.job.id, "kind": kind.name})
 
@@ -192,6 +202,12 @@ class JobRunner:
         await self.queue.put_back(
             run.lease, run.progress, delay_seconds=delay_seconds, problem=problem, attempt=attempt
         )
+
+
+def is_ending() -> bool:
+    """Tell whether somebody has cancelled the task that asks."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _say(what: str, error: ArchiveError, job: Job | None = None) -> None:

@@ -8,6 +8,7 @@ from dicomweb_archive.index.jobs.listing import JobList
 from dicomweb_archive.index.jobs.queue import JobQueue, NewJob
 from dicomweb_archive.index.jobs.rows import Job, JobState, JsonObject
 from dicomweb_archive.services.access import Principal, Role, require
+from dicomweb_archive.services.jobs.kinds import JobKinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class JobService:
 
     queue: JobQueue
     jobs: JobList
+    kinds: JobKinds
     wake: Callable[[], None]
 
     async def enqueue(
@@ -79,6 +81,8 @@ class JobService:
             await self.get(job_id, principal)
             message = "only a waiting or running job can be cancelled, and none that the archive does at intervals"
             raise ConflictError(message)
+        if job.state is JobState.CANCELLED:
+            await self.kinds.clear_up(job)
         return job
 
     async def run_again(self, job_id: int, principal: Principal) -> Job:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,12 +12,13 @@ from dicomweb_archive.errors import (
     ForbiddenError,
     NotFoundError,
     PreconditionFailedError,
+    TransitionError,
 )
-from dicomweb_archive.index.curation.submissions import Submission, SubmissionState
+from dicomweb_archive.index.curation.submissions import Submission, SubmissionScope, SubmissionState
 from dicomweb_archive.index.writing.publication import MovedStudy, NotPublishingError, Publication
 from dicomweb_archive.services.access import Principal, Role
 from dicomweb_archive.services.submissions.submissions import SubmissionService
-from dicomweb_archive.services.submissions.transitions import Action
+from dicomweb_archive.services.submissions.transitions import Action, next_state
 from dicomweb_archive.storage.base import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -134,12 +136,22 @@ class PublishingService:
                 await tell(report, max(total, report.done))
         held = await self.publication.count(space_id)
         action = Action.STOP_PUBLISHING if held.instances else Action.END_PUBLISHING
-        await self.submissions.advance(name, action, actor=actor, comment=report.summary())
+        await self._end(name, action, actor=actor, comment=report.summary())
         return report
 
     async def stop(self, name: str, *, actor: str) -> None:
-        """Give up in the middle; what was published stays published."""
-        await self.submissions.advance(name, Action.STOP_PUBLISHING, actor=actor)
+        """Give up in the middle; what was published stays published, and one that has ended stays as it is."""
+        with suppress(TransitionError):
+            await self.submissions.advance(name, Action.STOP_PUBLISHING, actor=actor)
+
+    async def _end(self, name: str, action: Action, *, actor: str, comment: str) -> None:
+        try:
+            await self.submissions.advance(name, action, actor=actor, comment=comment)
+        except TransitionError:
+            # An attempt before this one may have come so far and not have lived to say so.
+            found = await self.submissions.submissions.find(name, SubmissionScope(None))
+            if found is None or found.state is not next_state(SubmissionState.PUBLISHING, action):
+                raise
 
     async def _publish_study(self, space_id: int, uid: str, report: PublishReport, actor: str) -> PublishReport:
         try:

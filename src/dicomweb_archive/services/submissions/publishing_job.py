@@ -3,8 +3,8 @@
 from typing import Final
 
 from dicomweb_archive.index.curation.submissions import Submission
-from dicomweb_archive.index.jobs.rows import JsonObject
-from dicomweb_archive.services.jobs.kinds import JobCancelledError, JobKind, JobRun
+from dicomweb_archive.index.jobs.rows import Job, JsonObject
+from dicomweb_archive.services.jobs.kinds import JobKind, JobRun
 from dicomweb_archive.services.submissions.publishing import PublishingService, PublishReport
 
 PUBLISH_SUBMISSION: Final = "publish-submission"
@@ -29,11 +29,10 @@ def publishing_kind(publishing: PublishingService) -> JobKind:
             await run.report(report.done, total=total, checkpoint=report.to_json())
 
         begun = PublishReport.from_json(job.checkpoint) if job.checkpoint else None
-        try:
-            report = await publishing.publish(name, space_id, actor=job.actor, tell=tell, report=begun)
-        except JobCancelledError:
-            await publishing.stop(name, actor=job.actor)
-            raise
+        report = await publishing.publish(name, space_id, actor=job.actor, tell=tell, report=begun)
         return {key: value for key, value in report.to_json().items() if key != "after"}
 
-    return JobKind(PUBLISH_SUBMISSION, work, attempts=_ATTEMPTS)
+    async def cancelled(job: Job) -> None:
+        await publishing.stop(job.arguments["submission"], actor=job.actor)
+
+    return JobKind(PUBLISH_SUBMISSION, work, attempts=_ATTEMPTS, cancelled=cancelled)
