@@ -152,6 +152,18 @@ async def test_what_deletes_left_dead_goes_and_what_lives_stays(archive: Archive
     assert set(removed.free_object_keys) == await archive.keys()
 
 
+async def test_a_pack_in_which_nothing_lives_any_more_goes(archive: Archive) -> None:
+    await archive.store(ct_series(2))
+    async with archive.database.connection() as connection:
+        # As two deletes of the same moment leave it: each has seen what the other was taking away.
+        await connection.execute("delete from study")
+        await connection.execute("update pack set thinned_at = now()")
+    await archive.compact()
+    await archive.compact()
+    assert not await archive.in_use()
+    assert not await archive.keys()
+
+
 async def test_a_pack_with_a_conflict_in_it_stays(archive: Archive) -> None:
     for file in ct_series(3):
         await archive.store([file])

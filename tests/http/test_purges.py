@@ -64,6 +64,18 @@ async def test_a_purged_instance_leaves_its_neighbours_byte_for_byte(archive: Ar
     assert not holds(archive, "secret")
 
 
+async def test_a_purged_instance_is_in_no_pack_that_it_lay_in_before(archive: Archive) -> None:
+    files = [part10(image(instance=number, ImageComments=f"secret {number}")) for number in (1, 2, 3)]
+    await archive.store(*files)
+    await archive.client.delete(f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.2")
+    await archive.store(files[1])
+    assert (await purge(archive, series=SERIES, instance=f"{SERIES}.2")).json()["instances"] == 1
+    assert not holds(archive, "secret 2")
+    for number in (1, 3):
+        kept = f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.{number}"
+        assert (await archive.get(kept, headers=OCTETS)).content == files[number - 1]
+
+
 async def test_a_purge_that_was_interrupted_is_brought_to_its_end(archive: Archive) -> None:
     await archive.store(*ct_series(1))
     (pack,) = archive.files()

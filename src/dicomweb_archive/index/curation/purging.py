@@ -45,10 +45,23 @@ select space_id, collection_id, bool_and(is_conflict) as only_conflicts from (
 ) place group by space_id, collection_id order by space_id
 """  # noqa: S608 - composed of constants
 
-# Lists what lies in the packs that hold any of it.
+# What a pack has besides its members is less than this at its end, and so much for each: two headers with its name
+# (`storage/zip_format.py`). What is dead takes more.
+_END_BYTES = 128
+_MEMBER_BYTES = "76 + 2 * (length(m.sop_instance_uid) + 4) + m.byte_length"
+
+# Lists what lies in the packs that hold any of it. A pack of the series may hold a dead copy of an instance, of before
+# that was stored anew or compacted, of which no row tells: all of them in which something is dead are taken too.
 LIST_NEIGHBOURS = f"""
 with packs as (
   select i.pack_id {_INSTANCES} where {_NAMED} union select k.pack_id from conflict k where {_NAMED_CONFLICT}
+  union
+  select p.id from pack p where $3::text is not null and p.id in (
+    select i.pack_id {_INSTANCES} where st.study_instance_uid = $1 and se.series_instance_uid = $2
+    union select k.pack_id from conflict k where k.study_instance_uid = $1 and k.series_instance_uid = $2
+  ) and p.size_bytes > {_END_BYTES}
+    + (select coalesce(sum({_MEMBER_BYTES}), 0) from instance m where m.pack_id = p.id)
+    + (select coalesce(sum({_MEMBER_BYTES}), 0) from conflict m where m.pack_id = p.id)
 )
 select p.id as pack_id, p.object_key, i.sop_instance_uid, i.byte_offset, i.byte_length, i.digest, st.id as study_id,
   ({_NAMED}) as is_named
@@ -81,10 +94,12 @@ where k.pack_id = $1 and k.sop_instance_uid = new.uid and k.byte_offset = new.ol
 LIST_LEFT = "select id from pack where id = any($1::int8[])"
 LIST_POSITIONS = "select position from instance where segment_id = $1"
 
-# Lets the tombstone lead to the event that knows more.
+# Lets the tombstone lead to the event that knows more; of what was kept as a conflict alone there is none yet.
 POINT_TOMBSTONE = """
-update tombstone set event_id = $5
-where space_id = $1 and study_instance_uid = $2 and series_instance_uid = $3 and sop_instance_uid = $4
+insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id)
+values ($1, case when $4 <> '' then 'instance' when $3 <> '' then 'series' else 'study' end, $2, $3, $4, $5)
+on conflict (space_id, study_instance_uid, series_instance_uid, sop_instance_uid) do update
+set event_id = excluded.event_id
 """
 
 # Finds earlier purges of the same.

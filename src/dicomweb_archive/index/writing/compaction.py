@@ -6,6 +6,7 @@ lock of the study that keeps deletes, merges and moves away. What an instance is
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -61,6 +62,19 @@ with marked as (
   update pack p set thinned_at = case when l.is_thin then now() end from looked_at l where p.id = l.id
 )
 select distinct series_id from looked_at where is_thin
+"""  # noqa: S608 - composed of constants
+
+# Retires packs in which nothing lives any more, to be deleted at once: of two deletes at the same time each has taken
+# what the other was taking away for alive.
+RETIRE_DEAD = f"""
+with free as (
+  delete from pack p
+  where p.id in (
+    select id from pack where thinned_at < now() - $1::interval order by thinned_at limit {_PACKS}
+  ) and {NOTHING_LIVES} returning p.object_key, p.size_bytes
+)
+insert into retired_pack (object_key, size_bytes, study_instance_uid, retired_at)
+select object_key, size_bytes, '', '-infinity'::timestamptz from free
 """  # noqa: S608 - composed of constants
 
 # Lists the packs of a series: what of each is its own, and what is alive in it.
@@ -198,6 +212,9 @@ class CompactionIndex:
     async def take_thinned(self, *, quiet_seconds: float) -> list[int]:
         """Return the series of packs that deletes have left half dead, each once."""
         async with self._database.connection() as connection:
+            # A conflict may just be kept in one of them; the next round looks again.
+            with suppress(exceptions.ForeignKeyViolationError):
+                await connection.execute(RETIRE_DEAD, timedelta(seconds=quiet_seconds))
             rows = await connection.fetch(TAKE_THINNED, timedelta(seconds=quiet_seconds))
         return sorted(row["series_id"] for row in rows)
 
