@@ -12,6 +12,7 @@ from tests.stored import pack_of, segment_of
 from dicomweb_archive.cli.events import events as events_command
 from dicomweb_archive.index.access import ARCHIVE_SPACE, Visibility
 from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.events import feed
 from dicomweb_archive.index.events.chain import ChainHead
 from dicomweb_archive.index.events.feed import FeedIndex
 from dicomweb_archive.index.events.sealing import BATCH, Sealer
@@ -176,6 +177,19 @@ async def test_changes_are_those_of_collections_that_are_seen(database: Database
     await execute(database, "update study set embargo_until = current_date + 1")
     assert await studies(database, Visibility(collections=(1,))) == []
     assert await studies(database, Visibility(collections=(1,), see_embargoed=True)) == [uids[1]]
+
+
+async def test_who_sees_few_of_many_changes_finds_all_of_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "LOOKED_AT", 2)
+    for number in range(1, 10):
+        await note(database, number, collection_id=2 if number % 4 == 0 else 1)
+    await Sealer(database).seal()
+    assert await studies(database, Visibility(collections=(2,))) == ["1.2.4", "1.2.8"]
+    found = await FeedIndex(database).changes(Visibility(collections=(2,)), after=1, limit=1)
+    assert [change.study_instance_uid for change in found] == ["1.2.4"]
+    assert not await FeedIndex(database).changes(Visibility(collections=(2,)), after=4, end=7, limit=9)
 
 
 async def test_an_operator_verifies_the_log(

@@ -87,11 +87,14 @@ class ChangeService:
         while True:
             # Before reading: what comes between reading and waiting is not missed.
             happened = self._happened
-            found = await self.feed.changes(principal.sees, after=after, limit=limit)
+            end = await self.feed.end()
+            found = await self.feed.changes(principal.sees, after=after, end=end, limit=limit)
             left = deadline - time.monotonic()
             # With too many waiting already, a client comes back a little earlier than it wanted.
             if found or left <= 0 or self._waiting >= MOST_WAITING:
                 return found
+            # What may not be seen is not looked at again while this caller waits.
+            after = max(after, end)
             await self._wait(happened, left)
 
     async def _wait(self, happened: asyncio.Event, seconds: float) -> None:

@@ -7,6 +7,9 @@ from datetime import datetime
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 
+LOOKED_AT = 50_000
+"""So many changes are looked at by one statement: who sees few of them does not run into its time limit."""
+
 # Who may see an event: of a space and a collection of theirs, and of no study whose embargo lasts.
 _VISIBLE = """
 e.space_id = any($1::int4[]) and ($2::int4[] is null or e.collection_id = any($2))
@@ -24,7 +27,7 @@ select e.feed_position, e.kind, e.at, c.accession, e.study_instance_uid, e.detai
       and se.id in (select jsonb_array_elements_text(e.detail -> 'series')::int8)
     order by se.id) as touched
 from event e left join collection c on c.id = e.collection_id
-where e.feed_position > $4 and {_VISIBLE} order by e.feed_position limit $5
+where e.feed_position > $4 and e.feed_position <= $6 and {_VISIBLE} order by e.feed_position limit $5
 """  # noqa: S608 - composed of constants
 
 FIND_LAST = f"""
@@ -62,10 +65,20 @@ class FeedIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def changes(self, visibility: Visibility, *, after: int, limit: int) -> Sequence[Change]:
-        """Return the first changes behind a place that may be seen."""
+    async def changes(
+        self, visibility: Visibility, *, after: int, limit: int, end: int | None = None
+    ) -> Sequence[Change]:
+        """Return the first changes behind a place that may be seen, up to the one at `end` where that is given."""
+        end = await self.end() if end is None else end
+        found: list[Change] = []
+        while after < end and len(found) < limit:
+            before, after = after, min(after + LOOKED_AT, end)
+            found += await self._changes(visibility, before, after, limit - len(found))
+        return found
+
+    async def _changes(self, visibility: Visibility, after: int, end: int, limit: int) -> Sequence[Change]:
         async with self._database.search_connection() as connection:
-            rows = await connection.fetch(READ_CHANGES, *visibility.parameters(), after, limit)
+            rows = await connection.fetch(READ_CHANGES, *visibility.parameters(), after, limit, end)
         return [
             Change(
                 position=row["feed_position"],
