@@ -157,8 +157,8 @@ class Settings(BaseSettings):
     max_request_parts: PositiveInt = Field(20_000, description="Most parts in one store request.")
     store_requests: PositiveInt = Field(
         64,
-        description="Most store requests that a server process receives at once, each with up to some dozen MiB of "
-        "memory; further ones wait.",
+        description="Most store requests that a server process receives at once; further ones wait. Each takes up to "
+        "some dozen MiB of memory, one whose metadata wait for their bulk data several hundred.",
     )
     store_wait_seconds: float = Field(
         10, gt=0, description="Longest wait of a store request for its turn, then 503 with Retry-After."

@@ -75,19 +75,10 @@ COLUMNS = (
 # One collection by its name in URLs; a unique index answers.
 FIND_COLLECTION = f"select {COLUMNS} from collection where accession = $1"  # noqa: S608 - our constants
 
-# One collection by the number that studies and submissions carry.
-FIND_COLLECTION_BY_ID = f"select {COLUMNS} from collection where id = $1"  # noqa: S608 - our constants
-
 
 async def find_collection(connection: Connection, accession: str) -> Collection | None:
     """Return the collection of this accession, closed or not; who may see it is the caller's to judge."""
     row = await connection.fetchrow(FIND_COLLECTION, accession)
-    return None if row is None else collection_of(row)
-
-
-async def find_collection_by_id(connection: Connection, collection_id: int) -> Collection | None:
-    """Return the collection with this number, closed or not."""
-    row = await connection.fetchrow(FIND_COLLECTION_BY_ID, collection_id)
     return None if row is None else collection_of(row)
 
 
