@@ -33,7 +33,7 @@ from dicomweb_archive.services.checks.files import FileReader
 from dicomweb_archive.services.checks.iod import IodValidator
 from dicomweb_archive.services.checks.service import RUN_CHECKS, CheckService
 from dicomweb_archive.services.compaction import Compacted, CompactionService
-from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun
+from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun, Lane
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
 from dicomweb_archive.services.sealing import SealingRounds
@@ -163,7 +163,7 @@ def _index(maintenance: IndexMaintenance, every_seconds: float) -> JobKind:
             "segments_after": merged.segments_after if merged else 0,
         }
 
-    return JobKind(LOOK_AFTER_INDEX, work, every_seconds)
+    return JobKind(LOOK_AFTER_INDEX, work, every_seconds, lane=Lane.UPKEEP)
 
 
 def _compacting(compaction: CompactionService, every_seconds: float) -> JobKind:
@@ -173,7 +173,7 @@ def _compacting(compaction: CompactionService, every_seconds: float) -> JobKind:
 
         return asdict(await compaction.work(report))
 
-    return JobKind(COMPACT_PACKS, work, every_seconds)
+    return JobKind(COMPACT_PACKS, work, every_seconds, lane=Lane.SWEEPS)
 
 
 def _orphans(maintenance: MaintenanceService, *, delete: bool) -> JobKind:
@@ -188,18 +188,18 @@ def _orphans(maintenance: MaintenanceService, *, delete: bool) -> JobKind:
             "deleted": delete,
         }
 
-    return JobKind(FIND_ORPHANS, work, _DAY_SECONDS)
+    return JobKind(FIND_ORPHANS, work, _DAY_SECONDS, lane=Lane.SWEEPS)
 
 
 def _expiring(expiring: ExpiringService) -> JobKind:
     async def work(run: JobRun) -> JsonObject:
         return asdict(await expiring.expire(actor=run.job.actor, report=run.report))
 
-    return JobKind(EXPIRE_SUBMISSIONS, work, _DAY_SECONDS)
+    return JobKind(EXPIRE_SUBMISSIONS, work, _DAY_SECONDS, lane=Lane.UPKEEP)
 
 
 def _forgetting(queue: JobQueue) -> JobKind:
     async def work(run: JobRun) -> None:
         await queue.forget_finished(days=JOBS_KEPT_DAYS)
 
-    return JobKind(FORGET_JOBS, work, _DAY_SECONDS)
+    return JobKind(FORGET_JOBS, work, _DAY_SECONDS, lane=Lane.UPKEEP)

@@ -204,8 +204,9 @@ class Settings(BaseSettings):
         2,
         ge=0,
         le=64,
-        description="Jobs that a server process does side by side, beside its requests; 0: none, "
-        "`dicomweb-archive worker` does them.",
+        description="Jobs that people have asked for (publishing, checks) that a server process does side by side, "
+        "beside its requests and its upkeep, which has places of its own; 0: no jobs at all, `dicomweb-archive worker` "
+        "does them.",
     )
     compaction_interval_seconds: float = Field(
         600,

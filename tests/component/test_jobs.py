@@ -14,7 +14,7 @@ from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.jobs.listing import JobList
 from dicomweb_archive.index.jobs.queue import JobQueue, Lease, NewJob, Progress
 from dicomweb_archive.index.jobs.rows import Job, JobState
-from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun, Work
+from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun, Lane, Work
 from dicomweb_archive.services.jobs.runner import JobRunner
 
 
@@ -316,3 +316,34 @@ async def test_a_worker_does_what_is_due_without_serving(bench: Bench, database_
     assert (await bench.state(job)).finished_at is not None
     kinds = await JobList(bench.database).page(None, state=None, kind=None, subject=None, before=None, limit=20)
     assert {"look-after-index", "compact-packs", "find-orphans"} <= {each.kind for each in kinds}
+
+
+async def test_what_people_ask_for_never_waits_behind_upkeep(bench: Bench) -> None:
+    full, ended = asyncio.Event(), asyncio.Event()
+    begun: set[str] = set()
+
+    async def endless(run: JobRun) -> None:
+        begun.add(run.job.kind)
+        if len(begun) == 2:
+            full.set()
+        await ended.wait()
+
+    async def work(run: JobRun) -> None:
+        assert len(begun) == 2
+        ended.set()
+
+    lanes = {"sweep": Lane.SWEEPS, "other-sweep": Lane.SWEEPS, "merge": Lane.UPKEEP}
+    kinds = JobKinds([JobKind("count", work), *(JobKind(name, endless, lane=lane) for name, lane in lanes.items())])
+    runner = JobRunner(bench.queue, kinds, slots=1, poll_seconds=0.01)
+    for name in lanes:
+        await bench.queue.put(NewJob(name, "archive", {}))
+    task = asyncio.create_task(runner.run())
+    async with asyncio.timeout(20):
+        await full.wait()
+        # One place in each lane: the second sweep waits behind the first, and nobody else does.
+        assert len(begun & {"sweep", "other-sweep"}) == 1
+        await bench.put()
+        await ended.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -16,7 +16,11 @@ from dicomweb_archive.settings import Settings
 
 
 @click.command()
-@click.option("--slots", type=click.IntRange(1, 64), help="Jobs side by side [env: DICOMWEB_ARCHIVE_JOB_SLOTS].")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 64),
+    help="Jobs that people asked for, side by side [env: DICOMWEB_ARCHIVE_JOB_SLOTS].",
+)
 @click.option("--once", is_flag=True, help="Do the jobs that are due, and end.")
 def worker(slots: int | None, *, once: bool) -> None:
     """Do the archive's jobs in the foreground until Ctrl-C or SIGTERM.
@@ -54,7 +58,7 @@ async def _work(settings: Settings, url: str, *, once: bool) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    connections = max(1, settings.job_slots) + 2
+    connections = max(1, settings.job_slots) + 4
     async with await Database.open(url, point_connections=connections, search_connections=1) as database:
         objects = await open_objects(settings)
         try:

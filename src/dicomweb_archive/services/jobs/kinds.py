@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeAlias
 
 from dicomweb_archive.index.jobs.queue import JobQueue, Lease, Progress
@@ -75,6 +76,17 @@ Work: TypeAlias = Callable[[JobRun], Awaitable[JsonObject | None]]
 """Does a job; what it returns is kept as its result: counts and names of ours, no value of a data set."""
 
 
+class Lane(StrEnum):
+    """What jobs wait behind: those of their own lane, and of no other."""
+
+    ASKED = "asked"
+    """Somebody waits for it: publishing, checks, decisions."""
+    UPKEEP = "upkeep"
+    """Short work at intervals, which nobody waits for."""
+    SWEEPS = "sweeps"
+    """Long work at intervals: it may take hours, and short work goes on beside it."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """What a job of some name is.
@@ -86,6 +98,7 @@ class JobKind:
         attempts: how often it is begun before it has failed; an `ArchiveError` that trying again does not mend
             ends it at once.
         cancelled: puts in order what a cancelled job leaves behind, whether it was at work, had been or never was.
+        lane: which jobs it waits behind.
     """
 
     name: str
@@ -93,6 +106,7 @@ class JobKind:
     every_seconds: float | None = None
     attempts: int = 5
     cancelled: Callable[[Job], Awaitable[None]] | None = None
+    lane: Lane = Lane.ASKED
 
 
 class JobKinds:
@@ -122,9 +136,9 @@ class JobKinds:
         """Return the kind of this name."""
         return self._kinds[name]
 
-    def names(self) -> list[str]:
-        """Return the names of all kinds."""
-        return list(self._kinds)
+    def names(self, lane: Lane | None = None) -> list[str]:
+        """Return the names of the kinds of a lane, or of all."""
+        return [kind.name for kind in self if lane in (None, kind.lane)]
 
     async def clear_up(self, job: Job) -> None:
         """Put in order what a cancelled job leaves behind."""

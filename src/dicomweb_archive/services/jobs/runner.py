@@ -17,7 +17,7 @@ from dicomweb_archive.errors import (
 )
 from dicomweb_archive.index.jobs.queue import JobQueue, Lease, Progress
 from dicomweb_archive.index.jobs.rows import Job, JobState, JsonObject
-from dicomweb_archive.services.jobs.kinds import JobCancelledError, JobKind, JobKinds, JobRun, LeaseLostError
+from dicomweb_archive.services.jobs.kinds import JobCancelledError, JobKind, JobKinds, JobRun, Lane, LeaseLostError
 
 LEASE_SECONDS = 60.0
 """How long a job stays with a worker of which nothing is heard."""
@@ -37,9 +37,12 @@ logger = logging.getLogger(__name__)
 class JobRunner:
     """Does jobs until it is cancelled; what it is doing then goes back into the queue with its progress.
 
+    What people ask for has slots of its own and the other lanes have one each, so that publishing never waits for the
+    end of a compaction, nor a merge for that of a sweep.
+
     Args:
-        slots: how many jobs it does side by side.
-        poll_seconds: how often an idle slot asks for work; `wake` lets it ask at once.
+        slots: how many of the jobs that people ask for it does side by side.
+        poll_seconds: how often an idle slot asks for work; `wake` lets those for what people ask for do so at once.
     """
 
     queue: JobQueue
@@ -53,21 +56,28 @@ class JobRunner:
         """Work until cancelled."""
         await self._until_it_succeeds()
         async with asyncio.TaskGroup() as group:
-            for _ in range(self.slots):
-                group.create_task(self._work_on())
+            for lane in Lane:
+                for _ in range(self.slots if lane is Lane.ASKED else 1):
+                    group.create_task(self._work_on(lane))
 
     def wake(self) -> None:
         """Let an idle slot look into the queue now."""
         self._woken.set()
 
-    async def run_one(self) -> Job | None:
+    async def run_one(self, lane: Lane | None = None) -> Job | None:
         """Do the job that has been due for longest, and return it as it was taken; `None` when none is due.
+
+        Args:
+            lane: only of this one.
 
         Raises:
             DatabaseUnavailableError: the queue cannot be asked.
         """
+        names = self.kinds.names(lane)
+        if not names:
+            return None
         name = secrets.token_hex(8)
-        job = await self.queue.take(self.kinds.names(), name, lease_seconds=self.lease_seconds)
+        job = await self.queue.take(names, name, lease_seconds=self.lease_seconds)
         if job is not None:
             await self._do(job, Lease(job.id, name, self.lease_seconds))
         return job
@@ -88,24 +98,28 @@ class JobRunner:
             else:
                 return
 
-    async def _work_on(self) -> None:
+    async def _work_on(self, lane: Lane) -> None:
         # What a database that is away says in the middle of being cancelled must not keep the process from ending.
         while not is_ending():
             job = None
             try:
-                job = await self.run_one()
+                job = await self.run_one(lane)
             except ArchiveError as error:
                 _say("a job could not be taken or given back", error)
             except Exception as error:
                 # A bug of the queue itself: the others go on for as long as the process lives.
                 logger.error("a job could not be taken or given back", exc_info=error)
             if job is None:
-                await self._pause()
+                await self._pause(lane)
 
-    async def _pause(self) -> None:
+    async def _pause(self, lane: Lane) -> None:
         # Processes that were started together do not ask together.
+        seconds = self.poll_seconds * random.uniform(0.7, 1.3)  # noqa: S311 - no secret hangs on it
+        if lane is not Lane.ASKED:
+            await asyncio.sleep(seconds)
+            return
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.poll_seconds * random.uniform(0.7, 1.3)):  # noqa: S311 - no secret hangs on it
+            async with asyncio.timeout(seconds):
                 await self._woken.wait()
         self._woken.clear()
 
