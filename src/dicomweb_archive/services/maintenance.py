@@ -14,7 +14,7 @@ from dicomweb_archive.storage.base import ObjectStat, ObjectStore
 
 GRACE_SECONDS = 24 * 3600.0
 """An object without a row is an orphan when it is older than this; a younger one may belong to a request that
-is still coming in, which is given half as long (`services/reception.py`)."""
+is still coming in, which is given half as long (`services/reception/limits.py`)."""
 
 _BATCH = 500
 _PATHS_SECONDS = 30.0

@@ -12,7 +12,8 @@ from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.writing.register import Register, Registration
 from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.destinations import Destination, Destinations
-from dicomweb_archive.services.reception import Reception, StoreLimits
+from dicomweb_archive.services.reception.limits import StoreLimits
+from dicomweb_archive.services.reception.reception import Reception
 from dicomweb_archive.services.settlement import Settlement
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.wire.multipart import Event, PartData
@@ -92,10 +93,10 @@ class StoreService:
             raise
         if any(packs.values()):
             verdicts = await settlement.settle(packs)
-            reception.take_verdicts(verdicts, settlement.waiting)
+            reception.ledger.take_verdicts(verdicts, settlement.waiting)
             fresh = [uid for uid in settlement.waiting if verdicts[uid] is Registration.STORED]
-            await self._keep_findings(destination, reception.findings(fresh))
-        return reception.outcomes()
+            await self._keep_findings(destination, reception.ledger.findings(fresh))
+        return reception.ledger.outcomes(destination.room)
 
     async def _keep_findings(self, destination: Destination, findings: Sequence[Finding]) -> None:
         submission = destination.room.submission

@@ -22,7 +22,7 @@ __all__ = ["S3Place", "S3Store"]
 
 MIB = 1024 * 1024
 
-# Twice what a request that is still coming in is given (`services/reception.py`).
+# Twice what a request that is still coming in is given (`services/reception/limits.py`).
 _UNFINISHED_AFTER = timedelta(hours=24)
 
 logger = logging.getLogger(__name__)
