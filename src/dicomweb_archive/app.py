@@ -12,7 +12,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
 from dicomweb_archive import __version__
-from dicomweb_archive.background import at_work, check_service, open_runner
+from dicomweb_archive.background import at_work, check_service, open_runner, submission_service
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.collection_index import CollectionIndex
@@ -21,9 +21,7 @@ from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.inventory_index import InventoryIndex
 from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.index.curation.purging import Purging
-from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
-from dicomweb_archive.index.curation.trail import SubmissionTrail
 from dicomweb_archive.index.curation.withdrawal import Withdrawal
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.figures import FiguresIndex
@@ -70,10 +68,9 @@ from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.services.submissions.conflicts import ConflictService
+from dicomweb_archive.services.submissions.decisions import DecisionService
 from dicomweb_archive.services.submissions.manifests import ManifestService
 from dicomweb_archive.services.submissions.publishing import PublishingService
-from dicomweb_archive.services.submissions.submissions import SubmissionService
-from dicomweb_archive.services.submissions.transitions import Action
 from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
@@ -285,14 +282,7 @@ def _build_services(
     checks_service = check_service(database, objects)
     submission_index = SubmissionIndex(database)
     conflict_index = ConflictIndex(database)
-    submissions_service = SubmissionService(
-        submission_index,
-        SubmissionQueue(database),
-        SubmissionTrail(database),
-        gates=(checks_service.against_approval,),
-        follow_ups={Action.SEAL: checks_service.after_sealing},
-        wake=runner.wake,
-    )
+    submissions_service = submission_service(database, checks_service, runner.wake)
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,
         pack_bytes=settings.pack_bytes,
@@ -316,6 +306,7 @@ def _build_services(
             FindingIndex(database),
         ),
         submissions=submissions_service,
+        decisions=DecisionService(submissions_service, runner.queue),
         conflicts=ConflictService(submissions_service, conflict_index, objects),
         manifests=ManifestService(submissions_service, ManifestIndex(database)),
         checks=checks_service,

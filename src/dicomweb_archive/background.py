@@ -4,7 +4,7 @@ A server process does jobs beside its requests; `dicomweb-archive worker` does n
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 
@@ -37,6 +37,7 @@ from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun, Lane
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
 from dicomweb_archive.services.sealing import SealingRounds
+from dicomweb_archive.services.submissions.decisions import decisions_kind
 from dicomweb_archive.services.submissions.expiring import ExpiringService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.publishing_job import publishing_kind
@@ -87,12 +88,16 @@ async def at_work(runner: JobRunner, sealer: Sealer) -> AsyncIterator[None]:
 
 
 def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: JobQueue) -> list[JobKind]:
+    checks = check_service(database, objects)
+    submissions = submission_service(database, checks)
+    publishing = PublishingService(submissions, Publication(database, timezone=settings.timezone), objects)
     kinds = [
         _orphans(MaintenanceService(PackIndex(database), objects), delete=settings.delete_orphans),
         _expiring(ExpiringService(ExpiryIndex(database), settings.submission_expiry_days)),
         _forgetting(queue),
-        publishing_kind(_publishing(settings, database, objects)),
-        _checking(_submissions(database), check_service(database, objects)),
+        publishing_kind(publishing),
+        decisions_kind(submissions, publishing, queue),
+        _checking(submissions, checks),
     ]
     if settings.maintenance_interval_seconds:
         maintenance = IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), HeldPathsIndex(database))
@@ -109,12 +114,18 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
     return kinds
 
 
-def _submissions(database: Database) -> SubmissionService:
-    return SubmissionService(SubmissionIndex(database), SubmissionQueue(database), SubmissionTrail(database))
-
-
-def _publishing(settings: Settings, database: Database, objects: ObjectStore) -> PublishingService:
-    return PublishingService(_submissions(database), Publication(database, timezone=settings.timezone), objects)
+def submission_service(
+    database: Database, checks: CheckService, wake: Callable[[], None] | None = None
+) -> SubmissionService:
+    """Make what keeps submissions, with all that stands in the way of their decisions and follows from them."""
+    return SubmissionService(
+        SubmissionIndex(database),
+        SubmissionQueue(database),
+        SubmissionTrail(database),
+        gates=(checks.against_approval,),
+        follow_ups={Action.SEAL: checks.after_sealing},
+        wake=wake,
+    )
 
 
 def check_service(database: Database, objects: ObjectStore) -> CheckService:

@@ -30,6 +30,7 @@ from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
 from dicomweb_archive.services.submissions.conflicts import ConflictService
+from dicomweb_archive.services.submissions.decisions import DecisionService
 from dicomweb_archive.services.submissions.manifests import ManifestService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.submissions import SubmissionService
@@ -80,6 +81,7 @@ class Services:
     store: StoreService
     roots: RootService
     submissions: SubmissionService
+    decisions: DecisionService
     conflicts: ConflictService
     manifests: ManifestService
     admission: Admission

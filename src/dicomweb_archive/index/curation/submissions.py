@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -97,6 +97,12 @@ FIND_SUBMISSION = f"""
 select {COLUMNS} from submission s join collection c on c.id = s.collection_id where s.name = $3 and {KNOWN}
 """  # noqa: S608 - composed of constants
 
+# Several by their names, in the order in which they were opened.
+FIND_SUBMISSIONS = f"""
+select {COLUMNS} from submission s join collection c on c.id = s.collection_id
+where s.name = any($3::text[]) and {KNOWN} order by s.id
+"""  # noqa: S608 - composed of constants
+
 # The open one of principal, collection and day.
 FIND_SUBMISSION_OF_DAY = f"""
 select {COLUMNS} from submission s join collection c on c.id = s.collection_id
@@ -153,6 +159,12 @@ class SubmissionIndex:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(FIND_SUBMISSION, *scope.parameters(), name)
         return None if row is None else submission_of(row)
+
+    async def find_many(self, names: Sequence[str], scope: SubmissionScope) -> Sequence[Submission]:
+        """Return those of these names that the principal may know of, the oldest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(FIND_SUBMISSIONS, *scope.parameters(), list(names))
+        return [submission_of(row) for row in rows]
 
     async def find_collection(self, accession: str) -> Collection | None:
         """Return the collection of this accession, closed or not; who may see it is the caller's to judge."""

@@ -45,10 +45,11 @@ update job set due_at = now() + $3::interval, done = $4, total = $5, checkpoint 
 where id = $1 and lease = $2 and state = 'running' returning cancel_asked
 """
 
-# Ends an attempt: for good, or until it is due again.
+# Ends an attempt: for good, or until it is due again. What was not brought to its end keeps its checkpoint, which may
+# tell what was done until then.
 END_JOB = """
-update job set state = $3, lease = null, finished_at = now(), result = $4::jsonb, problem = $5, checkpoint = null,
-  done = $6, total = $7
+update job set state = $3, lease = null, finished_at = now(), result = $4::jsonb, problem = $5,
+  checkpoint = case when $3 <> 'succeeded' then $8::jsonb end, done = $6, total = $7
 where id = $1 and lease = $2 and state = 'running'
 """
 PUT_BACK = """
@@ -162,7 +163,15 @@ class JobQueue:
         """End the job for good; nothing happens when the lease is lost."""
         async with self._database.connection() as connection:
             await connection.execute(
-                END_JOB, lease.job_id, lease.name, state, encoded(result), problem, progress.done, progress.total
+                END_JOB,
+                lease.job_id,
+                lease.name,
+                state,
+                encoded(result),
+                problem,
+                progress.done,
+                progress.total,
+                encoded(progress.checkpoint),
             )
 
     async def put_back(
