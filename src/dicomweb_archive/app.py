@@ -57,6 +57,8 @@ from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.inventory import InventoryService
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.jobs.service import JobService
+from dicomweb_archive.services.keys.giving import KeyService
+from dicomweb_archive.services.keys.managing import KeyManagement
 from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.pictures import Pictures
@@ -291,9 +293,11 @@ def _build_services(
     )
     return Services(
         addresses=Addresses(settings.base_url, settings.root_path, follow_host=settings.public_url is None),
+        cors_origins=frozenset(settings.cors_origins),
         access=keys.policy,
         roots=RootService(RootIndex(database), is_public=Role.READER in keys.policy.anonymous().roles),
         keys=keys,
+        key_management=KeyManagement(KeyService(KeyIndex(database)), keys.policy.is_open),
         sessions=sessions,
         metrics=metrics,
         health=HealthService(database, objects, settings.free_space_watermark_bytes),

@@ -143,6 +143,19 @@ async def test_viewers_of_named_origins_may_call(start_archive: StartArchive) ->
         # Errors too, or a viewer could not read why.
         broken = await archive.get("/studies/abc", headers={"origin": "https://viewer.example"})
         assert broken.headers["access-control-allow-origin"] == "https://viewer.example"
+        # To curate: changes by revision, whose ETags are read, also without a body and where no key is asked for.
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            asked = {
+                **preflight,
+                "access-control-request-method": method,
+                "access-control-request-headers": "if-match,content-type",
+            }
+            assert (await archive.client.options("/submissions/x/approve", headers=asked)).status_code == 200
+        shown = await archive.client.get("/collections/default", headers={"origin": "https://viewer.example"})
+        assert {"ETag", "Location"} <= set(shown.headers["access-control-expose-headers"].split(", "))
+        for origin, status in (("https://viewer.example", 404), ("https://evil.example", 403)):
+            sent = {"origin": origin, "sec-fetch-site": "cross-site"}
+            assert (await archive.client.post("/jobs/99999/cancel", headers=sent)).status_code == status
 
 
 async def test_a_proxy_prefix_is_part_of_every_url(start_archive: StartArchive) -> None:

@@ -56,6 +56,16 @@ class CollectionService:
             raise NotFoundError("there is no such collection")
         return found
 
+    async def accessions_of(self, principal: Principal) -> list[str] | None:
+        """Name the collections in which the principal's roles count; `None`: all of them.
+
+        Raises:
+            DatabaseUnavailableError: trying again later may help.
+        """
+        if principal.collections is None:
+            return None
+        return list(await self.index.accessions(sorted(principal.collections))) if principal.collections else []
+
     async def create(self, principal: Principal, wanted: CollectionFields) -> Collection:
         """Make a collection with an accession of its own.
 

@@ -20,6 +20,7 @@ from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.inventory import InventoryService
 from dicomweb_archive.services.jobs.service import JobService
+from dicomweb_archive.services.keys.managing import KeyManagement
 from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.services.overview import OverviewService
 from dicomweb_archive.services.purge import PurgeService
@@ -73,8 +74,10 @@ class Services:
     """Everything that routes call, built once in `app.py`."""
 
     addresses: Addresses
+    cors_origins: frozenset[str]
     access: AccessPolicy
     keys: KeyRing
+    key_management: KeyManagement
     sessions: Sessions | None
     metrics: Metrics
     health: HealthService

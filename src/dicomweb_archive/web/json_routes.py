@@ -100,12 +100,14 @@ def _refuse_other_pages(request: Request) -> None:
     A body of JSON is sent for them only when we allow it (CORS); a request without a body is sent at once.
 
     Raises:
-        ForbiddenError: a browser says that a page has sent this which is not ours.
+        ForbiddenError: a browser says that a page has sent this which is neither ours nor of an origin in the settings.
     """
     if request.method in SAFE_METHODS or "authorization" in request.headers:
         return
+    services = get_services(request)
     is_of_page = "sec-fetch-site" in request.headers or "origin" in request.headers
-    if is_of_page and not is_from_own_page(request, get_services(request).addresses):
+    is_let_in = request.headers.get("origin") in services.cors_origins or is_from_own_page(request, services.addresses)
+    if is_of_page and not is_let_in:
         message = "pages of other origins change nothing here without `Authorization: Bearer KEY`"
         raise ForbiddenError(message)
 

@@ -40,8 +40,17 @@ EXPOSED_HEADERS = (
 )
 """Headers of our answers that a viewer on another origin may read (CORS)."""
 
-ALLOWED_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "If-Range", "Range", "X-Request-ID")
-ALLOWED_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+ALLOWED_HEADERS = (
+    "Accept",
+    "Authorization",
+    "Content-Type",
+    "If-Match",
+    "If-None-Match",
+    "If-Range",
+    "Range",
+    "X-Request-ID",
+)
+ALLOWED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class RequestRecorder:

@@ -31,6 +31,9 @@ COUNT_COLLECTIONS = f"select count(*) from collection where {_SEEN}"  # noqa: S6
 # Finds one that may be seen.
 FIND_SEEN = f"select {COLUMNS} from collection where {_SEEN} and accession = $3"  # noqa: S608 - our constants
 
+# Names collections by what people call them.
+LIST_ACCESSIONS = "select accession from collection where id = any($1::int4[]) order by accession"
+
 # The number comes first, because the accession is made of it.
 NEXT_ID = "select nextval(pg_get_serial_sequence('collection', 'id'))::int4"
 
@@ -114,6 +117,11 @@ class CollectionIndex:
             rows = await connection.fetch(LIST_COLLECTIONS, *sight.parameters(), limit, offset)
             total: int = await connection.fetchval(COUNT_COLLECTIONS, *sight.parameters())
         return [collection_of(row) for row in rows], total
+
+    async def accessions(self, ids: Sequence[int]) -> Sequence[str]:
+        """Return the accessions of collections, in their order."""
+        async with self._database.connection() as connection:
+            return [row["accession"] for row in await connection.fetch(LIST_ACCESSIONS, list(ids))]
 
     async def create(self, prefix: str, wanted: CollectionFields, *, actor: str) -> Collection:
         """Make a collection, with the next accession of all; no number comes twice, also after a failure."""

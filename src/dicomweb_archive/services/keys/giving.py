@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dicomweb_archive.errors import InvalidParameterError
-from dicomweb_archive.index.writing.keys import KeyIndex, ListedKey, NewKey
+from dicomweb_archive.index.writing.keys import EVERY_KEY, KeyIndex, KeyReach, ListedKey, NewKey
 from dicomweb_archive.services.access import ANONYMOUS, KEY_HOLDER, Role
 from dicomweb_archive.services.keys.text import digest_of, new_key
 
@@ -40,6 +40,7 @@ class KeyService:
         accessions: Sequence[str] | None = None,
         expires_at: datetime | None = None,
         actor: str = OPERATOR,
+        reach: KeyReach = EVERY_KEY,
     ) -> GivenKey:
         """Give a key to whoever goes by `name`: in events, and in what one has sent oneself.
 
@@ -47,21 +48,22 @@ class KeyService:
 
         Raises:
             InvalidParameterError: the name or the end does not fit, or there is no such role or collection.
+            ConflictError: somebody beyond the reach of whoever gives the key goes by this name.
         """
         if not _NAME.fullmatch(name) or name.lower() in _TAKEN_NAMES:
             accepted = "up to 64 letters, digits, blanks and .@+-_, and none of " + ", ".join(sorted(_TAKEN_NAMES))
             raise InvalidParameterError("name", accepted=accepted)
         if not roles:
-            raise InvalidParameterError("role", accepted="one or more of " + ", ".join(Role))
+            raise InvalidParameterError("roles", accepted="one or more of " + ", ".join(Role))
         if accessions is not None and Role.ADMIN in roles:
-            raise InvalidParameterError("collection", accepted="none for an admin, who may give keys for all of them")
+            raise InvalidParameterError("collections", accepted="none for an admin, who may give keys for all of them")
         if expires_at is not None and expires_at <= datetime.now(UTC):
-            raise InvalidParameterError("expires", accepted="a time to come")
+            raise InvalidParameterError("expires_at", accepted="a time to come")
         text, parsed = new_key()
         ordered = tuple(role.value for role in Role if role in roles)
         within = None if accessions is None else tuple(accessions)
         key = NewKey(parsed.public_id, digest_of(parsed.share), name, ordered, within, expires_at)
-        await self.index.create(key, actor=actor)
+        await self.index.create(key, actor=actor, reach=reach)
         return GivenKey(text, key)
 
     async def listed(self, *, ended: bool = False) -> tuple[ListedKey, ...]:

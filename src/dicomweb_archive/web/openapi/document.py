@@ -20,7 +20,9 @@ from dicomweb_archive.web.routers import (
     decisions,
     inventory,
     jobs,
+    keys,
     manifests,
+    principal,
     publication,
     purges,
     submissions,
@@ -47,6 +49,8 @@ the description."""
 
 JSON_ROUTERS = (
     system,
+    principal,
+    keys,
     jobs,
     changes,
     collections,
