@@ -131,10 +131,13 @@ class FaultyDoor:
         return await self.dropping(request)
 
     async def stalling(self, request: web.Request) -> web.StreamResponse:
-        """Fall silent in the middle of the answer's body."""
+        """Fall silent in the middle of the answer's body, and drop the connection of a client that waits very long.
+
+        Nothing may be answered after it: a client that comes late would take its head for the rest of the body.
+        """
         await self._answer_half(request)
         await asyncio.sleep(5)
-        return web.Response()
+        return await self.dropping(request)
 
     async def _answer_half(self, request: web.Request) -> None:
         whole = await self.forward(request)
