@@ -162,7 +162,11 @@ def _checking(submissions: SubmissionService, checks: CheckService) -> JobKind:
         if job.started_at is not None:
             await move(job, Action.FAIL_CHECKS, "the checks were cancelled")
 
-    return JobKind(RUN_CHECKS, work, cancelled=cancelled)
+    async def failed(job: Job) -> None:
+        # Nobody checks it any more, so it is for people: they may ask for checks again, or decide without.
+        await move(job, Action.FAIL_CHECKS, "the checks could not be run to their end")
+
+    return JobKind(RUN_CHECKS, work, cancelled=cancelled, failed=failed)
 
 
 def _index(maintenance: IndexMaintenance, every_seconds: float) -> JobKind:

@@ -250,6 +250,23 @@ async def test_a_purge_finds_the_copies_that_compaction_has_left(archive: Archiv
     assert sorted((await archive.content(study)).values()) == sorted(files[1:])
 
 
+async def test_a_deleted_series_takes_copies_of_its_own_and_leaves_those_of_its_neighbour(archive: Archive) -> None:
+    for series in (1, 2):
+        for file in ct_series(2, series=series):
+            study = await archive.store([file])
+    await archive.compact()
+    removal = Removal(archive.database, archive.instances)
+    removed = await removal.delete_series(study, f"{study}.1", EVERYTHING, actor="t")
+    assert len(removed.free_object_keys) == 3
+    async with archive.database.connection() as connection:
+        left = await connection.fetch("select series_instance_uid from retired_pack")
+        assert [row["series_instance_uid"] for row in left] == [f"{study}.2"] * 2
+        # Of what was retired earlier nobody knows of which series it was.
+        await connection.execute("update retired_pack set series_instance_uid = ''")
+    removed = await removal.delete_series(study, f"{study}.2", EVERYTHING, actor="t")
+    assert len(removed.free_object_keys) == 3
+
+
 async def test_readers_writers_and_deletes_go_on_beside_it(archive: Archive) -> None:
     chance = random.Random(5)
     files = {study: ct_series(8, study=study) for study in range(3)}

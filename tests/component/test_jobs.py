@@ -70,6 +70,25 @@ async def test_a_job_is_done_once_and_keeps_what_came_of_it(bench: Bench) -> Non
     assert over.finished_at is not None
 
 
+async def test_what_a_job_leaves_is_put_in_order_when_its_attempts_are_used_up(bench: Bench) -> None:
+    job = await bench.put()
+    left: list[int] = []
+
+    async def work(run: JobRun) -> None:
+        raise DatabaseUnavailableError
+
+    async def failed(job: Job) -> None:
+        left.append(job.attempt)
+
+    runner = JobRunner(bench.queue, JobKinds([JobKind("count", work, attempts=2, failed=failed)]))
+    for _ in range(2):
+        assert left == []
+        await bench.make_due()
+        await runner.run_one()
+    assert left == [2]
+    assert (await bench.state(job)).state is JobState.FAILED
+
+
 async def test_of_the_unfinished_jobs_of_a_kind_only_one_has_a_key(bench: Bench) -> None:
     first, second = await asyncio.gather(bench.put(key="a"), bench.put(key="a"))
     assert first.id == second.id

@@ -155,10 +155,13 @@ async def test_a_study_is_voted_on_again_by_those_that_remain(database: Database
 async def test_tombstones_are_told_only_to_who_may_know(register: Register, removal: Removal, index: InstanceIndex):
     await register.register([pack_of(segment_of(ct_series(1)))], actor="tester")
     await removal.delete_study(STUDY, EVERYTHING, actor="keeper")
-    for visibility in (Visibility(spaces=(2,)), Visibility(collections=(1,))):
+    for visibility in (Visibility(spaces=(2,)), Visibility(collections=(2,))):
         with pytest.raises(NotFoundError) as raised:
             await index.locate(Scope(STUDY), visibility)
         assert not isinstance(raised.value, GoneError)
+    # Other collections may be hidden from those who see its own.
+    with pytest.raises(GoneError):
+        await index.locate(Scope(STUDY), Visibility(collections=(1,)))
 
 
 async def test_a_tombstone_does_not_betray_a_hidden_study(

@@ -1,16 +1,22 @@
 """Checks of a submission: run as a job, listed, waived, and in the way of an approval."""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.factories import ROOT, ct_series, image, part10, pixels
 from tests.http.archive import RELATED, Archive, related
 from tests.http.conftest import StartArchive
-from tests.submitted import add_collection, lay_into
+from tests.submitted import add_collection, database_of, lay_into
 
+from dicomweb_archive.checks.catalogue import CHECK_SETS
+from dicomweb_archive.checks.findings import Finding, Severity
 from dicomweb_archive.errors import ForbiddenError
+from dicomweb_archive.index.curation.findings import Examined
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
+from dicomweb_archive.services.submissions.transitions import Action
 
 STUDY = f"{ROOT}.901"
 
@@ -74,6 +80,46 @@ async def test_checks_after_sealing_do_not_overrule_who_was_quicker(start_archiv
         events = (await archive.client.get(f"{path}/events")).json()["events"]
         told = [each["detail"]["action"] for each in events if each["kind"] == "submission_state_changed"]
         assert told == ["seal", "reopen", "seal", "review"]
+
+
+async def test_checks_that_never_end_leave_the_submission_to_people(start_archive: StartArchive) -> None:
+    async with start_archive(job_slots=0) as archive:
+        path, _ = await opened(archive)
+        assert (await archive.client.post(f"{path}/seal", headers={"if-match": "*"})).status_code == 200
+        services = archive.app.state.services
+        await services.submissions.advance(path.rpartition("/")[2], Action.BEGIN_CHECKS, actor="archive")
+        async with database_of(archive).transaction() as connection:
+            # As if every process that had it had died of it.
+            await connection.execute("update job set attempt = 99 where kind = 'run-checks'")
+    async with start_archive() as archive:
+        async with asyncio.timeout(60):
+            while True:
+                if await state_of(archive, path) != "checking":
+                    break
+                await asyncio.sleep(0.02)
+        assert await state_of(archive, path) == "failed_checks"
+        assert (await archive.client.post(f"{path}/review", headers={"if-match": "*"})).status_code == 200
+
+
+async def test_what_a_store_finds_while_checks_run_is_kept(archive: Archive) -> None:
+    path, space = await opened(archive)
+    services = archive.app.state.services
+    index, check_set = services.checks.findings, CHECK_SETS["structural"]
+    old = Finding("lengths", 1, Severity.BLOCK, "old", sop_instance_uid="1")
+    same, late = replace(old, message="both"), replace(old, message="late", sop_instance_uid="2")
+    await index.add(space, [old])
+    last = await index.last(space)
+    # A store comes when the run is past its series.
+    await index.add(space, [same, late])
+    now = datetime.now(UTC)
+    examined = Examined(check_set, frozenset({"lengths"}), [same], last, now, series=1, instances=1, read_files=False)
+    await index.replace(space, examined, actor="a")
+    document = await findings(archive, path)
+    assert sorted(each["message"] for each in document["findings"]) == ["both", "late"]
+    # The next run has seen all.
+    examined = replace(examined, findings=[], last_finding=await index.last(space))
+    await index.replace(space, examined, actor="a")
+    assert (await findings(archive, path))["total"] == 0
 
 
 async def test_a_submission_is_checked_and_what_blocks_it_is_waived(archive: Archive) -> None:

@@ -13,6 +13,7 @@ from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.http.test_submissions import act, opened
 
+from dicomweb_archive.errors import PreconditionFailedError
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.curation.submissions import SubmissionScope
 from dicomweb_archive.index.database.engine import Database
@@ -151,6 +152,20 @@ async def test_a_publication_whose_end_nobody_has_noted_has_succeeded(archive: A
     await services.publishing.publish(asked.arguments["submission"], asked.arguments["space"], actor="c", tell=tell)
     job = await ended(archive, f"/jobs/{(await services.jobs.queue.put(asked)).id}")
     assert job["state"] == "succeeded"
+
+
+async def test_publishing_begins_only_of_the_revision_that_was_asked_for(archive: Archive) -> None:
+    await archive.store(*ct_series(1))
+    submission = await approved(archive, 1)
+    service = archive.app.state.services.submissions
+    found = (await archive.client.get(f"/submissions/{submission['name']}")).json()
+    # Somebody else is quicker, after the revision was compared.
+    await act(archive, submission, "reconsider")
+    await act(archive, submission, "approve")
+    with pytest.raises(PreconditionFailedError):
+        await service.advance(found["name"], Action.BEGIN_PUBLISHING, actor="c", revision=found["revision"])
+    begun = await service.advance(found["name"], Action.BEGIN_PUBLISHING, actor="c", revision=found["revision"] + 2)
+    assert begun.state == "publishing"
 
 
 async def begun(archive: Archive) -> tuple[Any, NewJob]:

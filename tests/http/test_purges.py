@@ -88,9 +88,36 @@ async def test_a_purge_that_was_interrupted_is_brought_to_its_end(archive: Archi
         "instances": 0,
         "objects": 1,
         "rewritten": 0,
+        "damaged": 0,
         "tombstones": [f"tombstones/{path.name}" for path in archive.files() if path.suffix == ".json"],
     }
     assert not pack.exists()
+
+
+async def test_a_purge_is_not_kept_from_its_end_by_neighbours_that_are_damaged(archive: Archive) -> None:
+    files = [part10(image(instance=number, ImageComments=f"secret {number}")) for number in (1, 2, 3)]
+    await archive.store(*files)
+    (pack,) = archive.files()
+    data = pack.read_bytes()
+    at = data.index(b"secret 1")
+    # One neighbour has other bytes by now, and the file ends within the other.
+    pack.write_bytes(data[:at] + b"damage 1" + data[at + 8 : data.index(b"secret 3")])
+    answer = await purge(archive, series=SERIES, instance=f"{SERIES}.2")
+    document = answer.json()
+    assert (answer.status_code, document["rewritten"], document["damaged"]) == (200, 1, 2), document
+    assert not pack.exists()
+    assert not holds(archive, "secret 2")
+    path = f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}"
+    damaged = (await archive.get(f"{path}.1", headers=OCTETS)).content
+    assert damaged == files[0].replace(b"secret 1", b"damage 1")
+    assert (await archive.get(f"{path}.3", headers=OCTETS)).status_code == 500
+    # Nothing is left of the others, and what is asked for goes all the same.
+    for each in archive.files():
+        each.unlink()
+    document = (await purge(archive, series=SERIES, instance=f"{SERIES}.1")).json()
+    assert (document["instances"], document["rewritten"], document["damaged"]) == (1, 1, 1)
+    assert (await purge(archive)).json()["instances"] == 1
+    assert (await archive.get("/studies")).json() == []
 
 
 async def test_purging_is_for_admins_and_for_what_there_is(start_archive: StartArchive) -> None:

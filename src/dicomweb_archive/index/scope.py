@@ -6,11 +6,11 @@ from dicomweb_archive.errors import GoneError, NotFoundError
 from dicomweb_archive.index.access import Visibility, visible
 from dicomweb_archive.index.database.engine import Connection
 
-# Finds a tombstone of the resource or of what it was part of. A study that exists but is hidden from this
-# principal stays unknown.
+# Finds a tombstone of the resource or of what it was part of, if it was in a collection that may be seen. A study that
+# exists but is hidden from this principal stays unknown.
 FIND_TOMBSTONE = f"""
 select t.reason from tombstone t
-where t.space_id = any($1::int4[]) and t.study_instance_uid = $4
+where t.space_id = any($1::int4[]) and ($2::int4[] is null or t.collection_id = any($2)) and t.study_instance_uid = $4
   and (t.series_instance_uid, t.sop_instance_uid) in (('', ''), ($5, ''), ($5, $6))
   and not exists (
     select 1 from study st where st.space_id = t.space_id and st.study_instance_uid = $4 and not ({visible("st")}))
@@ -33,12 +33,10 @@ class Scope:
 
 async def missing(connection: Connection, scope: Scope, visibility: Visibility) -> NotFoundError:
     """Return the error for a resource that was not found: gone when its tombstone may be known (PS3.18 8.5)."""
-    # A tombstone knows no collection, so whoever sees only some collections is told nothing.
-    if visibility.collections is None:
-        uids = [uid or "" for uid in scope.parameters()]
-        reason = await connection.fetchval(FIND_TOMBSTONE, *visibility.parameters(), *uids)
-        if reason:
-            return GoneError(f"This resource has been withdrawn; the reason given is {reason}")
-        if reason is not None:
-            return GoneError("This resource has been deleted")
+    uids = [uid or "" for uid in scope.parameters()]
+    reason = await connection.fetchval(FIND_TOMBSTONE, *visibility.parameters(), *uids)
+    if reason:
+        return GoneError(f"This resource has been withdrawn; the reason given is {reason}")
+    if reason is not None:
+        return GoneError("This resource has been deleted")
     return NotFoundError("There is no such resource")

@@ -32,10 +32,17 @@ insert into check_run (space_id, check_set, set_version, read_files, actor, star
 values ($1, $2, $3, $4, $5, $6, $7, $8) returning id, finished_at
 """
 
-# What is replaced, with the waivers that may still hold.
+FIND_LAST = "select coalesce(max(id), 0) from finding where space_id = $1"
+
+# What is replaced, with the waivers that may still hold. What a store has found since the run began stays, because the
+# run may have been past that series.
 DELETE_FINDINGS = f"""
-delete from finding where space_id = $1 and check_name = any($2)
+delete from finding where space_id = $1 and check_name = any($2) and (run_id is not null or id <= $3)
 returning {_FIELDS}, waived_by, waived_at, waiver_reason
+"""  # noqa: S608 - composed of constants
+
+LIST_LATE = f"""
+select {_FIELDS} from finding where space_id = $1 and check_name = any($2) and run_id is null and id > $3
 """  # noqa: S608 - composed of constants
 
 _RANK = "array_position(array['block', 'warn', 'info'], severity)"
@@ -127,11 +134,13 @@ class Examined:
 
     Attributes:
         checks: names of the checks that were run; what they found before is replaced.
+        last_finding: see `FindingIndex.last`, asked before the run looked at anything.
     """
 
     check_set: CheckSet
     checks: frozenset[str]
     findings: Sequence[Finding]
+    last_finding: int
     started_at: datetime
     series: int
     instances: int
@@ -168,10 +177,17 @@ class FindingIndex:
         async with self._database.transaction() as connection:
             await _insert(connection, space_id, None, findings, {})
 
+    async def last(self, space_id: int) -> int:
+        """Return the id of the newest finding of a space: whatever a later one is about may have come later too."""
+        async with self._database.connection() as connection:
+            found: int = await connection.fetchval(FIND_LAST, space_id)
+        return found
+
     async def replace(self, space_id: int, examined: Examined, *, actor: str) -> int:
         """Put what a run has found in the place of what its checks have found before, and return the run's id.
 
-        A waiver stays with a finding that says the same, of the same and of no more instances than it did.
+        A waiver stays with a finding that says the same, of the same and of no more instances than it did. What stores
+        have found since the run began stays beside it, unless the run says the same.
         """
         async with self._database.transaction() as connection:
             await connection.execute(LOCK_SPACE, space_id)
@@ -179,9 +195,12 @@ class FindingIndex:
                 INSERT_RUN, space_id, examined.check_set.name, examined.check_set.version, examined.read_files,
                 actor, examined.started_at, examined.series, examined.instances,
             )  # fmt: skip
-            rows = await connection.fetch(DELETE_FINDINGS, space_id, sorted(examined.checks))
+            replaced = (space_id, sorted(examined.checks), examined.last_finding)
+            rows = await connection.fetch(DELETE_FINDINGS, *replaced)
             waivers = {_said(_finding(row)): row for row in rows if row["waived_at"] is not None}
-            await _insert(connection, space_id, run["id"], examined.findings, waivers)
+            late = {_said(_finding(row)) for row in await connection.fetch(LIST_LATE, *replaced)}
+            fresh = [found for found in examined.findings if _said(found) not in late]
+            await _insert(connection, space_id, run["id"], fresh, waivers)
             weights = [found.severity for found in examined.findings]
             detail = {
                 "run": run["id"],

@@ -96,10 +96,11 @@ LIST_POSITIONS = "select position from instance where segment_id = $1"
 
 # Lets the tombstone lead to the event that knows more; of what was kept as a conflict alone there is none yet.
 POINT_TOMBSTONE = """
-insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id)
-values ($1, case when $4 <> '' then 'instance' when $3 <> '' then 'series' else 'study' end, $2, $3, $4, $5)
+insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id,
+  collection_id)
+values ($1, case when $4 <> '' then 'instance' when $3 <> '' then 'series' else 'study' end, $2, $3, $4, $5, $6)
 on conflict (space_id, study_instance_uid, series_instance_uid, sop_instance_uid) do update
-set event_id = excluded.event_id
+set event_id = excluded.event_id, collection_id = excluded.collection_id
 """
 
 # Finds earlier purges of the same.
@@ -150,13 +151,13 @@ class PurgeOrder:
 
     Attributes:
         packs: those that hold any of it, as they were listed.
-        replacements: by id of a pack of which something stays.
+        replacements: by id of a pack of which something stays; `None` where nothing of that can be read any more.
         reason: a word of ours, for the event.
     """
 
     scope: Scope
     packs: Sequence[PackContent]
-    replacements: Mapping[int, NewPack]
+    replacements: Mapping[int, NewPack | None]
     actor: str
     reason: str
 
@@ -225,7 +226,7 @@ class Purging:
             return None
         places = await connection.fetch(FIND_PLACES, *named)
         # Copies from before a compaction, of which no row tells what is in them.
-        retired = await take_retired_packs(connection, order.scope.study_instance_uid)
+        retired = await take_retired_packs(connection, order.scope)
         keys = (*(pack.object_key for pack in order.packs), *retired)
         await _replace(connection, order, segments)
         instances = await _delete_conflicts(connection, order)
@@ -240,7 +241,8 @@ class Purging:
             instances += removed.instances
         pack_ids = [pack.pack_id for pack in order.packs]
         await delete_free_packs(connection, pack_ids)
-        if await connection.fetch(LIST_LEFT, pack_ids):
+        lost = {pack_id for pack_id, replacement in order.replacements.items() if replacement is None}
+        if {row["id"] for row in await connection.fetch(LIST_LEFT, pack_ids)} - lost:
             raise _ChangedError
         event_ids = [await _note(connection, order, place, keys) for place in places]
         return Purged(tuple(event_ids), instances, keys)
@@ -248,13 +250,14 @@ class Purging:
 
 async def _replace(connection: Connection, order: PurgeOrder, segments: Rebuilding) -> None:
     """Let what stays point to the new packs; its segments get new ids, so that no cache keeps the old places."""
-    new = [(each.object_key, each.size_bytes) for each in order.replacements.values()]
+    new = [(each.object_key, each.size_bytes) for each in order.replacements.values() if each is not None]
     pack_ids = await insert_packs(connection, new)
     changed: set[int] = set()
     for pack in order.packs:
-        if not pack.stays:
+        replacement = order.replacements.get(pack.pack_id)
+        if replacement is None:
+            # Nothing stays of it, or nothing that could be read: then the rows say so by leading nowhere.
             continue
-        replacement = order.replacements[pack.pack_id]
         places = (
             pack.pack_id,
             pack_ids[replacement.object_key],
@@ -297,5 +300,5 @@ async def _note(connection: Connection, order: PurgeOrder, place: Mapping[str, i
         detail={"objects": ",".join(object_keys), "reason": order.reason},
         collection_id=place["collection_id"],
     )
-    await connection.execute(POINT_TOMBSTONE, place["space_id"], *_uids(order.scope), event_id)
+    await connection.execute(POINT_TOMBSTONE, place["space_id"], *_uids(order.scope), event_id, place["collection_id"])
     return event_id

@@ -128,7 +128,8 @@ async def _note(
         detail={"study": moved.study_id or 0, **detail},
         collection_id=submission.collection_id,
     )
-    await connection.execute(INSERT_TOMBSTONE, move.from_space, "study", uid, "", "", event_id, reason)
+    home = submission.collection_id
+    await connection.execute(INSERT_TOMBSTONE, move.from_space, "study", uid, "", "", event_id, reason, home)
     own_id = await insert_event(
         connection,
         kind,

@@ -369,6 +369,8 @@ retired_pack = Table(
     Column("size_bytes", BigInteger, nullable=False),
     _text("study_instance_uid"),
     _now("retired_at"),
+    # Empty: of a pack that was retired before this was noted, or that held nothing.
+    _text_or_empty("series_instance_uid"),
 )
 Index("retired_pack_retired_at_idx", retired_pack.c.retired_at)
 
@@ -629,6 +631,8 @@ tombstone = Table(
     Column("event_id", BigInteger),
     # Why it was withdrawn; whoever asks for it is told.
     Column("reason", Text, nullable=False, server_default=""),
+    # The home of what has gone; NULL: of old ones, of which only those are told who see all collections.
+    Column("collection_id", Integer),
     PrimaryKeyConstraint("space_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid"),
 )
 

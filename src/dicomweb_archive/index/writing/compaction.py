@@ -95,8 +95,8 @@ where sg.series_id = $1 and i.pack_id = any($2::int8[]) order by i.pack_id, i.by
 """
 
 LOCK_STUDY = """
-select st.id, st.study_instance_uid from study st where st.id = (select study_id from series where id = $1)
-for no key update
+select st.id, st.study_instance_uid, se.series_instance_uid from series se join study st on st.id = se.study_id
+where se.id = $1 for no key update of st
 """
 INSERT_PACK = "insert into pack (object_key, size_bytes) values ($1, $2) returning id"
 
@@ -111,7 +111,8 @@ RETIRE_PACKS = f"""
 with free as (
   delete from pack p where p.id = any($1::int8[]) and {NOTHING_LIVES} returning p.object_key, p.size_bytes
 )
-insert into retired_pack (object_key, size_bytes, study_instance_uid) select object_key, size_bytes, $2 from free
+insert into retired_pack (object_key, size_bytes, study_instance_uid, series_instance_uid)
+select object_key, size_bytes, $2, $3 from free
 """  # noqa: S608 - composed of constants
 
 FIND_OVERDUE = (
@@ -275,26 +276,24 @@ async def _swap(connection: Connection, series_id: int, rewritten: Rewritten) ->
         if study is None:
             raise _InTheWayError
         pack_id = await connection.fetchval(INSERT_PACK, rewritten.object_key, rewritten.size_bytes)
-        await _move_bytes(connection, pack_id, study["id"], study["study_instance_uid"], rewritten)
+        await _move_bytes(connection, pack_id, study["id"], rewritten)
+        old = sorted({member.pack_id for member in rewritten.members})
+        await connection.execute(RETIRE_PACKS, old, study["study_instance_uid"], study["series_instance_uid"])
     except _IN_THE_WAY as error:
         raise _InTheWayError from error
 
 
-async def _move_bytes(
-    connection: Connection, pack_id: int, study_id: int, study_instance_uid: str, rewritten: Rewritten
-) -> None:
-    old = sorted({member.pack_id for member in rewritten.members})
+async def _move_bytes(connection: Connection, pack_id: int, study_id: int, rewritten: Rewritten) -> None:
     status: str = await connection.execute(
         MOVE_BYTES,
         pack_id,
         [member.pack_id for member in rewritten.members],
         [member.byte_offset for member in rewritten.members],
         rewritten.offsets,
-        old,
+        sorted({member.pack_id for member in rewritten.members}),
         study_id,
     )
     moved = int(status.rpartition(" ")[2])
     if moved < len(rewritten.members):
         # The new pack would hold bytes of what was deleted, or purged, while they were copied.
         raise _InTheWayError
-    await connection.execute(RETIRE_PACKS, old, study_instance_uid)

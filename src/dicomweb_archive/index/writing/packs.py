@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dicomweb_archive.index.database.engine import Connection, Database
+from dicomweb_archive.index.scope import Scope
 
 # Finds which of the keys have a row; of a retired pack too, which is somebody else's to delete.
 FIND_PACKS = """
@@ -24,8 +25,11 @@ delete from pack p where p.id = any($1::int8[]) and {NOTHING_LIVES} returning p.
 # Of the others it is to be looked at how much of them is still alive.
 MARK_THINNED = "update pack set thinned_at = now() where id = any($1::int8[])"
 
-# Packs that held a study before they were compacted.
-TAKE_RETIRED = "delete from retired_pack where study_instance_uid = $1 returning object_key"
+# Packs that held a study, or one series of it, before they were compacted; of old ones the series is not known.
+TAKE_RETIRED = """
+delete from retired_pack
+where study_instance_uid = $1 and ($2::text is null or series_instance_uid in ($2, '')) returning object_key
+"""
 
 
 class PackIndex:
@@ -49,10 +53,10 @@ async def delete_free_packs(connection: Connection, pack_ids: Sequence[int]) -> 
     return tuple(row["object_key"] for row in rows)
 
 
-async def take_retired_packs(connection: Connection, study_instance_uid: str) -> tuple[str, ...]:
-    """Give up the grace of a study's retired packs; the caller deletes their objects after the commit.
+async def take_retired_packs(connection: Connection, scope: Scope) -> tuple[str, ...]:
+    """Give up the grace of a study's or series' retired packs; the caller deletes their objects after the commit.
 
     What is deleted must not lie about for as long as others might want to go on reading.
     """
-    rows = await connection.fetch(TAKE_RETIRED, study_instance_uid)
+    rows = await connection.fetch(TAKE_RETIRED, scope.study_instance_uid, scope.series_instance_uid)
     return tuple(row["object_key"] for row in rows)

@@ -49,10 +49,11 @@ DELETE_SERIES = "delete from series where id = $1"
 
 # Remembers that the resource existed (PS3.18 8.5: Gone), and why it went where that is to be known.
 INSERT_TOMBSTONE = """
-insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id, reason)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id, reason,
+  collection_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (space_id, study_instance_uid, series_instance_uid, sop_instance_uid) do update
-set deleted_at = now(), event_id = excluded.event_id, reason = excluded.reason
+set deleted_at = now(), event_id = excluded.event_id, reason = excluded.reason, collection_id = excluded.collection_id
 """
 
 # Takes what was removed off the counters of the series.
@@ -186,7 +187,7 @@ class Removal:
         await _bury(connection, target, levels, counted)
         keys = await delete_free_packs(connection, counted["pack_ids"] or [])
         if scope.sop_instance_uid is None:
-            keys += await take_retired_packs(connection, scope.study_instance_uid)
+            keys += await take_retired_packs(connection, scope)
         return Removed(counted["series"], counted["instances"], counted["size_bytes"], keys)
 
 
@@ -253,4 +254,4 @@ async def _bury(connection: Connection, target: _Target, levels: Sequence[str], 
     depth = {"study": 1, "series": 2, "instance": 3}
     for level in levels:
         named = [uid or "" for uid in scope.parameters()[: depth[level]]] + [""] * (3 - depth[level])
-        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id, "")
+        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id, "", target.collection_id)

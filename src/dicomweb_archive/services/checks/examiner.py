@@ -42,11 +42,19 @@ class Examiner:
     manifests: ManifestIndex
 
     async def examine(
-        self, space_id: int, check_set: CheckSet, rules: Rules, *, read_files: bool, progress: Progress
+        self,
+        space_id: int,
+        check_set: CheckSet,
+        rules: Rules,
+        *,
+        read_files: bool,
+        progress: Progress,
+        last_finding: int = 0,
     ) -> Examined:
         """Run the checks of a set over everything in a space.
 
         Args:
+            last_finding: the newest finding that there was before.
             read_files: also the checks that read each stored file, which takes as long as reading them.
         """
         started_at = datetime.now(UTC)
@@ -61,6 +69,7 @@ class Examiner:
             check_set=check_set,
             checks=self._run(check_set, read_files=read_files),
             findings=findings,
+            last_finding=last_finding,
             started_at=started_at,
             series=examination.series,
             instances=examination.instances,

@@ -88,7 +88,10 @@ class CheckService:
             read_files = catalogue.DUPLICATE_PIXELS.name in check_set.checks
         rules = Rules(accepted=collection.rules)
         space = submission.space_id
-        examined = await self.examiner.examine(space, check_set, rules, read_files=read_files, progress=progress)
+        last = await self.findings.last(space)
+        examined = await self.examiner.examine(
+            space, check_set, rules, read_files=read_files, progress=progress, last_finding=last
+        )
         await self.findings.replace(space, examined, actor=actor)
         return await self.findings.counts(space)
 

@@ -99,6 +99,7 @@ class JobKind:
             ends it at once.
         cancelled: puts in order what a cancelled job leaves behind, whether it was at work, had been or never was.
         lane: which jobs it waits behind.
+        failed: puts in order what a job leaves behind whose attempts are used up, or that cannot be mended.
     """
 
     name: str
@@ -107,6 +108,7 @@ class JobKind:
     attempts: int = 5
     cancelled: Callable[[Job], Awaitable[None]] | None = None
     lane: Lane = Lane.ASKED
+    failed: Callable[[Job], Awaitable[None]] | None = None
 
 
 class JobKinds:

@@ -207,6 +207,8 @@ class JobRunner:
                 run.lease, run.progress, delay_seconds=kind.every_seconds, result=None, problem=problem
             )
         elif is_final or run.job.attempt >= kind.attempts:
+            if kind.failed is not None:
+                await kind.failed(run.job)
             await self.queue.end(run.lease, JobState.FAILED, run.progress, result=None, problem=problem)
         else:
             pause = min(2.0**run.job.attempt, _LONGEST_PAUSE_SECONDS)

@@ -112,7 +112,7 @@ class PublishingService:
             raise PreconditionFailedError(message)
         if submission.state is SubmissionState.PUBLISHING:
             return submission
-        return await self.submissions.advance(name, Action.BEGIN_PUBLISHING, actor=principal.name)
+        return await self.submissions.advance(name, Action.BEGIN_PUBLISHING, actor=principal.name, revision=revision)
 
     async def publish(
         self, name: str, space_id: int, *, actor: str, tell: Tell, report: PublishReport | None = None

@@ -32,7 +32,7 @@ def publishing_kind(publishing: PublishingService) -> JobKind:
         report = await publishing.publish(name, space_id, actor=job.actor, tell=tell, report=begun)
         return {key: value for key, value in report.to_json().items() if key != "after"}
 
-    async def cancelled(job: Job) -> None:
+    async def ended(job: Job) -> None:
         await publishing.stop(job.arguments["submission"], actor=job.actor)
 
-    return JobKind(PUBLISH_SUBMISSION, work, attempts=_ATTEMPTS, cancelled=cancelled)
+    return JobKind(PUBLISH_SUBMISSION, work, attempts=_ATTEMPTS, cancelled=ended, failed=ended)

@@ -215,12 +215,18 @@ class SubmissionService:
             self.wake()
         return changed
 
-    async def advance(self, name: str, action: Action, *, actor: str, comment: str = "") -> Submission:
+    async def advance(
+        self, name: str, action: Action, *, actor: str, comment: str = "", revision: int | None = None
+    ) -> Submission:
         """Do what the archive itself does with a submission: check it, publish it, let it expire.
+
+        Args:
+            revision: the only one of which it is done, where somebody has asked for it.
 
         Raises:
             NotFoundError: there is none.
             TransitionError: its state does not know this action, or no longer.
+            PreconditionFailedError: it has changed since it was read.
             ConflictError: it keeps changing.
         """
         for _ in range(_ATTEMPTS):
@@ -228,6 +234,7 @@ class SubmissionService:
             if submission is None:
                 message = "There is no such submission"
                 raise NotFoundError(message)
+            _require_revision(submission, revision)
             state = next_state(submission.state, action)
             try:
                 return await self.submissions.change_state(
@@ -240,9 +247,7 @@ class SubmissionService:
 
     async def _of_revision(self, principal: Principal, name: str, revision: int | None) -> Submission:
         submission = await self.find(principal, name)
-        if revision not in (None, submission.revision):
-            message = "the submission has changed since it was read; read it again and decide anew"
-            raise PreconditionFailedError(message)
+        _require_revision(submission, revision)
         return submission
 
     async def _collection(self, principal: Principal, accession: str) -> Collection:
@@ -264,6 +269,12 @@ class SubmissionService:
         against = [reason for gate in self.gates for reason in await gate(submission)]
         if against:
             raise ConflictError("this cannot be approved yet: " + "; ".join(against))
+
+
+def _require_revision(submission: Submission, revision: int | None) -> None:
+    if revision not in (None, submission.revision):
+        message = "the submission has changed since it was read; read it again and decide anew"
+        raise PreconditionFailedError(message)
 
 
 def _require_site(collection: Collection, site: str) -> None:

@@ -41,6 +41,7 @@ class PurgeDocument(BaseModel):
     instances: int = Field(description="How many there were; none when an earlier purge was brought to its end.")
     objects: int = Field(description="How many objects were deleted.")
     rewritten: int = Field(description="How many packs were written anew without it.")
+    damaged: int = Field(description="Instances beside it whose bytes were not those stored; they are as they were.")
     tombstones: list[str] = Field(description="Keys of the objects that say what was purged.")
 
 
@@ -56,5 +57,6 @@ async def purge(request: Request, services: ServicesOf, principal: PrincipalOf, 
         instances=report.instances,
         objects=report.objects,
         rewritten=report.rewritten,
+        damaged=report.damaged,
         tombstones=list(report.tombstones),
     )
