@@ -19,7 +19,7 @@ _SECONDS = 100
 def type_command(*words: str, folder: Path, environment: Mapping[str, str]) -> CompletedProcess[str]:
     """Type a command of the archive in a folder, with exactly these environment variables, and wait for its end."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dicomweb_archive.cli.database", "dicomweb_archive.cli.client"])
+    context.set_forkserver_preload([f"dicomweb_archive.cli.{name}" for name in ("client", "database", "keys")])
     with tempfile.TemporaryDirectory(prefix="typed-") as printed:
         process = context.Process(target=_run, args=(words, str(folder), dict(environment), printed))
         process.start()

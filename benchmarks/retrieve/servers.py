@@ -17,7 +17,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Server:
-    """An HTTP server: the root of its service, and the process whose children serve."""
+    """An HTTP server: the root of its service, and the process that it was started as."""
 
     name: str
     root: str
@@ -32,8 +32,8 @@ class Server:
         return sum(_anonymous_bytes(pid) for pid in self._serving())
 
     def _serving(self) -> list[int]:
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        workers = [int(child) for child in children if b"worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        nurseries = _children(self.pid, "archive-nursery")
+        workers = [worker for nursery in nurseries for worker in _children(nursery, "archive-worker")]
         return workers or [self.pid]
 
 
@@ -70,12 +70,18 @@ def archive_on_s3(name: str, folder: Path, seaweed: SeaweedServer) -> Iterator[S
         yield server
 
 
+def _children(pid: int, name: str) -> list[int]:
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [child for child in children if Path(f"/proc/{child}/comm").read_text().strip() == name]
+
+
 def _processor_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _anonymous_bytes(pid: int) -> int:
-    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    # Processes that were forked share pages until one of them writes.
+    found = re.search(r"Pss_Anon:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
     assert found is not None
     return int(found[1]) * 1024

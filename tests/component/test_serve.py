@@ -37,6 +37,10 @@ class RunningArchive:
     def workers(self) -> list[psutil.Process]:
         return [child for child in self.children() if is_worker(child)]
 
+    def nursery(self) -> psutil.Process:
+        (found,) = (child for child in self.children() if child.name() == "archive-nursery")
+        return found
+
     def postgres(self) -> psutil.Process:
         direct = psutil.Process(self.process.pid).children()
         (found,) = (child for child in direct if child.name() == "postgres")
@@ -66,7 +70,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECON
 
 def is_worker(process: psutil.Process) -> bool:
     try:
-        return "dicomweb_archive.cli.worker" in " ".join(process.cmdline())
+        return process.name() == "archive-worker"
     except psutil.NoSuchProcess:
         # It ended, or is a zombie, since it was listed.
         return False
@@ -201,6 +205,17 @@ def test_a_worker_that_dies_is_replaced_while_the_other_serves(start: Start, ope
     assert killed.pid not in {worker.pid for worker in archive.workers()}
 
 
+def test_a_nursery_that_dies_takes_its_workers_along_and_is_replaced(start: Start, operators: str) -> None:
+    archive = start(workers="1", database_url=operators)
+    wait_until(archive.is_ready)
+    gone = [archive.nursery(), *archive.workers()]
+    # What runs in it would not live through a fork.
+    assert gone[0].num_threads() == 1
+    gone[0].kill()
+    wait_until(lambda: are_gone(gone))
+    wait_until(archive.is_ready)
+
+
 def test_a_database_that_dies_is_started_again(start: Start) -> None:
     archive = start(workers="1")
     wait_until(archive.is_ready)
@@ -222,7 +237,10 @@ def test_a_database_of_the_operator_is_used_and_left_running(start: Start, folde
 def test_metrics_of_both_workers_are_gathered_and_their_folder_removed(start: Start, operators: str) -> None:
     archive = start(database_url=operators)
     assert archive.status_of("/metrics") == 200
-    (metrics,) = {worker.environ()["PROMETHEUS_MULTIPROC_DIR"] for worker in archive.workers()}
+    metrics = archive.nursery().environ()["PROMETHEUS_MULTIPROC_DIR"]
+    assert {path.stem.rpartition("_")[2] for path in Path(metrics).glob("counter_*.db")} == {
+        str(worker.pid) for worker in archive.workers()
+    }
     assert Path(metrics).is_dir()
     archive.process.terminate()
     assert archive.process.wait(PATIENCE_SECONDS) == 0

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from dicomweb_archive.cli.configuration import read_settings
 from dicomweb_archive.cli.main import program_name
+from dicomweb_archive.cli.nursery import Nursery
 from dicomweb_archive.cli.seaweedfs import BUCKET, REGION, SeaweedServer
 from dicomweb_archive.cli.supervisor import Supervisor, bind, reachable_host
 from dicomweb_archive.errors import SetupError
@@ -70,19 +71,22 @@ async def _serve(settings: Settings, listening: socket.socket, *, private_s3: bo
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
-    async with _objects(settings, private_s3=private_s3) as settings, _database(settings) as url:
+    async with (
+        _objects(settings, private_s3=private_s3) as settings,
+        _nursery(listening) as (nursery, metrics),
+        _database(settings) as url,
+    ):
         await upgrade(url)
         if stop.is_set():
             return
-        with _metrics_folder() as metrics:
-            settings = settings.model_copy(update={"database_url": SecretStr(url)})
-            supervisor = Supervisor(settings, listening, metrics_folder=metrics)
-            ready: asyncio.Future[None] = loop.create_future()
-            ready.add_done_callback(lambda _: click.echo(next_steps(settings)))
-            try:
-                await supervisor.run(ready)
-            except* SetupError as group:
-                raise group.exceptions[0] from None
+        settings = settings.model_copy(update={"database_url": SecretStr(url)})
+        supervisor = Supervisor(settings, listening, nursery, metrics_folder=metrics)
+        ready: asyncio.Future[None] = loop.create_future()
+        ready.add_done_callback(lambda _: click.echo(next_steps(settings)))
+        try:
+            await supervisor.run(ready)
+        except* SetupError as group:
+            raise group.exceptions[0] from None
 
 
 @contextlib.asynccontextmanager
@@ -119,6 +123,18 @@ async def _check_bucket(settings: Settings) -> None:
     from dicomweb_archive.app import open_objects
 
     await (await open_objects(settings)).close()
+
+
+@contextlib.asynccontextmanager
+async def _nursery(listening: socket.socket) -> AsyncIterator[tuple[Nursery, Path]]:
+    """Give a nursery, which reads the application while the database starts, and the folder of its workers' figures."""
+    with _metrics_folder() as metrics:
+        nursery = Nursery(listening, metrics_folder=metrics)
+        await nursery.open()
+        try:
+            yield nursery, metrics
+        finally:
+            await nursery.close()
 
 
 @contextlib.asynccontextmanager

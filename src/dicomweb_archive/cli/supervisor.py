@@ -6,13 +6,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 
 from prometheus_client import multiprocess
 
-from dicomweb_archive.cli.configuration import encode_settings
+from dicomweb_archive.cli.nursery import Nursery, Worker
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.settings import Settings
 
@@ -35,24 +34,25 @@ class Supervisor:
     noticed before anything is started, and a second archive cannot share the port by accident.
     """
 
-    def __init__(self, settings: Settings, listening_socket: socket.socket, *, metrics_folder: Path) -> None:
+    def __init__(
+        self, settings: Settings, listening_socket: socket.socket, nursery: Nursery, *, metrics_folder: Path
+    ) -> None:
         self._settings = settings
         self._socket = listening_socket
+        self._nursery = nursery
         self._metrics_folder = metrics_folder
-        self._processes: set[asyncio.subprocess.Process] = set()
+        self._workers: set[Worker] = set()
         self._stopping = asyncio.Event()
         self._answered = False
 
     def request_stop(self) -> None:
         """Begin to stop; a second request ends the workers at once."""
         if self._stopping.is_set():
-            for process in self._processes:
-                _signal_group(process, signal.SIGKILL)
+            self._kill_all()
             return
         self._stopping.set()
-        for process in self._processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+        for worker in self._workers:
+            _signal(worker, signal.SIGTERM)
 
     async def run(self, announcement: "asyncio.Future[None] | None" = None) -> None:
         """Run the workers until `request_stop`; fulfil `announcement` when the archive answers.
@@ -85,31 +85,18 @@ class Supervisor:
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _run_worker(self) -> None:
-        descriptor = self._socket.fileno()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "dicomweb_archive.cli.worker",
-            str(descriptor),
-            stdin=asyncio.subprocess.PIPE,
-            pass_fds=(descriptor,),
-            # Ctrl-C in a terminal reaches the supervisor alone, which passes it on.
-            start_new_session=True,
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._metrics_folder)},
-        )
-        self._processes.add(process)
+        worker = await self._nursery.start_worker(self._settings)
+        if worker is None:
+            logger.error("the process that starts server processes ended before it had started one")
+            return
+        self._workers.add(worker)
         try:
-            assert process.stdin is not None
-            # The pipe stays open: its end tells the worker that we are gone.
-            process.stdin.write(encode_settings(self._settings) + b"\n")
             if self._stopping.is_set():
-                process.terminate()
-            status = await process.wait()
+                _signal(worker, signal.SIGTERM)
+            status = await worker.ended
         finally:
-            self._processes.discard(process)
-            # Whatever the worker has started is in its group.
-            _signal_group(process, signal.SIGKILL)
-            multiprocess.mark_process_dead(process.pid, str(self._metrics_folder))  # type: ignore[no-untyped-call]
+            self._workers.discard(worker)
+            multiprocess.mark_process_dead(worker.pid, str(self._metrics_folder))  # type: ignore[no-untyped-call]
         if not self._stopping.is_set():
             logger.error("a server process ended and is started again", extra={"exit_status": status})
 
@@ -126,10 +113,17 @@ class Supervisor:
         await self._stopping.wait()
         # Workers hold the socket while they finish; ours must not keep the port open after them.
         self._socket.close()
+        self._nursery.start_no_more()
         await asyncio.wait(keepers, timeout=self._settings.graceful_timeout_seconds + _EXTRA_SECONDS)
-        for process in self._processes:
-            logger.warning("a server process did not end in time and is killed")
-            _signal_group(process, signal.SIGKILL)
+        if self._workers:
+            logger.warning("server processes did not end in time and are killed")
+            self._kill_all()
+
+    def _kill_all(self) -> None:
+        for worker in self._workers:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                # With whatever it has started.
+                os.killpg(worker.pid, signal.SIGKILL)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -181,6 +175,6 @@ async def _answers(host: str, port: int) -> bool:
         return False
 
 
-def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+def _signal(worker: Worker, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker.pid, number)
