@@ -27,6 +27,7 @@ from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.figures import FiguresIndex
 from dicomweb_archive.index.events.feed import FeedIndex
 from dicomweb_archive.index.events.sealing import Sealer
+from dicomweb_archive.index.events.webhooks import WebhookIndex
 from dicomweb_archive.index.jobs.listing import JobList
 from dicomweb_archive.index.reading.documents import MetadataIndex
 from dicomweb_archive.index.reading.instances import InstanceIndex
@@ -77,6 +78,7 @@ from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
+from dicomweb_archive.services.webhooks.service import WebhookService
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.storage.blocks.cache import BlockCache, BlockSettings
@@ -107,6 +109,7 @@ from dicomweb_archive.web.sessions import Sessions
 from dicomweb_archive.web.viewer.files import ViewerFiles, read_viewer
 from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.search_limits import SearchLimits
+from dicomweb_archive.wire.webhook_targets import AllowedHosts
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -340,6 +343,11 @@ def _build_services(
         inventory=InventoryService(InventoryIndex(database)),
         collections=CollectionService(CollectionIndex(database), settings.accession_prefix),
         status=StatusService(FiguresIndex(database), settings.workers),
+        webhooks=WebhookService(
+            WebhookIndex(database),
+            FeedIndex(database),
+            AllowedHosts.of(settings.webhook_hosts, settings.webhook_private_hosts),
+        ),
         changes=ChangeService(FeedIndex(database), Sealer(database)),
         jobs=JobService(runner.queue, JobList(database), runner.kinds, runner.wake),
         body_limits=BodyLimits(

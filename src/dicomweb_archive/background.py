@@ -19,7 +19,9 @@ from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex, SubmissionState
 from dicomweb_archive.index.curation.trail import SubmissionTrail
 from dicomweb_archive.index.database.engine import Database
+from dicomweb_archive.index.events.feed import FeedIndex
 from dicomweb_archive.index.events.sealing import Sealer
+from dicomweb_archive.index.events.webhooks import WebhookIndex
 from dicomweb_archive.index.jobs.queue import JobQueue
 from dicomweb_archive.index.jobs.rows import Job, JsonObject
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
@@ -45,6 +47,7 @@ from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.transitions import Action
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.wire.webhook_targets import AllowedHosts
 
 LOOK_AFTER_INDEX = "look-after-index"
 """Merges small segments and refreshes statistics."""
@@ -99,6 +102,8 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
         decisions_kind(submissions, publishing, queue),
         _checking(submissions, checks),
     ]
+    if settings.webhook_hosts or settings.webhook_private_hosts:
+        kinds.append(_delivering(settings, database))
     if settings.maintenance_interval_seconds:
         maintenance = IndexMaintenance(SegmentMerger(database), IndexUpkeep(database), HeldPathsIndex(database))
         kinds.append(_index(maintenance, settings.maintenance_interval_seconds))
@@ -189,6 +194,16 @@ def _compacting(compaction: CompactionService, every_seconds: float) -> JobKind:
         return asdict(await compaction.work(report))
 
     return JobKind(COMPACT_PACKS, work, every_seconds, lane=Lane.SWEEPS)
+
+
+def _delivering(settings: Settings, database: Database) -> JobKind:
+    # Read late: most archives send nothing, and do without the client.
+    from dicomweb_archive.services.webhooks.delivery import DeliveryService, delivering_kind
+    from dicomweb_archive.services.webhooks.sending import open_target
+
+    hosts = AllowedHosts.of(settings.webhook_hosts, settings.webhook_private_hosts)
+    index, feed = WebhookIndex(database), FeedIndex(database)
+    return delivering_kind(DeliveryService(index, feed, hosts, open_target, settings.webhook_attempts))
 
 
 def _orphans(maintenance: MaintenanceService, *, delete: bool) -> JobKind:

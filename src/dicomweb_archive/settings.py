@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -36,6 +36,7 @@ _BUCKET_URL = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9_-][A-Za-z0-9._-]*"
     r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?)?/?"
 )
+_TARGET_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*(?::[1-9][0-9]{0,4})?")
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
@@ -232,6 +233,21 @@ class Settings(BaseSettings):
         description="Days after which a submission to which nothing has happened expires: it leaves the queue, and "
         "what it holds stays for its curators, who may take it into review again; 0: never.",
     )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts to which webhooks may send changes, by https, with commas between: `name`, `name:port` or "
+        "`*.name`. They have to have public addresses. Unset: none.",
+    )
+    webhook_private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts of your own network to which webhooks may send changes, also by http and to private "
+        "addresses, with commas between: `name` or `name:port`. Unset: none.",
+    )
+    webhook_attempts: PositiveInt = Field(
+        20,
+        description="Attempts in a row that may fail before nothing is sent to a webhook any more; the pauses between "
+        "them double from 5 seconds to 6 hours, so 20 take more than two days.",
+    )
     decode_workers: PositiveInt = Field(1, description="Processes per server process that decode pixel data.")
     decode_timeout_seconds: float = Field(
         60, gt=0, description="Longest decoding of one frame or instance, and longest wait for it."
@@ -254,6 +270,24 @@ class Settings(BaseSettings):
         # A URL or a port here would never match, and its owner be locked out without a reason.
         if not all(name == "*" or _HOST_NAME.fullmatch(name) for name in value):
             message = "must be names like images.example.org, without scheme and port, or *"
+            raise ValueError(message)
+        return value
+
+    @field_validator("webhook_hosts", "webhook_private_hosts", mode="before")
+    @classmethod
+    def _targets_are_separated_by_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip().lower() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("webhook_hosts", "webhook_private_hosts")
+    @classmethod
+    def _targets_are_names(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # A name of a network of one's own stands for one machine: a star there would open all of it.
+        may_have_star = info.field_name == "webhook_hosts"
+        names = (name.removeprefix("*.") if may_have_star else name for name in value)
+        if not all(_TARGET_HOST.fullmatch(name) for name in names):
+            message = "must be names like hooks.example.org or hooks.example.org:8443, without a scheme"
             raise ValueError(message)
         return value
 

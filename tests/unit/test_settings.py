@@ -306,3 +306,14 @@ def test_the_service_root_is_made_of_settings_alone(given: dict[str, Any], root:
 def test_objects_lie_in_the_data_folder_or_where_their_url_says() -> None:
     assert Settings(data_dir=Path("/data")).object_folder == Path("/data/objects")
     assert Settings(object_store_url="file:///mnt/big%20disk").object_folder == Path("/mnt/big disk")
+
+
+def test_hosts_of_webhooks_are_names_and_only_public_ones_have_stars() -> None:
+    settings = Settings(webhook_hosts="Hooks.example.org:8443, *.example.net", webhook_private_hosts="10.0.0.7:9000")
+    assert settings.webhook_hosts == ("hooks.example.org:8443", "*.example.net")
+    assert settings.webhook_private_hosts == ("10.0.0.7:9000",)
+    for wrong in ("https://hooks.example.org", "*", "a.*.org", "hooks.example.org/", "[::1]"):
+        with pytest.raises(ValidationError, match="must be names like"):
+            Settings(webhook_hosts=wrong)
+    with pytest.raises(ValidationError, match="must be names like"):
+        Settings(webhook_private_hosts="*.local")

@@ -58,7 +58,7 @@ async def _work(settings: Settings, url: str, *, once: bool) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    connections = max(1, settings.job_slots) + 4
+    connections = max(1, settings.job_slots) + 5
     async with await Database.open(url, point_connections=connections, search_connections=1) as database:
         objects = await open_objects(settings)
         try:

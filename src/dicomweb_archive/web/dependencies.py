@@ -39,6 +39,7 @@ from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
 from dicomweb_archive.services.tags import TagService
 from dicomweb_archive.services.thumbnails import ThumbnailService
 from dicomweb_archive.services.uri import UriService
+from dicomweb_archive.services.webhooks.service import WebhookService
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.authentication import principal_of
 from dicomweb_archive.web.routing import ASKED_ROOT
@@ -106,6 +107,7 @@ class Services:
     status: StatusService
     jobs: JobService
     changes: ChangeService
+    webhooks: WebhookService
     collections: CollectionService
     inventory: InventoryService
     body_limits: BodyLimits

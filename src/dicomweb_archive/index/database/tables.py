@@ -242,6 +242,29 @@ api_key = Table(
     UniqueConstraint("public_id"),
 )
 
+webhook = Table(
+    "webhook",
+    metadata,
+    _identity(),
+    _text("public_id"),
+    Column("url", Text, nullable=False),
+    # What its messages are signed with, so it has to be kept as it is.
+    Column("secret", LargeBinary, nullable=False),
+    # Ids; NULL: changes of all collections.
+    Column("collections", ARRAY(Integer)),
+    Column("state", Text, CheckConstraint("state in ('active', 'dead')"), nullable=False, server_default="active"),
+    # Places in the change feed: up to the one everything was delivered, and up to the other the last message goes.
+    Column("position", BigInteger, nullable=False),
+    Column("sending_to", BigInteger),
+    _count("failures"),
+    Column("problem", Text),
+    _now("next_attempt_at"),
+    Column("delivered_at", DateTime(timezone=True)),
+    Column("created_by", Text, nullable=False),
+    _now("created_at"),
+    UniqueConstraint("public_id"),
+)
+
 study = Table(
     "study",
     metadata,

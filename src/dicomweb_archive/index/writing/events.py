@@ -34,6 +34,10 @@ class EventKind(StrEnum):
     WAIVER_REVOKED = "waiver_revoked"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
+    WEBHOOK_CREATED = "webhook_created"
+    WEBHOOK_DELETED = "webhook_deleted"
+    WEBHOOK_REVIVED = "webhook_revived"
+    WEBHOOK_DIED = "webhook_died"
 
 
 NO_SPACE = 0

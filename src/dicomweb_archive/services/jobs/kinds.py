@@ -85,6 +85,8 @@ class Lane(StrEnum):
     """Short work at intervals, which nobody waits for."""
     SWEEPS = "sweeps"
     """Long work at intervals: it may take hours, and short work goes on beside it."""
+    DELIVERIES = "deliveries"
+    """What waits for others: targets of webhooks, which may be slow."""
 
 
 @dataclass(frozen=True, slots=True)

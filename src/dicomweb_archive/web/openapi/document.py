@@ -27,6 +27,7 @@ from dicomweb_archive.web.routers import (
     purges,
     submissions,
     system,
+    webhooks,
 )
 
 TITLE = "dicomweb-archive"
@@ -53,6 +54,7 @@ JSON_ROUTERS = (
     keys,
     jobs,
     changes,
+    webhooks,
     collections,
     conflicts,
     manifests,

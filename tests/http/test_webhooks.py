@@ -1,0 +1,99 @@
+"""Webhooks over HTTP: made, seen and ended by managers, and told what the change feed says."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+from tests.factories import ct_series
+from tests.http.archive import Archive
+from tests.http.conftest import StartArchive
+from tests.listening import listening
+
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
+from dicomweb_archive.services.jobs.kinds import Lane
+from dicomweb_archive.services.jobs.runner import JobRunner
+
+URL = "https://hooks.example.org/in?token=much-secret"
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    async with start_archive(job_slots=0, webhook_hosts="hooks.example.org") as archive:
+        yield archive
+
+
+async def test_a_webhook_is_made_seen_and_ended_by_managers_of_its_collections(archive: Archive) -> None:
+    made = (await archive.client.post("/collections", json={"title": "Another"})).json()["accession"]
+    manager = Principal("m", PrincipalKind.KEY_HOLDER, with_included([Role.MANAGER]), frozenset({1}))
+    admin = Principal("a", PrincipalKind.KEY_HOLDER, with_included([Role.ADMIN]))
+    curator = Principal("c", PrincipalKind.KEY_HOLDER, with_included([Role.CURATOR]))
+    archive.let_in(manager, admin, curator)
+    client, asked = archive.client, {"url": URL, "collections": ["default"]}
+    m, a, c = ({"authorization": f"Bearer {name}"} for name in "mac")
+    assert (await client.post("/webhooks", json=asked)).status_code == 401
+    assert (await client.post("/webhooks", json=asked, headers=c)).status_code == 403
+    assert (await client.post("/webhooks", json={"url": URL}, headers=m)).status_code == 403
+    answer = await client.post("/webhooks", json=asked, headers=m)
+    assert answer.status_code == 201, answer.text
+    document = answer.json()
+    secret = document.pop("secret")
+    assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
+    assert (document["state"], document["collections"], document["created_by"]) == ("active", ["default"], "m")
+    shown = await client.get(answer.headers["location"], headers=m)
+    # The secret is shown once.
+    assert shown.json() == document
+    of_all = (await client.post("/webhooks", json={"url": URL, "since": None}, headers=a)).json()
+    assert of_all["collections"] is None
+    assert [each["id"] for each in (await client.get("/webhooks", headers=m)).json()["webhooks"]] == [document["id"]]
+    assert len((await client.get("/webhooks", headers=a)).json()["webhooks"]) == 2
+    for path in (f"/webhooks/{of_all['id']}", "/webhooks/abc"):
+        assert (await client.get(path, headers=m)).status_code == 404
+        assert (await client.delete(path, headers=m)).status_code == 404
+        assert (await client.post(f"{path}/revive", headers=m)).status_code == 404
+    for wrong, named in (
+        ({"url": "https://elsewhere.example/"}, "url"),
+        ({"url": URL, "collections": [made]}, "collections"),
+        ({"url": URL, "collections": []}, "collections"),
+        ({"url": URL, "collections": ["default"], "since": "yesterday"}, "since"),
+    ):
+        refused = await client.post("/webhooks", json={"collections": ["default"], **wrong}, headers=m)
+        assert (refused.status_code, named in refused.json()["detail"]) == (400, True), wrong
+        assert "elsewhere" not in refused.text
+    assert (await client.post(f"/webhooks/{document['id']}/revive", headers=m)).json()["state"] == "active"
+    assert (await client.delete(f"/webhooks/{document['id']}", headers=m)).status_code == 204
+    assert (await client.get("/webhooks", headers=m)).json() == {"webhooks": []}
+
+
+async def test_a_target_is_sent_what_the_change_feed_says(start_archive: StartArchive) -> None:
+    requests: list[bytes] = []
+
+    def handle(request: bytes) -> bytes:
+        requests.append(request)
+        return b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+    async with (
+        listening(handle) as port,
+        start_archive(job_slots=0, webhook_private_hosts=f"127.0.0.1:{port}") as archive,
+    ):
+        made = await archive.client.post("/webhooks", json={"url": f"http://127.0.0.1:{port}/in"})
+        await archive.store(*ct_series(2, study=830))
+        feed = (await archive.client.get("/changes")).json()
+        runner: JobRunner = archive.app.state.services.jobs.wake.__self__
+        await runner.announce()
+        async with archive.app.state.services.health.database.connection() as connection:
+            await connection.execute("update job set due_at = now()")
+        job = await runner.run_one(Lane.DELIVERIES)
+        assert job is not None
+    (request,) = requests
+    head, _, body = request.partition(b"\r\n\r\n")
+    headers = dict(line.decode().lower().split(": ", 1) for line in head.split(b"\r\n")[1:])
+    sent = orjson.loads(body)
+    assert sent["data"] == {"changes": feed["changes"], "next": feed["next"]}
+    key = base64.b64decode(made.json()["secret"].removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    # Header values were made lower here; their letters count.
+    assert headers["webhook-signature"] == f"v1,{expected}".lower()
