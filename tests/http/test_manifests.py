@@ -1,6 +1,7 @@
 """What is announced for a submission: set, compared with what has come, and in the way of its checks."""
 
 import asyncio
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -55,6 +56,8 @@ async def test_a_missing_instance_blocks_until_it_has_come(archive: Archive) -> 
     answer = await announce(archive, path, match='"1"', instances=instances, totals={"studies": 1, "instances": 3})
     assert (answer.status_code, answer.headers["etag"]) == (200, '"2"')
     assert (answer.json()["expected"], answer.json()["missing"], answer.json()["agrees"]) == (3, 3, False)
+    lines = f"{uids[0]} {right}\n{uids[1]} {wrong}\n{uids[2]} -\n"
+    assert answer.json()["fingerprint"] == sha256(lines.encode()).hexdigest()
 
     async def store(*sent: bytes) -> None:
         content = related(sent)

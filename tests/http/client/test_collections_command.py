@@ -6,7 +6,7 @@ from httpx import ASGITransport
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 
-from dicomweb_archive.cli.client.collections import _answer, change, collections, fetch_all
+from dicomweb_archive.cli.client.collections import change, collections, fetch_all, make
 from dicomweb_archive.cli.client.connection import Server, ServerUnreachableError, UnexpectedAnswerError
 
 
@@ -16,7 +16,7 @@ def server_of(archive: Archive, **options: str) -> Server:
 
 async def test_collections_are_made_changed_and_listed(archive: Archive) -> None:
     server = server_of(archive)
-    made = await _answer(server, "POST", "/collections", {"title": "Knees"})
+    made = await make(server, {"title": "Knees"})
     changed = await change(server, made["accession"], {"policy": "curated", "rules": {"sites": ["Graz"]}})
     assert (changed["policy"], changed["rules"]["sites"]) == ("curated", ["Graz"])
     assert [each["title"] for each in await fetch_all(server)] == ["Knees", "Default collection"]

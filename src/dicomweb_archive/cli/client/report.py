@@ -18,12 +18,17 @@ _LISTED = (Outcome.REFUSED, Outcome.UNREADABLE, Outcome.SKIPPED)
 
 @dataclass(slots=True)
 class StoreReport:
-    """Counts of outcomes, and per reason the first files that met it; bounded however many files there are."""
+    """Counts of outcomes, and per reason the first files that met it; bounded however many files there are.
+
+    Attributes:
+        earlier: words for files that were acknowledged in an earlier run.
+    """
 
     counts: Counter[Outcome] = field(default_factory=Counter)
     stored_bytes: int = 0
     sent_bytes: int = 0
     started: float = field(default_factory=time.monotonic)
+    earlier: str = "acknowledged in an earlier run and not sent (--no-resume sends them)"
     _reasons: dict[tuple[Outcome, str], list[str]] = field(default_factory=dict)
     _reason_counts: Counter[tuple[Outcome, str]] = field(default_factory=Counter)
 
@@ -57,7 +62,7 @@ class StoreReport:
         yield f"{self.counts[Outcome.STORED]:,} stored ({decimal(self.stored_bytes)})"
         for outcome, words in (
             (Outcome.ALREADY_THERE, "already there"),
-            (Outcome.ACKNOWLEDGED_EARLIER, "acknowledged in an earlier run and not sent (--no-resume sends them)"),
+            (Outcome.ACKNOWLEDGED_EARLIER, self.earlier),
             (Outcome.REFUSED, "refused"),
             (Outcome.UNREADABLE, "not readable"),
             (Outcome.SKIPPED, "skipped"),

@@ -8,8 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from dicomweb_archive.cli.client.connection import (
     RetryPolicy,
@@ -19,6 +17,7 @@ from dicomweb_archive.cli.client.connection import (
     get_json,
 )
 from dicomweb_archive.cli.client.options import ExitCode, server_of, server_options
+from dicomweb_archive.cli.client.table_printing import print_table
 
 _COLUMNS = ("path", "keyword", "name", "vr", "private_creator", "series", "varies")
 
@@ -87,10 +86,4 @@ def _print(found: dict[str, Any], output: str) -> None:
     if output == "csv":
         csv.writer(sys.stdout).writerows([_COLUMNS, *lines])
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in _COLUMNS:
-        table.add_column(column, no_wrap=True)
-    for line in lines:
-        table.add_row(*("".join(letter if letter.isprintable() else "\ufffd" for letter in cell) for cell in line))
-    console = Console(markup=False, highlight=False)
-    (console if console.is_terminal else Console(markup=False, highlight=False, width=10_000)).print(table)
+    print_table(_COLUMNS, lines)

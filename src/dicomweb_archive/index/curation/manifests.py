@@ -28,8 +28,14 @@ insert into manifest_instance (submission_id, sop_instance_uid, digest)
 select $1, uid, digest from unnest($2::text[], $3::bytea[]) as new(uid, digest)
 """
 
+# The fingerprint is one that whoever has announced it can compute again: the same, whatever else they announced when.
 FIND_MANIFEST = """
-select m.submission_id, m.studies, m.series, m.instances, m.size_bytes, m.set_by, m.set_at
+select m.submission_id, m.studies, m.series, m.instances, m.size_bytes, m.set_by, m.set_at, (
+  select encode(sha256(convert_to(coalesce(string_agg(
+    i.sop_instance_uid || ' ' || coalesce(encode(i.digest, 'hex'), '-') || e'\n', '' order by i.sop_instance_uid
+      collate "C"), ''), 'UTF8')), 'hex')
+  from manifest_instance i where i.submission_id = m.submission_id
+) as fingerprint
 from manifest m join submission s on s.id = m.submission_id where s.space_id = $1
 """
 
@@ -95,6 +101,7 @@ class ComparedManifest:
     """What was announced beside what is in the space of the submission.
 
     Attributes:
+        fingerprint: SHA-256 of the instances that were named, a line each in the order of UIDs.
         there: how many of the instances that were named are there, with the bytes that were named.
     """
 
@@ -102,6 +109,7 @@ class ComparedManifest:
     totals: Totals
     set_by: str
     set_at: datetime
+    fingerprint: str
     held: Content
     there: int
     missing: int
@@ -160,6 +168,7 @@ class ManifestIndex:
             Totals(**{name: row[name] for name in Totals.__slots__}),
             row["set_by"],
             row["set_at"],
+            row["fingerprint"],
             Content() if held is None else Content(**{name: held[name] for name in Content.__slots__}),
             there=counts.get("there", 0),
             missing=counts.get(Standing.MISSING, 0),

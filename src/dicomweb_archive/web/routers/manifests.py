@@ -84,6 +84,10 @@ class ComparedDocument(BaseModel):
 
     set_by: str
     set_at: datetime
+    fingerprint: str = Field(
+        description="SHA-256 (hexadecimal) of a line `UID DIGEST` for each instance that was announced, in the order "
+        "of UIDs, `-` where no digest was; by it a sender knows its own manifest again."
+    )
     agrees: bool = Field(description="Nothing is missing, unexpected or differing, and the totals are those announced.")
     totals: TotalsDocument
     held: HeldDocument
@@ -141,6 +145,7 @@ def _answer(response: Response, page: StandingsPage, limit: int) -> ComparedDocu
     return ComparedDocument(
         set_by=compared.set_by,
         set_at=compared.set_at,
+        fingerprint=compared.fingerprint,
         agrees=not (found.missing or found.unexpected or found.other_bytes or found.other_totals),
         totals=TotalsDocument(**{name: getattr(compared.totals, name) for name in TotalsDocument.model_fields}),
         held=HeldDocument(**{name: getattr(compared.held, name) for name in HeldDocument.model_fields}),

@@ -1,0 +1,128 @@
+"""Commands that move submissions from state to state, one after the other as they are named."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import click
+
+from dicomweb_archive.cli.client.connection import UnexpectedAnswerError
+from dicomweb_archive.cli.client.curation.options import (
+    at_option,
+    comment_option,
+    json_option,
+    reason_option,
+    revision_option,
+    wait_option,
+)
+from dicomweb_archive.cli.client.curation.work import Curation, Decision, Patience
+from dicomweb_archive.cli.client.json_api import Document, open_api, run_command, take_server
+from dicomweb_archive.cli.client.options import ExitCode
+
+_ACTIONS = {
+    "approve": "Approve submissions, so that they can be published.",
+    "reject": "Reject submissions, with a reason.",
+    "request-changes": "Ask the submitters to change something, with a reason.",
+    "reconsider": "Take approvals back.",
+    "review": "Take submissions into review by hand.",
+    "seal": "Say that submissions are complete, so that their checks begin.",
+    "reopen": "Let submissions take instances again.",
+}
+_NEED_REASON = frozenset({"reject", "request-changes"})
+
+Deed = Callable[[Curation, str], Awaitable[Document]]
+
+
+def _acting(action: str) -> click.Command:
+    @click.command(name=action, help=_ACTIONS[action])
+    @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+    @reason_option(required=action in _NEED_REASON)
+    @comment_option
+    @revision_option
+    @json_option
+    @at_option
+    def command(
+        names: tuple[str, ...],
+        reason: str | None,
+        comment: str | None,
+        revision: int | None,
+        as_json: bool,
+        **connection: Any,
+    ) -> None:
+        _require_one(names, revision)
+        decision = Decision(reason, comment)
+
+        async def deed(curation: Curation, name: str) -> Document:
+            return await curation.act(name, action, decision, revision)
+
+        _do_each(names, deed, lambda done: str(done["state"]), connection, as_json=as_json)
+
+    return command
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@revision_option
+@wait_option
+@json_option
+@at_option
+def publish(
+    names: tuple[str, ...], revision: int | None, wait_seconds: float, as_json: bool, **connection: Any
+) -> None:
+    """Publish approved submissions, one after the other, and wait for each.
+
+    What the archive has with other bytes stays, and the submission is approved still; `show` and the conflicts tell.
+    """
+    _require_one(names, revision)
+
+    async def deed(curation: Curation, name: str) -> Document:
+        job = await curation.publish(name, revision)
+        if job["state"] in ("failed", "cancelled"):
+            message = f"the job {job['id']} has {job['state']}: {job['problem'] or 'somebody has ended it'}"
+            raise UnexpectedAnswerError(message)
+        submission = (await curation.show(name)).document
+        return {"name": name, "state": submission["state"], "job": job["id"], "result": job["result"]}
+
+    def words(done: Document) -> str:
+        counted = ", ".join(f"{value} {name}" for name, value in (done["result"] or {}).items())
+        return f"{done['state']} ({counted})" if counted else str(done["state"])
+
+    _do_each(names, deed, words, connection, as_json=as_json, wait_seconds=wait_seconds)
+
+
+def _require_one(names: Sequence[str], revision: int | None) -> None:
+    if revision is not None and len(names) > 1:
+        raise click.UsageError("--revision is of one submission")
+
+
+def _do_each(
+    names: Sequence[str],
+    deed: Deed,
+    words: Callable[[Document], str],
+    connection: dict[str, Any],
+    *,
+    as_json: bool,
+    wait_seconds: float = 0,
+) -> None:
+    """Do something with each submission; what cannot be done with one keeps none of the others back."""
+    server = take_server(connection)
+
+    async def work() -> bool:
+        is_done = True
+        async with open_api(server) as api:
+            curation = Curation(api, Patience(wait_seconds))
+            for name in names:
+                try:
+                    done = await deed(curation, name)
+                except UnexpectedAnswerError as error:
+                    is_done = False
+                    click.echo(f"{name}: {error}", err=True)
+                else:
+                    click.echo(json.dumps(done, ensure_ascii=False) if as_json else f"{name}: {words(done)}")
+        return is_done
+
+    if not run_command(server, work()):
+        raise SystemExit(ExitCode.INCOMPLETE)
+
+
+commands: list[click.Command] = [*map(_acting, _ACTIONS), publish]
