@@ -20,7 +20,16 @@ def policy_of(path: str, root_path: str) -> dict[str, str]:
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize(
     "path",
-    ["/", "/studies/1.2.3", "/collections", "/collections/COL-1", "/status", "/sign-in", "/sign-out", "/assets/a.css"],
+    [
+        "/",
+        "/studies/1.2.3",
+        "/collections",
+        "/submissions/abc/findings",
+        "/status",
+        "/sign-in",
+        "/sign-out",
+        "/assets/a.css",
+    ],
     ids=str,
 )
 def test_our_own_pages_run_and_load_what_lies_beside_them_and_nothing_inline(path: str, prefix: str) -> None:

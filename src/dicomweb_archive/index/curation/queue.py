@@ -62,6 +62,14 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFindings:
+    """How many findings of a submission block it, and how many warn, that nobody has waived."""
+
+    block: int = 0
+    warn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class QueuePage:
     """A page of the queue.
 
@@ -92,6 +100,13 @@ CONTENT = """
 select space_id, count(*)::int4 as studies, sum(series_count)::int4 as series, sum(instance_count)::int4 as instances,
   sum(size_bytes)::int8 as size_bytes
 from study where space_id = any($1::int4[]) group by space_id
+"""
+
+# Findings of spaces that nobody has waived, by what they weigh.
+OPEN_FINDINGS = """
+select space_id, count(*) filter (where severity = 'block')::int4 as block,
+  count(*) filter (where severity = 'warn')::int4 as warn
+from finding where space_id = any($1::int4[]) and waived_at is null group by space_id
 """
 
 _SORTED = {
@@ -141,3 +156,10 @@ class SubmissionQueue:
         return empty | {
             row["space_id"]: Content(row["studies"], row["series"], row["instances"], row["size_bytes"]) for row in rows
         }
+
+    async def open_findings(self, space_ids: Sequence[int]) -> dict[int, OpenFindings]:
+        """Count what stands against each of the spaces."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(OPEN_FINDINGS, list(space_ids))
+        none = dict.fromkeys(space_ids, OpenFindings())
+        return none | {row["space_id"]: OpenFindings(row["block"], row["warn"]) for row in rows}

@@ -11,7 +11,14 @@ from dicomweb_archive.errors import (
     PreconditionFailedError,
 )
 from dicomweb_archive.index.curation.collections import Collection, CollectionAccess
-from dicomweb_archive.index.curation.queue import Content, QueueFilter, QueueOrder, QueuePage, SubmissionQueue
+from dicomweb_archive.index.curation.queue import (
+    Content,
+    OpenFindings,
+    QueueFilter,
+    QueueOrder,
+    QueuePage,
+    SubmissionQueue,
+)
 from dicomweb_archive.index.curation.submissions import (
     Submission,
     SubmissionIndex,
@@ -118,6 +125,11 @@ class SubmissionService:
         """Count what is in the submission's space."""
         return (await self.queue.content([submission.space_id]))[submission.space_id]
 
+    async def open_findings(self, submissions: Sequence[Submission]) -> Mapping[str, OpenFindings]:
+        """Count what stands against each of some submissions, by their names."""
+        found = await self.queue.open_findings([each.space_id for each in submissions])
+        return {each.name: found[each.space_id] for each in submissions}
+
     async def list(
         self, principal: Principal, asked: QueueFilter, order: QueueOrder, *, limit: int, offset: int
     ) -> QueuePage:
@@ -132,6 +144,12 @@ class SubmissionService:
         """
         submission = await self.find(principal, name)
         return await self.trail.list(submission.space_id, after=after, limit=limit)
+
+    async def latest_events(
+        self, submission: Submission, *, before: int | None = None, limit: int
+    ) -> Sequence[TrailEntry]:
+        """Return the end of a submission's trail, or what lies before an event, the newest first."""
+        return await self.trail.latest(submission.space_id, before=before, limit=limit)
 
     async def describe(
         self, principal: Principal, name: str, revision: int | None, description: Description

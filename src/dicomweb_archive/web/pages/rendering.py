@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse
 
 from dicomweb_archive import __version__
 from dicomweb_archive.errors import DatabaseUnavailableError, ForbiddenError, UnauthenticatedError
-from dicomweb_archive.services.access import PrincipalKind
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role
 from dicomweb_archive.web.authentication import principal_of
 from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.pages import formats
@@ -35,11 +35,12 @@ async def render(request: Request, template: str, status: int = 200, **context: 
 
     Besides `context` a template has `url(path)` and `asset(name)`, which know the prefix of a proxy, the
     `version`, the path of this page as `here`, whether a `viewer` is installed, whether the archive asks for keys
-    (`has_keys`) and whether the caller has shown one (`signed_in`).
+    (`has_keys`), whether the caller has shown one (`signed_in`), and whether they may have `submissions`.
     """
     root_path: str = request.scope.get("root_path", "")
     services = get_services(request)
     page = _environment().get_template(template)
+    visitor = await _visitor(request)
     text = page.render(
         url=lambda path: root_path + path,
         asset=lambda name: root_path + asset_path(name),
@@ -47,7 +48,8 @@ async def render(request: Request, template: str, status: int = 200, **context: 
         here=request.scope["path"].removeprefix(root_path),
         viewer=has_viewer(request),
         has_keys=not services.access.is_open,
-        signed_in=await _is_signed_in(request),
+        signed_in=visitor is not None and visitor.kind is PrincipalKind.KEY_HOLDER,
+        submissions=visitor is not None and Role.SUBMITTER in visitor.roles,
         **context,
     )
     return HTMLResponse(text, status_code=status, headers=dict(_HEADERS))
@@ -58,14 +60,13 @@ def has_viewer(request: Request) -> bool:
     return get_services(request).viewer is not None
 
 
-async def _is_signed_in(request: Request) -> bool:
+async def _visitor(request: Request) -> Principal | None:
     services = get_services(request)
     try:
         # Whatever root was asked for: the page may say that it is not there for this principal.
-        principal = await principal_of(request, services.keys, services.sessions, services.addresses)
-        return principal.kind is PrincipalKind.KEY_HOLDER
+        return await principal_of(request, services.keys, services.sessions, services.addresses)
     except (UnauthenticatedError, ForbiddenError, DatabaseUnavailableError):
-        return False
+        return None
 
 
 @lru_cache(maxsize=1)

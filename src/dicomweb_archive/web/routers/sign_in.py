@@ -4,30 +4,20 @@ import asyncio
 import logging
 import re
 import time
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dicomweb_archive.errors import (
-    ForbiddenError,
-    InvalidRequestError,
-    RequestTooLargeError,
-    UnauthenticatedError,
-    UnsupportedMediaTypeError,
-)
+from dicomweb_archive.errors import ForbiddenError, UnauthenticatedError
 from dicomweb_archive.web.authentication import SIGN_IN, cookie_name, is_from_own_page
-from dicomweb_archive.web.dependencies import Services, get_services
+from dicomweb_archive.web.dependencies import get_services
+from dicomweb_archive.web.forms import read_form
 from dicomweb_archive.web.pages.problems import as_page
 from dicomweb_archive.web.pages.rendering import render
 from dicomweb_archive.web.routing import PageRoute
-from dicomweb_archive.web.streams import request_chunks
 
 logger = logging.getLogger(__name__)
 
-_FORM = "application/x-www-form-urlencoded"
-_MAX_FORM_BYTES = 8192
-_MAX_FIELDS = 8
 _MAX_PATH = 2048
 # Browsers take a backslash for a slash and leave tabs and line ends out: `/\host` and `//host` name another host.
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
@@ -83,12 +73,12 @@ async def show_form(request: Request) -> Response:
 async def sign_in(request: Request) -> Response:
     """Begin a session for who has a key, and go on to the page that was asked for."""
     services = get_services(request)
-    fields = await _read_form(request, services)
-    asked_for = fields.get("next", "")
+    form = await read_form(request)
+    asked_for = form.get("next")
     if services.sessions is None:
         return await _page(request, asked_for)
     try:
-        holder = await services.keys.identify(fields.get("key", "").strip().encode())
+        holder = await services.keys.identify(form.get("key").strip().encode())
     except UnauthenticatedError:
         return await _refuse(request, asked_for)
     logger.info("a browser was signed in", extra={"key_id": holder.key_id})
@@ -140,33 +130,6 @@ async def _page(
 ) -> Response:
     back = local_path(asked_for, _root_path(request))
     return await render(request, "sign_in.html", status, back=back, error=error, may_be_signed_in=may_be_signed_in)
-
-
-async def _read_form(request: Request, services: Services) -> dict[str, str]:
-    """Read the fields of a small form; of several with one name the first counts.
-
-    Raises:
-        UnsupportedMediaTypeError: it is none.
-        RequestTooLargeError: it is not small.
-        InvalidRequestError: it has too many fields.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise UnsupportedMediaTypeError("a form is expected here", supported=(_FORM,))
-    limits = services.body_limits
-    body = bytearray()
-    async for chunk in request_chunks(
-        request.receive,
-        idle_timeout_seconds=limits.idle_timeout_seconds,
-        minimum_bytes_per_second=limits.minimum_bytes_per_second,
-    ):
-        body += chunk
-        if len(body) > _MAX_FORM_BYTES:
-            raise RequestTooLargeError(f"the form may have at most {_MAX_FORM_BYTES} bytes")
-    try:
-        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
-    except ValueError:
-        raise InvalidRequestError("the form has too many fields") from None
-    return {name: values[0] for name, values in fields.items()}
 
 
 def _root_path(request: Request) -> str:

@@ -1,0 +1,17 @@
+"""Pages of curators and submitters: the queue, what a submission holds, what is said of it, and what is decided."""
+
+from dicomweb_archive.web.pages.curation import (
+    conflicts,
+    deciding,
+    findings,
+    inventory,
+    overview,
+    queue,
+    sheet,
+    trail,
+)
+
+routes = [
+    route for page in (queue, findings, inventory, conflicts, trail, sheet, deciding, overview) for route in page.routes
+]
+"""The page of a submission comes last: its path begins all others."""

@@ -1,0 +1,271 @@
+"""Pages of submissions: the queue, what one holds, what is decided with forms, and who sees none of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from tests.factories import ROOT, ct_series, image, part10
+from tests.http.archive import RELATED, Archive, related
+from tests.http.conftest import StartArchive
+from tests.http.html import Node, barriers, parse
+from tests.http.test_pages_home import BROWSER
+from tests.submitted import lay_into
+
+from dicomweb_archive.index.curation.submissions import SubmissionScope
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
+
+OWN_PAGE = {**BROWSER, "sec-fetch-site": "same-origin"}
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    """An archive in which nothing happens by itself: what is asked for waits."""
+    async with start_archive(job_slots=0) as archive:
+        yield archive
+
+
+async def opened(archive: Archive, *files: bytes, **said: str) -> str:
+    """Open a submission, fill it, and return the path of its page."""
+    name = (await archive.client.post("/submissions", json=said)).json()["name"]
+    found = await archive.app.state.services.submissions.submissions.find(name, SubmissionScope(None))
+    if files:
+        await lay_into(archive, found.space_id, files)
+    return f"/submissions/{name}"
+
+
+async def page_of(archive: Archive, path: str, *, key: str | None = None, **asked: object) -> Node:
+    """Get a page, on which nobody meets a barrier."""
+    headers = BROWSER if key is None else {**BROWSER, "authorization": f"Bearer {key}"}
+    answer = await archive.client.get(path, params=asked or None, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    page = parse(answer.text)
+    assert barriers(page) == []
+    return page
+
+
+async def send(archive: Archive, path: str, fields: Mapping[str, Any], **headers: str) -> httpx.Response:
+    return await archive.client.post(path, data=fields, headers={**OWN_PAGE, **headers})
+
+
+def choices(page: Node) -> list[str]:
+    return [each.attributes["value"] for each in page.find("input", name="action")]
+
+
+async def test_a_submission_shows_what_it_holds_and_what_is_said_of_it(archive: Archive) -> None:
+    many = part10(image(study=4, series=2, instance=1, NumberOfFrames=30, SeriesDescription="<i>cine</i>"))
+    report = part10(image(study=4, series=3, instance=1, Modality="SR"))
+    path = await opened(archive, *ct_series(3, study=4), many, report, title="Trial <7>", site="Graz", contact="Ann")
+    root = f"{path}/dicom-web/studies/{ROOT}.4/series/{ROOT}.4"
+    page = await page_of(archive, path)
+    assert page.one("h1").text == "Trial <7>"
+    assert "1 study, 3 series, 5 instances" in page.one(id="facts").text
+    first, cine, document = page.one(id="series").find("li", class_="panel")
+    assert first.one("img").attributes["src"] == f"{root}.1/thumbnail"
+    assert "<i>cine</i>" in cine.text
+    assert document.find("img") == []
+    assert "Doe, Jane" in page.one(id="study-1").text
+    assert choices(page) == ["reject", "seal", "withdraw"]
+
+    sheet = await page_of(archive, f"{path}/studies/{ROOT}.4/series/{ROOT}.4.1")
+    assert [each.attributes["src"] for each in sheet.one(id="sheet").find("img")] == [
+        f"{root}.1/instances/{ROOT}.4.1.{number}/thumbnail" for number in (1, 2, 3)
+    ]
+    frames = (await page_of(archive, f"{path}/studies/{ROOT}.4/series/{ROOT}.4.2")).one(id="sheet").find("a")
+    assert len(frames) == 12
+    assert frames[-1].attributes["href"] == f"{root}.2/instances/{ROOT}.4.2.1/frames/30/rendered"
+    assert "no pictures" in (await page_of(archive, f"{path}/studies/{ROOT}.4/series/{ROOT}.4.3")).one("main").text
+
+    inventory = await page_of(archive, f"{path}/inventory", q="seriesdesc")
+    (line,) = inventory.one(id="inventory").one("tbody").find("tr")
+    assert "Axial 5 mm 4 · <i>cine</i> 1" in line.text
+    values = await page_of(archive, line.one("a", data_item="").attributes["href"])
+    assert [row.one("th").text for row in values.one(id="values").one("tbody").find("tr")] == [
+        "Axial 5 mm",
+        "<i>cine</i>",
+    ]
+    trail = (await page_of(archive, f"{path}/events")).one(id="trail")
+    assert [each.one("b").text for each in trail.find("li")][-1] == "Opened"
+    for below in ("", "/findings", "/inventory", "/events", "/conflicts"):
+        assert (await archive.client.get(path + below)).headers["content-type"] == "application/json"
+        wrong = await archive.client.get(f"{path}{below}?nosuch=1", headers=BROWSER)
+        assert wrong.status_code == 400
+        assert barriers(parse(wrong.text)) == []
+
+
+async def test_decisions_are_made_with_forms_and_refused_without_losing_what_was_typed(archive: Archive) -> None:
+    files = [part10(image(study=5, instance=number, SeriesDescription="for Doe")) for number in (1, 2)]
+    path = await opened(archive, *files, title="Decided")
+    decide = f"{path}/decide"
+    sealed = await send(archive, decide, {"action": "seal", "revision": "1", "comment": "complete"})
+    assert (sealed.status_code, sealed.headers["location"]) == (303, f"{path}?done=seal")
+    page = await page_of(archive, path, done="seal")
+    assert page.one(id="said").text == "It is sealed."
+    assert choices(page) == ["reject", "review", "reopen", "withdraw"]
+    assert "Running checks: waiting" in page.one(id="progress").text
+
+    for fields, status, said in (
+        ({"action": "reject", "revision": "2"}, 400, "A reason is needed to reject."),
+        ({"action": "review", "revision": "1"}, 412, "has changed since it was read"),
+        ({"action": "approve", "revision": "2"}, 409, "approve"),
+        ({"action": "reject", "revision": "2", "reason": "nosuch"}, 400, "quality"),
+        ({"action": "nosuch", "revision": "2"}, 400, "Nothing was chosen"),
+        ({"action": "publish", "revision": "2"}, 409, "sealed"),
+    ):
+        refused = await send(archive, decide, {**fields, "comment": "I have typed this"})
+        assert refused.status_code == status, fields
+        page = parse(refused.text)
+        assert barriers(page) == []
+        assert said in page.one(id="problem").text
+        assert page.one(id="why").text == "I have typed this"
+    assert (await send(archive, decide, {"action": "review", "revision": "2"})).status_code == 303
+    assert (await send(archive, f"{path}/comment", {"comment": "two\r\nlines"})).status_code == 303
+    assert (await send(archive, f"{path}/comment", {"comment": " "})).status_code == 400
+    assert (await send(archive, f"{path}/check", {"check_set": "public_release"})).status_code == 303
+    assert (await send(archive, f"{path}/check", {"check_set": "nosuch"})).status_code == 400
+    page = await page_of(archive, path)
+    assert "two lines" in page.one("ol", class_="trail").text
+    assert page.one(id="progress").text.count("Running checks: waiting") == 2
+
+    assert (await send(archive, decide, {"action": "approve", "revision": "3"})).status_code == 303
+    assert choices(await page_of(archive, path)) == ["publish", "reject", "reconsider", "withdraw"]
+    published = await send(archive, decide, {"action": "publish", "revision": "4", "comment": "at last"})
+    assert published.headers["location"] == f"{path}?done=publish"
+    page = await page_of(archive, path)
+    assert "Publishing: waiting" in page.one(id="progress").text
+    assert "at last" in page.one("ol", class_="trail").text
+    # Who had to sign in comes back by the address of the form.
+    assert (await archive.client.get(decide, headers=BROWSER)).headers["location"] == path
+
+
+async def test_findings_are_waived_many_at_once(start_archive: StartArchive) -> None:
+    async with start_archive() as archive:
+        files = [part10(image(study=6, series=each, SeriesDescription="for Doe")) for each in (1, 2)]
+        path = await opened(archive, *files, title="Waived")
+        checked = await archive.client.post(f"{path}/checks", json={"check_set": "public_release"})
+        while (await archive.client.get(checked.json()["url"])).json()["state"] != "succeeded":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        asked = {"severity": "block", "check": "identity_in_header"}
+        page = await page_of(archive, f"{path}/findings", **asked)
+        ticked = [each.attributes["value"] for each in page.find("input", name="finding")]
+        assert len(ticked) == 2
+        assert page.one(id="findings-status").text == "2 findings"
+        assert "SeriesDescription" in page.one(id="findings").text
+        series = await page_of(archive, f"{path}/findings", series=f"{ROOT}.6.2", **asked)
+        assert series.one(id="findings-status").text == "1 finding of one series"
+        (line,) = (await page_of(archive, f"{path}/inventory", q="SeriesDescription")).find("a", class_="warn")
+        assert line.text == "finding"
+        queue = await page_of(archive, "/submissions", stage="all", text="waived")
+        assert "2 block" in queue.one(id="queue").text
+
+        fields = {**asked, "finding": ticked, "deed": "waive", "reason": ""}
+        refused = await send(archive, f"{path}/waive", fields)
+        assert (refused.status_code, "Say why" in refused.text) == (400, True)
+        assert (await send(archive, f"{path}/waive", {"reason": "none chosen"})).status_code == 400
+        waived = await send(archive, f"{path}/waive", {**fields, "reason": "a phantom"})
+        assert waived.status_code == 303
+        page = await page_of(archive, waived.headers["location"])
+        assert page.one(id="findings-status").text == "0 findings; 2 changed"
+        again = await send(archive, f"{path}/waive", {**fields, "reason": "again"})
+        assert "changed=0&left=2" in again.headers["location"]
+        waived_ones = await page_of(archive, f"{path}/findings", waived="yes")
+        assert waived_ones.one(id="findings").text.count("a phantom") == 2
+        revoked = await send(archive, f"{path}/waive", {"finding": ticked[:1], "deed": "revoke"})
+        assert revoked.status_code == 303
+        assert (await page_of(archive, f"{path}/findings", **asked)).one(id="findings-status").text == "1 finding"
+
+
+async def test_the_queue_is_shown_by_stage_filtered_and_sorted(archive: Archive) -> None:
+    paths = [await opened(archive, title=title, site=site) for title, site in (("b", "Graz"), ("A", "Bern"), ("c", ""))]
+    for action in ("seal", "review"):
+        await archive.client.post(f"{paths[0]}/{action}", headers={"if-match": "*"})
+
+    async def listed(**asked: str) -> list[str]:
+        page = await page_of(archive, "/submissions", **asked)
+        return [each.attributes["href"] for each in page.find("a", data_item="")]
+
+    assert await listed() == paths[:1]
+    assert await listed(stage="sender", orderby="title") == [paths[1], paths[2]]
+    assert await listed(stage="all", site="Bern") == paths[1:2]
+    assert await listed(stage="over") == []
+    page = await page_of(archive, "/submissions")
+    assert [each.text for each in page.one("nav", aria_label="Stages").find("a")] == [
+        "To decide 1",
+        "With the sender 2",
+        "Under way 0",
+        "Over 0",
+        "All 3",
+    ]
+    # What is opened next waits for a decision, too.
+    await archive.client.post(f"{paths[1]}/seal", headers={"if-match": "*"})
+    await archive.client.post(f"{paths[1]}/review", headers={"if-match": "*"})
+    following = [
+        each.attributes["href"] for each in (await page_of(archive, paths[0])).find("a", aria_keyshortcuts="q")
+    ]
+    assert following == [paths[1]]
+    for wrong in ({"stage": "nosuch"}, {"orderby": "size"}, {"offset": "x"}, {"text": "a\0"}, {"nosuch": "1"}):
+        answer = await archive.client.get("/submissions", params=wrong, headers=BROWSER)
+        assert answer.status_code == 400, wrong
+
+
+async def test_conflicts_are_shown_beside_what_has_their_uid(archive: Archive) -> None:
+    name = (await archive.client.post("/submissions", json={})).json()["name"]
+    for description in ("first", "second <b>"):
+        body = related([part10(image(study=7, SeriesDescription=description))])
+        headers = {"content-type": RELATED, "accept": "application/dicom+json"}
+        await archive.client.post(f"/submissions/{name}/dicom-web/studies", content=body, headers=headers)
+    page = await page_of(archive, f"/submissions/{name}/conflicts")
+    (link,) = page.one(id="conflicts").find("a")
+    assert "in this submission" in page.one(id="conflicts").text
+    compared = await page_of(archive, link.attributes["href"])
+    (row,) = compared.one(id="differences").one("tbody").find("tr")
+    assert "SeriesDescription first second <b>" in row.text
+    missing = await archive.client.get(f"/submissions/{name}/conflicts/x", headers=BROWSER)
+    assert missing.status_code == 404
+
+
+async def test_pages_are_for_those_whose_submissions_they_are_and_forms_come_from_them(archive: Archive) -> None:
+    path = await opened(archive, *ct_series(1, study=8), title="Secret title")
+    # Where no key is asked for, a page elsewhere decides nothing either.
+    for headers in ({}, {"sec-fetch-site": "cross-site"}, {"origin": "http://evil.example"}):
+        for below in ("decide", "comment", "check", "waive"):
+            forged = await archive.client.post(
+                f"{path}/{below}", data={"action": "seal", "revision": "1"}, headers={**BROWSER, **headers}
+            )
+            assert forged.status_code == 403, (below, headers)
+    held = frozenset({Role.READER})
+    archive.let_in(
+        Principal("rob", PrincipalKind.KEY_HOLDER, held),
+        Principal("sue", PrincipalKind.KEY_HOLDER, held | {Role.SUBMITTER}),
+        Principal("cyd", PrincipalKind.KEY_HOLDER, with_included({Role.CURATOR}), frozenset({1})),
+        Principal("dan", PrincipalKind.KEY_HOLDER, with_included({Role.CURATOR}), frozenset({2})),
+    )
+    below = ("", "/findings", "/inventory", "/events", "/conflicts", f"/studies/{ROOT}.8/series/{ROOT}.8.1", "/decide")
+    for name in (path, "/submissions/nosuch", "/submissions/no%00such"):
+        for place in below:
+            answer = await archive.client.get(name + place, headers=BROWSER)
+            assert (answer.status_code, answer.headers["location"].startswith("/sign-in")) == (303, True)
+            for key, status in (("rob", 403), ("sue", 404), ("dan", 404)):
+                headers = {**BROWSER, "authorization": f"Bearer {key}"}
+                answer = await archive.client.get(name + place, headers=headers)
+                assert answer.status_code == status, (name, place, key)
+                assert "Secret" not in answer.text
+    assert "Secret" not in (await page_of(archive, "/submissions", key="sue")).text
+    assert "Submissions" not in (await page_of(archive, "/", key="rob")).one("nav", aria_label="Main").text
+
+    own = await archive.client.post("/submissions", json={"title": "Own"}, headers={"authorization": "Bearer sue"})
+    own_path = f"/submissions/{own.json()['name']}"
+    assert choices(await page_of(archive, own_path, key="sue")) == ["seal", "withdraw"]
+    assert choices(await page_of(archive, own_path, key="cyd")) == ["reject", "seal", "withdraw"]
+    assert "Own" in (await page_of(archive, "/submissions", key="sue")).one(id="queue").text
+    key = {"authorization": "Bearer sue"}
+    for place, fields in (
+        ("decide", {"action": "reject", "revision": "1", "reason": "other"}),
+        ("check", {"check_set": ""}),
+        ("waive", {"deed": "waive"}),
+    ):
+        assert (await send(archive, f"{own_path}/{place}", fields, **key)).status_code == 403
+    too_large = await send(archive, f"{own_path}/comment", {"comment": "x" * 50_000}, **key)
+    assert too_large.status_code == 413
