@@ -48,7 +48,8 @@ from dicomweb_archive.services.admission import Admission
 from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.changes import ChangeService
 from dicomweb_archive.services.collections import CollectionService
-from dicomweb_archive.services.composition import CompositionLimits, CompositionService
+from dicomweb_archive.services.composition.limits import CompositionLimits
+from dicomweb_archive.services.composition.service import CompositionService
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.destinations import Destinations

@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     store_requests: PositiveInt = Field(
         64,
         description="Most store requests that a server process receives at once; further ones wait. Each takes up to "
-        "some dozen MiB of memory, one whose metadata wait for their bulk data several hundred.",
+        "some dozen MiB of memory; what waits for the rest of its instance beyond that does so in files.",
     )
     store_wait_seconds: float = Field(
         10, gt=0, description="Longest wait of a store request for its turn, then 503 with Retry-After."

@@ -41,7 +41,14 @@ class BulkReference(NamedTuple):
     vr: str
 
 
-Piece: TypeAlias = bytes | BulkReference
+class Elsewhere(NamedTuple):
+    """Encoded bytes that were put away: where they are, there."""
+
+    start: int
+    stop: int
+
+
+Piece: TypeAlias = bytes | BulkReference | Elsewhere
 
 
 @dataclass(slots=True)

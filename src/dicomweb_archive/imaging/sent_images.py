@@ -38,8 +38,18 @@ SINGLE_FRAME_TYPES: Final = frozenset({*_JPEG_TYPES, *_JPEG_2000_TYPES, _RLE, "i
 """Media types that hold one frame, so that an image of several has as many parts."""
 
 _ROWS, _COLUMNS, _SAMPLES, _COLOURS, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280004, 0x00280008
+_ALLOCATED, _STORED, _HIGH_BIT, _REPRESENTATION, _PLANAR = 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280006
 _NATIVE_COLOURS: Final = {1: ("MONOCHROME1", "MONOCHROME2"), 3: ("RGB",)}
 _LOSSY, _RATIO, _METHOD = 0x00282110, 0x00282112, 0x00282114
+
+DESCRIPTION_TAGS: Final = frozenset(
+    {
+        *(_ROWS, _COLUMNS, _SAMPLES, _COLOURS, _FRAMES),
+        *(_ALLOCATED, _STORED, _HIGH_BIT, _REPRESENTATION, _PLANAR),
+        *(_LOSSY, _RATIO, _METHOD),
+    }
+)
+"""Attributes of the metadata that are compared with an image, or put in from it."""
 
 
 def is_compressed(media_type: str, syntax: str) -> bool:
@@ -115,7 +125,7 @@ def fill_native_description(data: EncodedDataSet, image: SentImage, *, frames: i
     Raises:
         InvalidInstanceError: the metadata describe pixels of another form.
     """
-    _compare(data, [(0x00280100, image.bits), (0x00280006, 0), (_FRAMES, frames)])
+    _compare(data, [(_ALLOCATED, image.bits), (_PLANAR, 0), (_FRAMES, frames)])
     if data.text_of(_COLOURS) and data.text_of(_COLOURS).strip() not in _NATIVE_COLOURS[image.samples]:
         reason = "Photometric Interpretation is not that of the image"
         raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
@@ -135,12 +145,12 @@ def _numbers(image: SentImage) -> list[tuple[int, int]]:
         (_SAMPLES, image.samples),
         (_ROWS, image.rows),
         (_COLUMNS, image.columns),
-        (0x00280100, 8 if image.bits <= 8 else 16),
-        (0x00280101, image.bits),
-        (0x00280102, image.bits - 1),
-        (0x00280103, int(image.is_signed)),
+        (_ALLOCATED, 8 if image.bits <= 8 else 16),
+        (_STORED, image.bits),
+        (_HIGH_BIT, image.bits - 1),
+        (_REPRESENTATION, int(image.is_signed)),
     ]
-    return [*numbers, (0x00280006, 0)] if image.samples > 1 else numbers
+    return [*numbers, (_PLANAR, 0)] if image.samples > 1 else numbers
 
 
 def _wrong_syntax() -> InvalidInstanceError:

@@ -29,12 +29,40 @@ class SpooledValue:
     Attributes:
         length: how many there are.
         users: how many still need them; the last one gives their room back (`Spool.release`).
+        is_given: whether they have gone somewhere already; further times make more of them than came.
     """
 
     length: int = 0
     users: int = 0
     pieces: list[Buffer] = field(default_factory=list)
     offset: int | None = None
+    is_given: bool = False
+
+
+class MemoryBudget:
+    """Bytes of memory that the requests of one process may hold together.
+
+    Args:
+        total_bytes: how many there are.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self._left = total_bytes
+        # Threads write for their requests.
+        self._turn = Lock()
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes, or tell that they are not there."""
+        with self._turn:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        with self._turn:
+            self._left += size
 
 
 class Spool:
@@ -46,11 +74,16 @@ class Spool:
     Args:
         memory_bytes: most bytes in memory, of all values together.
         watermark_bytes: room that stays free on the disk.
+        budget: what all spools of the process have of memory; without any left, bytes go to the file.
     """
 
-    def __init__(self, folder: Path, *, memory_bytes: int, watermark_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, *, memory_bytes: int, watermark_bytes: int, budget: MemoryBudget | None = None
+    ) -> None:
         self._folder = folder
+        self._budget = budget
         self._memory_left = memory_bytes
+        self._memory_held = 0
         self._watermark_bytes = watermark_bytes
         self._file: FileIO | None = None
         self._end = 0
@@ -66,9 +99,9 @@ class Spool:
         """Whether anything has gone to the file yet; giving its room back is a thread's work."""
         return self._file is not None
 
-    def fits(self, size: int) -> bool:
-        """Tell whether so many further bytes stay in memory, so that writing them takes no thread."""
-        return size <= self._memory_left
+    def goes_to_file(self, value: SpooledValue, size: int) -> bool:
+        """Tell whether so many further bytes of a value would go to the file, so that writing them takes a thread."""
+        return value.offset is not None or size > self._memory_left
 
     def write(self, value: SpooledValue, piece: Buffer) -> None:
         """Add bytes to a value.
@@ -78,14 +111,13 @@ class Spool:
             StorageUnavailableError: the file cannot be written.
         """
         value.length += len(piece)
-        if value.offset is None and self.fits(len(piece)):
-            self._memory_left -= len(piece)
+        if value.offset is None and self._take_memory(len(piece)):
             _keep(value.pieces, piece)
             return
         if value.offset is None:
             value.offset = self._end
             self._live += 1
-            self._memory_left += sum(map(len, value.pieces))
+            self._give_memory(sum(map(len, value.pieces)))
             for held in value.pieces:
                 self._append(held)
             value.pieces = []
@@ -113,7 +145,7 @@ class Spool:
         if value.users > 0:
             return
         if value.offset is None:
-            self._memory_left += sum(map(len, value.pieces))
+            self._give_memory(sum(map(len, value.pieces)))
             value.pieces = []
             return
         value.offset = None
@@ -126,10 +158,32 @@ class Spool:
     def close(self) -> None:
         """Give all room back; of a large file that takes a while."""
         with self._writing:
+            if self._budget is not None and not self._is_closed:
+                self._budget.give(self._memory_held)
             self._is_closed = True
             if self._file is not None:
                 self._file.close()
                 self._file = None
+
+    def _take_memory(self, size: int) -> bool:
+        with self._writing:
+            if self._is_closed or size > self._memory_left:
+                return False
+            if self._budget is not None and not self._budget.take(size):
+                return False
+            self._memory_left -= size
+            self._memory_held += size
+            return True
+
+    def _give_memory(self, size: int) -> None:
+        with self._writing:
+            # Whatever was held when it was closed has been given back.
+            if self._is_closed:
+                return
+            self._memory_left += size
+            self._memory_held -= size
+            if self._budget is not None:
+                self._budget.give(size)
 
     def _append(self, piece: Buffer) -> None:
         with self._writing:

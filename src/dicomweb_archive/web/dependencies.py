@@ -14,7 +14,7 @@ from dicomweb_archive.services.bulkdata import BulkdataService
 from dicomweb_archive.services.changes import ChangeService
 from dicomweb_archive.services.checks.service import CheckService
 from dicomweb_archive.services.collections import CollectionService
-from dicomweb_archive.services.composition import CompositionService
+from dicomweb_archive.services.composition.service import CompositionService
 from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService

@@ -1,12 +1,12 @@
 """Metadata of a store request: the instances of a JSON array, one by one (PS3.18 10.5.1, F.2).
 
-The text is cut into its instances before a parser sees any of it: how deep it nests and how much it would become in
-memory is known by then.
+The text is cut into its instances while it is read, before a parser sees any of it: how deep it nests and how much it
+would become in memory is known by then, and of a long text no more is held than one instance.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -16,8 +16,11 @@ from dicomweb_archive.dicom.xml_reader import read_native_xml
 from dicomweb_archive.errors import InvalidInstanceError, InvalidRequestError, RequestTooLargeError
 from dicomweb_archive.wire.media_types import DICOM_JSON, DICOM_XML
 
-# Up to and with the next bracket, texts passed over whole; nothing matches where a text does not end.
-_next_bracket = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[\[\]{}]', re.DOTALL).match
+# Texts are passed over whole, so that what is in them is no bracket.
+_PASSED_OVER: Final = rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+'
+_next_bracket = re.compile(_PASSED_OVER + rb"[\[\]{}]", re.DOTALL).match
+_no_bracket = re.compile(_PASSED_OVER, re.DOTALL).match
+_rest_of_text = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).match
 
 # A sequence is an object, a list and an item.
 _MOST_NESTING: Final = 3 * DEFAULT_LIMITS.depth + 8
@@ -30,47 +33,138 @@ _MOST_MARKS: Final = 4_000_000
 _MOST_TEXTS: Final = 10_000_000
 _BLANKS: Final = b" \t\r\n"
 
+MOST_INSTANCE_BYTES: Final = 64 * 1024 * 1024
+"""Metadata of one instance, as text."""
 
-def split_json_instances(text: bytes) -> Iterator[bytes]:
-    """Yield the text of each instance of the array; one that stands alone is taken as well.
+
+def split_json_instances(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the text of each instance of the array, which comes in pieces; one that stands alone is taken as well.
 
     Raises:
         InvalidRequestError: it is no JSON array of objects, or nests too deeply.
-        RequestTooLargeError: it has more objects, lists and texts than are looked at in one request.
+        RequestTooLargeError: it has more objects, lists and texts than are looked at in one request, or one of its
+            instances is too long.
     """
-    if text.count(b"{") + text.count(b"[") > _MOST_MARKS or text.count(b'"') > 2 * _MOST_TEXTS:
-        message = "the metadata have more attributes than one request may; send fewer instances at once"
-        raise RequestTooLargeError(message)
-    lead = len(text) - len(text.lstrip(_BLANKS))
-    opening = text[lead : lead + 1]
-    if opening not in (b"[", b"{"):
-        _refuse()
-    if opening == b"{":
-        text, lead = b"[" + text[lead:] + b"]", 0
-    depth = start = 0
-    end = position = lead + 1
-    separator = b""
-    while (found := _next_bracket(text, position)) is not None:
-        position = found.end()
-        mark = text[position - 1 : position]
-        if depth == 0:
-            before = text[end : position - 1].strip(_BLANKS)
-            if mark == b"]" and not before and not text[position:].strip(_BLANKS):
+    splitter = _Splitter()
+    for piece in pieces:
+        yield from splitter.feed(piece)
+    splitter.finish()
+
+
+class _Brackets:
+    """Finds the brackets that are in no text, in pieces that may end within one."""
+
+    def __init__(self) -> None:
+        self._in_text = self._is_escaped = False
+
+    def find(self, piece: bytes) -> Iterator[int]:
+        """Yield where the brackets of the next piece are."""
+        position = 0
+        if self._in_text:
+            found = _rest_of_text(piece, int(self._is_escaped))
+            if found is None:
+                self._end_within_text(piece, int(self._is_escaped))
                 return
-            if mark != b"{" or before != separator:
-                _refuse()
-            start = position - 1
-        if mark in (b"{", b"["):
-            depth += 1
-            if depth > _MOST_NESTING:
-                message = "the metadata nest more deeply than the archive takes"
-                raise InvalidRequestError(message)
-            continue
-        depth -= 1
-        if depth == 0:
-            end, separator = position, b","
-            yield text[start:end]
-    _refuse()
+            position, self._in_text = found.end(), False
+        while (found := _next_bracket(piece, position)) is not None:
+            position = found.end()
+            yield position - 1
+        passed = _no_bracket(piece, position)
+        assert passed is not None
+        if passed.end() < len(piece):
+            self._in_text = True
+            self._end_within_text(piece, passed.end() + 1)
+
+    def _end_within_text(self, piece: bytes, start: int) -> None:
+        if start <= len(piece):
+            backslashes = len(piece) - max(len(piece.rstrip(b"\\")), start)
+            self._is_escaped = backslashes % 2 == 1
+
+
+class _Splitter:
+    """Cuts an array that comes in pieces into its objects."""
+
+    def __init__(self) -> None:
+        self._brackets = _Brackets()
+        self._marks = self._texts = 0
+        # How many brackets are open, and how many are between instances: that of the array, if there is one.
+        self._depth = self._outside = 0
+        self._is_over = False
+        # Blanks apart, nothing or a comma.
+        self._between = self._separator = b""
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Take the next piece and yield the instances that end in it."""
+        self._count(piece)
+        start = 0
+        for at in self._brackets.find(piece):
+            mark = piece[at : at + 1]
+            if self._depth == self._outside:
+                self._lay_between(piece[start:at])
+                self._go_in(mark)
+                start = at if mark == b"{" else at + 1
+            elif mark in (b"{", b"["):
+                self._depth += 1
+                if self._depth > _MOST_NESTING:
+                    message = "the metadata nest more deeply than the archive takes"
+                    raise InvalidRequestError(message)
+            else:
+                self._depth -= 1
+                if self._depth == self._outside:
+                    self._hold(piece[start : at + 1])
+                    start = at + 1
+                    yield self._take()
+        if self._depth == self._outside:
+            self._lay_between(piece[start:])
+        else:
+            self._hold(piece[start:])
+
+    def finish(self) -> None:
+        """Hear that nothing else comes."""
+        if not self._is_over or self._between:
+            _refuse()
+
+    def _count(self, piece: bytes) -> None:
+        self._marks += piece.count(b"{") + piece.count(b"[")
+        self._texts += piece.count(b'"')
+        if self._marks > _MOST_MARKS or self._texts > 2 * _MOST_TEXTS:
+            message = "the metadata have more attributes than one request may; send fewer instances at once"
+            raise RequestTooLargeError(message)
+
+    def _lay_between(self, piece: bytes) -> None:
+        self._between = (self._between + piece).strip(_BLANKS)
+        if len(self._between) > len(b","):
+            _refuse()
+
+    def _go_in(self, mark: bytes) -> None:
+        """Begin the array or an instance, or end the array."""
+        between, self._between = self._between, b""
+        if self._is_over or between != (self._separator if mark == b"{" else b""):
+            _refuse()
+        if mark == b"{":
+            self._depth += 1
+        elif mark == b"[" and self._outside == 0:
+            self._depth = self._outside = 1
+        elif mark == b"]" and self._outside == 1:
+            self._depth = self._outside = 0
+            self._is_over = True
+        else:
+            _refuse()
+
+    def _hold(self, piece: bytes) -> None:
+        self._held.append(piece)
+        self._held_bytes += len(piece)
+        if self._held_bytes > MOST_INSTANCE_BYTES:
+            raise _too_long()
+
+    def _take(self) -> bytes:
+        text = b"".join(self._held)
+        self._held, self._held_bytes = [], 0
+        self._separator = b","
+        self._is_over = self._outside == 0
+        return text
 
 
 def parse_json_instance(text: bytes) -> dict[str, Any]:
@@ -103,21 +197,37 @@ def _refuse_constant(_: str) -> NoReturn:
     raise ValueError
 
 
+def _too_long() -> RequestTooLargeError:
+    return RequestTooLargeError(f"the metadata of an instance may have at most {MOST_INSTANCE_BYTES} bytes")
+
+
 def _refuse() -> NoReturn:
     message = "the metadata are not a JSON array of objects (PS3.18 F.2)"
     raise InvalidRequestError(message)
+
+
+def _only_instance(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the text of a document, which is one instance."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size > MOST_INSTANCE_BYTES:
+            raise _too_long()
+    yield b"".join(held)
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataFormat:
     """How metadata are written: the texts of their instances, and the data set of each in the DICOM JSON model."""
 
-    split: Callable[[bytes], Iterator[bytes]]
+    split: Callable[[Iterable[bytes]], Iterator[bytes]]
     parse: Callable[[bytes], Mapping[str, Any]]
 
 
 METADATA_FORMATS: Mapping[str, MetadataFormat] = {
     DICOM_JSON: MetadataFormat(split_json_instances, parse_json_instance),
-    DICOM_XML: MetadataFormat(lambda text: iter((text,)), read_native_xml),
+    DICOM_XML: MetadataFormat(_only_instance, read_native_xml),
 }
 """Media types of metadata (PS3.18 10.5.1.4); of XML each part is one instance."""

@@ -1,16 +1,19 @@
 """Metadata and bulk data become instances: the bytes that a Part 10 file of the same data set has."""
 
+import asyncio
 import json
 import tracemalloc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from tests.decoding import InProcess
 from tests.factories import identified, image
 from tests.multiparts import BOUNDARY, JSON, Part, body_of, bulk_part, json_part, metadata_of
 
@@ -18,13 +21,26 @@ from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.status import AttributeNote, StoreOutcome
 from dicomweb_archive.dicom.xml_model import encode_native_xml
-from dicomweb_archive.errors import InvalidRequestError, RequestTooLargeError
-from dicomweb_archive.services.composition import CompositionLimits, CompositionService
+from dicomweb_archive.errors import InvalidRequestError, OverloadedError, RequestTooLargeError
+from dicomweb_archive.services.composition.composing import Composing
+from dicomweb_archive.services.composition.limits import CompositionLimits
+from dicomweb_archive.services.composition.service import CompositionService
+from dicomweb_archive.services.composition.shared import LARGE_TEXT_BYTES, Shared
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd, PartHead, PartJudged, PartReader
 
 XML = "application/dicom+xml"
 Composed = list[tuple[bytes, tuple[AttributeNote, ...]] | StoreOutcome]
+
+
+async def events_of(parts: Sequence[Part], chunk_bytes: int = 100_000) -> AsyncIterator[Event]:
+    """Send parts as a body, in chunks."""
+    body = body_of(parts)
+    reader = PartReader(BOUNDARY)
+    for start in range(0, len(body), chunk_bytes):
+        for event in reader.feed(body[start : start + chunk_bytes]):
+            yield event
+    reader.finish()
 
 
 async def compose(
@@ -36,20 +52,11 @@ async def compose(
     decoding: DecodingPool | None = None,
 ) -> Composed:
     """Return each instance that is composed, with its notes, and each outcome that is known before."""
-    body = body_of(parts)
-
-    async def events() -> AsyncIterator[Event]:
-        reader = PartReader(BOUNDARY)
-        for start in range(0, len(body), chunk_bytes):
-            for event in reader.feed(body[start : start + chunk_bytes]):
-                yield event
-        reader.finish()
-
     service = CompositionService(cast(DecodingPool, decoding), folder, limits or CompositionLimits())
     found: Composed = []
     notes: tuple[AttributeNote, ...] = ()
     data = b""
-    async for event in service.compose(events()):
+    async for event in service.compose(events_of(parts, chunk_bytes)):
         if isinstance(event, PartJudged):
             found.append(event.outcome)
         elif isinstance(event, PartBegin):
@@ -144,6 +151,115 @@ async def test_two_instances_may_share_a_part(tmp_path: Path) -> None:
     first, second = await compose([json_part(models), bulk[0]], tmp_path)
     pixels = [dcmread(BytesIO(cast(tuple[bytes, Any], made)[0])).PixelData for made in (first, second)]
     assert pixels == [bulk[0][1]] * 2
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 20])
+async def test_instances_may_share_a_part_wherever_it_stands(tmp_path: Path, memory_bytes: int) -> None:
+    models, (bulk, other) = metadata_of(image(instance=1), image(instance=2))
+    models[1]["7FE00010"]["BulkDataURI"] = models[0]["7FE00010"]["BulkDataURI"]
+    both, (first, second) = json_part(models), (json_part([model]) for model in models)
+    limits = CompositionLimits(memory_bytes=memory_bytes)
+    straight = await compose([both, bulk], tmp_path)
+    for parts in ([bulk, both], [bulk, first, second], [first, bulk, second], [first, second, bulk]):
+        assert await compose(parts, tmp_path, limits=limits) == straight
+    # What is small is kept for longer; nothing else is, since metadata may never name it again.
+    late = await compose([first, bulk, other, second], tmp_path, limits=limits)
+    assert failures(late) == ([] if memory_bytes else [status.BULKDATA_MISSING]) + [status.BULKDATA_UNUSED]
+
+
+async def test_what_is_made_of_shared_parts_is_bounded(tmp_path: Path) -> None:
+    datasets = [image(instance=number, rows=64, columns=64) for number in range(1, 6)]
+    models, bulk = metadata_of(*datasets)
+    for model in models:
+        model["7FE00010"]["BulkDataURI"] = "bulk/0"
+    allowance = len(bulk[0][1]) * 2
+    limits = CompositionLimits(repeated_bytes=allowance)
+    composed = await compose([json_part(models), bulk[0]], tmp_path, limits=limits)
+    # Once as it came, as often again as it came, and the allowance.
+    assert [type(each) for each in composed] == [tuple] * 4 + [StoreOutcome]
+    assert failures(composed) == [status.OUT_OF_RESOURCES]
+
+
+async def test_one_part_named_many_times_in_an_instance_is_bounded(tmp_path: Path) -> None:
+    model = identified().to_json_dict()
+    model |= {f"0009{0x1000 + number:04X}": {"vr": "OB", "BulkDataURI": "x"} for number in range(10)}
+    parts = [json_part([model]), bulk_part(bytes(1000), "x")]
+    assert failures(await compose(parts, tmp_path, limits=CompositionLimits(repeated_bytes=7000))) == [0xA700]
+    assert failures(await compose(parts, tmp_path, limits=CompositionLimits(repeated_bytes=8000))) == []
+
+
+async def test_what_all_requests_hold_is_bounded_and_given_back(tmp_path: Path) -> None:
+    models, bulk = metadata_of(image(instance=1), image(instance=2))
+    parts = [json_part(models), *bulk]
+    service = CompositionService(cast(DecodingPool, None), tmp_path, CompositionLimits(all_held_bytes=8000))
+    waiting = [service.compose(events_of([parts[0], bulk_part(b"", "x"), parts[1]])) for _ in range(2)]
+    begun = await anext(waiting[0])
+    assert isinstance(begun, PartBegin)
+    with pytest.raises(OverloadedError):
+        await anext(waiting[1])
+    await cast(AsyncGenerator[Event], waiting[0]).aclose()
+    for _ in range(3):
+        found = [event async for event in service.compose(events_of(parts))]
+        assert sum(isinstance(event, PartEnd) for event in found) == 2
+
+
+async def test_metadata_that_wait_take_little_memory(tmp_path: Path) -> None:
+    (model,), _ = metadata_of(image())
+    model |= {f"0009{0x1000 + number:04X}": {"vr": "UT", "Value": ["x" * 20_000]} for number in range(10)}
+    text, instances = json.dumps(model).encode(), 40
+
+    async def events() -> AsyncIterator[Event]:
+        yield PartBegin(PartHead({"content-type": JSON}))
+        for number in range(instances):
+            yield PartData((b"," if number else b"[") + text)
+        yield PartData(b"]")
+        yield PartEnd()
+
+    service = CompositionService(cast(DecodingPool, None), tmp_path, CompositionLimits(memory_bytes=0))
+    tracemalloc.start()
+    try:
+        async for event in service.compose(events()):
+            assert isinstance(event, PartJudged)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < instances * len(text) * 2 // 3
+
+
+async def test_long_metadata_are_read_one_after_the_other(tmp_path: Path) -> None:
+    model = identified().to_json_dict()
+    long = model | {"00104000": {"vr": "LT", "Value": ["x" * LARGE_TEXT_BYTES]}}
+    shared = Shared(cast(DecodingPool, None), tmp_path, CompositionLimits())
+
+    async def composed(of: Any) -> int:
+        return len([event async for event in Composing(shared).events(events_of([json_part([of])]))])
+
+    async with shared.large_texts:
+        waiting = asyncio.create_task(composed(long))
+        assert await composed(model) > 2
+        assert not waiting.done()
+    assert await waiting > 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "PDF"])
+async def test_what_is_put_in_stands_in_its_place(tmp_path: Path, kind: str) -> None:
+    model = identified().to_json_dict()
+    for tag in ("00280001", "00280003", "00280005", "00280007", "00280101", "00281000", "00282111", "00282113"):
+        model[tag] = {"vr": "LO", "Value": ["x"]}
+    model |= {"00420010": {"vr": "LO", "Value": ["x"]}, "00420014": {"vr": "LO", "Value": ["x"]}}
+    del model["00280101"]
+    tag, sent = "7FE00010", BytesIO()
+    if kind == "PDF":
+        tag = "00420011"
+    else:
+        Image.new("L", (9, 9)).save(sent, kind)
+    model[tag] = {"vr": "OB", "BulkDataURI": "bulk/0"}
+    content_type = "application/pdf" if kind == "PDF" else f"image/{kind.lower()}"
+    parts = [json_part([model]), bulk_part(sent.getvalue(), content_type=content_type)]
+    ((data, _),) = cast(Any, await compose(parts, tmp_path, decoding=cast(DecodingPool, InProcess())))
+    scanned = scan(data)
+    assert "out_of_order" not in scanned.remarks
+    assert len(set(scanned.attributes()) & {int(each, 16) for each in model}) >= len(model) - 1
 
 
 async def test_numbers_keep_the_digits_that_were_sent(tmp_path: Path) -> None:
@@ -263,13 +379,13 @@ async def test_more_objects_than_an_instance_may_have_are_refused_before_they_ar
 async def test_metadata_that_wait_are_bounded(tmp_path: Path) -> None:
     models, _ = metadata_of(image())
     with pytest.raises(RequestTooLargeError):
-        await compose([json_part(models)] * 3, tmp_path, limits=CompositionLimits(metadata_bytes=5000))
+        await compose([json_part(models)] * 3, tmp_path, limits=CompositionLimits(held_bytes=5000))
 
 
 async def test_names_of_parts_that_wait_are_bounded(tmp_path: Path) -> None:
     early = [bulk_part(b"", f"{number}" * 4000) for number in range(2)]
     with pytest.raises(RequestTooLargeError):
-        await compose(early, tmp_path, limits=CompositionLimits(metadata_bytes=5000))
+        await compose(early, tmp_path, limits=CompositionLimits(held_bytes=5000))
 
 
 async def test_a_transfer_encoding_of_a_part_is_refused(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from tests.decoding import InProcess
 from tests.factories import identified, image
 from tests.multiparts import Part, bulk_part, json_part, metadata_of
 from tests.unit.services.test_composition import XML, compose, rich, xml_part
-from tests.unit.services.test_sent_media import InProcess, picture
+from tests.unit.services.test_sent_media import picture
 
 from dicomweb_archive.errors import ArchiveError
 from dicomweb_archive.services.decoding import DecodingPool

@@ -1,6 +1,5 @@
 """Pictures, documents and videos beside their metadata become instances (PS3.18 Table 10.5.2-1)."""
 
-from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +10,7 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+from tests.decoding import InProcess
 from tests.factories import identified
 from tests.multiparts import Part as SentPart
 from tests.multiparts import bulk_part, json_part
@@ -18,26 +18,14 @@ from tests.unit.services.test_composition import compose, failures
 
 from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.model_encoding import encode_model
-from dicomweb_archive.errors import InvalidInstanceError, UndecodableError
-from dicomweb_archive.services import decode_worker
-from dicomweb_archive.services.assembly import Assembly, Part
-from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
+from dicomweb_archive.errors import InvalidInstanceError
+from dicomweb_archive.services.composition.assembly import Assembly, Part
+from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.storage.spool import Spool, SpooledValue
 
 JPEG = "1.2.840.10008.1.2.4"
 EXPLICIT = "1.2.840.10008.1.2.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-
-
-class InProcess:
-    """Does the jobs of the decoding processes at once."""
-
-    async def run(self, job: str, arguments: Mapping[str, Any], payload: StoredPayload) -> tuple[dict[str, Any], bytes]:
-        data = b"".join(cast(list[bytes], await payload.read()))
-        answer, pixels = decode_worker.perform({"job": job, "arguments": arguments}, data)
-        if "error" in answer:
-            raise UndecodableError(answer["error"])
-        return answer["results"], pixels
 
 
 def picture(

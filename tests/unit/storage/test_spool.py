@@ -43,11 +43,11 @@ def test_room_is_given_back_by_the_last_user(tmp_path: Path) -> None:
     spool = Spool(tmp_path, memory_bytes=len(TEXT), watermark_bytes=0)
     value = written(spool, TEXT)
     value.users = 2
-    assert not spool.fits(1)
+    assert spool.goes_to_file(SpooledValue(), 1)
     spool.release(value)
     assert b"".join(spool.read(value)) == TEXT
     spool.release(value)
-    assert spool.fits(len(TEXT))
+    assert not spool.goes_to_file(SpooledValue(), len(TEXT))
 
 
 def test_what_stays_in_memory_keeps_nothing_else_there(tmp_path: Path) -> None:

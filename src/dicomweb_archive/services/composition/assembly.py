@@ -4,11 +4,11 @@ import asyncio
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dicomweb_archive.dicom import tags
 from dicomweb_archive.dicom.element_encoding import SEQUENCE_END, UNDEFINED_LENGTH, element_head, item_head
-from dicomweb_archive.dicom.model_encoding import BulkReference, EncodedDataSet
+from dicomweb_archive.dicom.model_encoding import BulkReference, Elsewhere, EncodedDataSet
 from dicomweb_archive.dicom.part10 import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomweb_archive.dicom.part10_writing import encode_file_head
 from dicomweb_archive.dicom.status import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH_SOP_CLASS, LIMIT_EXCEEDED
@@ -24,15 +24,16 @@ from dicomweb_archive.imaging.sent_images import (
     fill_native_description,
     is_compressed,
 )
+from dicomweb_archive.services.composition.filing import (
+    DOCUMENT_LENGTH,
+    ENCAPSULATED_DOCUMENT,
+    MIME_TYPE,
+    OFFSET_TABLES,
+)
 from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
 from dicomweb_archive.storage.base import Buffer
 from dicomweb_archive.storage.spool import Spool, SpooledValue
 
-ENCAPSULATED_DOCUMENT: Final = 0x00420011
-_MIME_TYPE: Final = 0x00420012
-_DOCUMENT_LENGTH: Final = 0x00420015
-_NUMBER_OF_FRAMES: Final = 0x00280008
-_OFFSET_TABLES = (tags.EXTENDED_OFFSET_TABLE, tags.EXTENDED_OFFSET_TABLE_LENGTHS)
 _MOST_FRAMES = 20_000
 _HEAD_BYTES = 1024 * 1024
 
@@ -61,13 +62,11 @@ class Range(NamedTuple):
 Assembled: TypeAlias = list[bytes | Range]
 
 
-def frames_expected(data: EncodedDataSet, uri: str, part: Part) -> int:
+def frames_expected(number_of_frames: str, media_type: str, *, is_pixels: bool) -> int:
     """Tell how many parts hold a value: compressed frames of a single-frame media type are a part each."""
-    if part.media_type not in SINGLE_FRAME_TYPES:
+    if media_type not in SINGLE_FRAME_TYPES or not is_pixels:
         return 1
-    if not any(reference.uri == uri and reference.tag == tags.PIXEL_DATA for reference in data.references):
-        return 1
-    text = data.text_of(_NUMBER_OF_FRAMES).strip()
+    text = number_of_frames.strip()
     frames = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 1
     return min(max(frames, 1), _MOST_FRAMES)
 
@@ -84,8 +83,13 @@ class Assembly:
     decoding: DecodingPool
     made: list[SpooledValue] = field(default_factory=list)
 
-    async def assemble(self, data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]) -> Assembled:
+    async def assemble(
+        self, data: EncodedDataSet, parts: Mapping[str, Sequence[Part]], filed: SpooledValue | None = None
+    ) -> Assembled:
         """Return the Part 10 file of an instance.
+
+        Args:
+            filed: where the elements are that were put away.
 
         Raises:
             InvalidInstanceError: its pixel data are no image of the kind that they are said to be, or not the image
@@ -105,7 +109,13 @@ class Assembly:
                 pieces.extend(made)
                 continue
             for piece in data.elements[tag]:
-                pieces.extend(_bulk_element(piece, parts) if isinstance(piece, BulkReference) else [piece])
+                if isinstance(piece, BulkReference):
+                    pieces.extend(_bulk_element(piece, parts))
+                elif isinstance(piece, Elsewhere):
+                    assert filed is not None
+                    pieces.append(Range(filed, *piece))
+                else:
+                    pieces.append(piece)
         return _joined(pieces)
 
     async def _pixels(self, data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]) -> tuple[str, Assembled]:
@@ -126,7 +136,7 @@ class Assembly:
             reason = "the frames are not of one size and one transfer syntax"
             raise InvalidInstanceError(reason, failure=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
         fill_description(data, images[0], sent_bytes=sum(part.value.length for part in sent), frames=len(sent))
-        for tag in _OFFSET_TABLES:
+        for tag in OFFSET_TABLES:
             # They are about other fragments.
             data.elements.pop(tag, None)
         ranges = [Range(part.value, *image.extent) for part, image in zip(sent, images, strict=True)]
@@ -197,11 +207,11 @@ def _describe_document(data: EncodedDataSet, parts: Mapping[str, Sequence[Part]]
     if not pieces or not isinstance(pieces[0], BulkReference):
         return
     part = parts[pieces[0].uri][0]
-    if _MIME_TYPE not in data.texts and part.media_type not in ("", OCTETS):
-        data.put(_MIME_TYPE, "LO", part.media_type.encode())
+    if MIME_TYPE not in data.texts and part.media_type not in ("", OCTETS):
+        data.put(MIME_TYPE, "LO", part.media_type.encode())
     # One that is too long for its element is refused there.
-    if _DOCUMENT_LENGTH not in data.texts and part.value.length < UNDEFINED_LENGTH:
-        data.put(_DOCUMENT_LENGTH, "UL", part.value.length.to_bytes(4, "little"))
+    if DOCUMENT_LENGTH not in data.texts and part.value.length < UNDEFINED_LENGTH:
+        data.put(DOCUMENT_LENGTH, "UL", part.value.length.to_bytes(4, "little"))
 
 
 def _bulk_element(reference: BulkReference, parts: Mapping[str, Sequence[Part]]) -> Assembled:
