@@ -44,10 +44,11 @@ def archive(name: str, folder: Path, **settings: str) -> Iterator[Server]:
     environment = {f"DICOMWEB_ARCHIVE_{key}": value for key, value in {**plain, **settings}.items()}
     command = [sys.executable, "-m", "dicomweb_archive", "serve", "--port", "0", "--data-dir", str(folder)]
     with running(command, {**os.environ, **environment}) as process:
-        yield Server(name, _root_of(process), process.pid)
+        yield Server(name, root_of(process), process.pid)
 
 
-def _root_of(process: "subprocess.Popen[str]") -> str:
+def root_of(process: "subprocess.Popen[str]") -> str:
+    """Read the root of its DICOMweb services off what an archive says when it is ready."""
     assert process.stdout is not None
     for line in process.stdout:
         if found := re.search(r"DICOMweb\s+(http\S+)", line):
