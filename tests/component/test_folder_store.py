@@ -42,10 +42,16 @@ class TestFolderStore(ObjectStoreContract):
     pass
 
 
+LARGE = bytes(2 * 1024 * 1024)
+"""More than is held before there is a file."""
+
+
 async def test_nothing_unfinished_is_left_behind(store: FolderStore, tmp_path: Path) -> None:
     await put(store, "done", b"x")
+    await put(store, "long", LARGE)
     writer = await store.create("dropped")
     await writer.write([b"x"])
+    await writer.write([LARGE])
     assert len(unfinished(tmp_path)) == 1
     await writer.abort()
     assert unfinished(tmp_path) == []
@@ -63,6 +69,41 @@ async def test_a_failed_commit_can_be_aborted(store: FolderStore, tmp_path: Path
     assert open_files(tmp_path) == []
 
 
+async def test_a_small_object_has_no_file_before_it_is_whole(store: FolderStore, tmp_path: Path) -> None:
+    writer = await store.create("small")
+    await writer.write([b"x"])
+    assert unfinished(tmp_path) == []
+    await writer.commit()
+    assert unfinished(tmp_path) == []
+    assert open_files(tmp_path) == []
+    assert await store.read("small", 0, 1) == b"x"
+
+
+async def test_pieces_that_were_held_come_before_those_that_make_it_large(store: FolderStore) -> None:
+    writer = await store.create("grown")
+    for piece in (b"first", LARGE, b"last"):
+        await writer.write([piece])
+    await writer.commit()
+    assert await store.read("grown", 0, 5) == b"first"
+    assert await store.read("grown", 5 + len(LARGE), 4) == b"last"
+
+
+async def test_a_small_object_whose_caller_is_gone_does_not_stay(store: FolderStore, tmp_path: Path) -> None:
+    writer = await store.create("gone")
+    await writer.write([b"x"])
+    task = asyncio.create_task(writer.commit())
+    # One step takes it to where it waits for its thread.
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await writer.abort()
+    # Whatever runs in a thread still is behind this.
+    await store.close()
+    assert not (tmp_path / "objects" / "gone").exists()
+    assert unfinished(tmp_path) == []
+
+
 async def test_opening_sweeps_what_a_killed_process_left(tmp_path: Path) -> None:
     folder = tmp_path / "objects"
     script = (
@@ -71,7 +112,7 @@ async def test_opening_sweeps_what_a_killed_process_left(tmp_path: Path) -> None
         "async def main():\n"
         "    store = await FolderStore.open_folder(pathlib.Path(sys.argv[1]))\n"
         "    writer = await store.create('lost')\n"
-        "    await writer.write([b'x' * 1000])\n"
+        "    await writer.write([bytes(2 * 1024 * 1024)])\n"
         "    os.kill(os.getpid(), 9)\n"
         "asyncio.run(main())\n"
     )
@@ -81,7 +122,7 @@ async def test_opening_sweeps_what_a_killed_process_left(tmp_path: Path) -> None
     assert unfinished(tmp_path) == []
 
     writer = await first.create("alive")
-    await writer.write([b"x"])
+    await writer.write([LARGE])
     second = await FolderStore.open_folder(folder)
     assert len(unfinished(tmp_path)) == 1, "the file of a living writer stays"
     await writer.commit()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import zipfile
 import zlib
@@ -188,9 +189,14 @@ async def test_a_name_is_given_once(store: FolderStore) -> None:
 
 
 def test_keys_are_random_and_fit_the_grammar() -> None:
-    keys = {new_pack_key() for _ in range(100)}
-    assert len(keys) == 100
-    assert all(key.startswith("packs/") and key.endswith(".zip") and key[6:8] == key[12:14] for key in keys)
+    keys = {new_pack_key() for _ in range(1000)}
+    assert len(keys) == 1000
+    assert all(re.fullmatch("packs/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{32}[.]zip", key) for key in keys)
+
+
+def test_keys_made_one_after_the_other_share_folders_for_a_while() -> None:
+    folders = {new_pack_key().rpartition("/")[0] for _ in range(1000)}
+    assert 4 <= len(folders) <= 20
 
 
 async def test_a_pack_beyond_four_gibibytes_uses_zip64(store: FolderStore, tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ Result = TypeVar("Result")
 _UNFINISHED = ".unfinished"
 _THREADS = 8
 _LIST_BATCH = 500
+# A file is opened, written, flushed and named by one job when there is no more of it: each hand-over to a thread
+# costs a lone small instance as much as writing it.
+_HELD_BYTES = 1024 * 1024
 _MOST_DURABLE = 100_000
 MIB = 1024 * 1024
 
@@ -66,10 +69,35 @@ class FolderStore:
         return store
 
     async def create(self, key: str) -> "FolderWriter":
-        """Begin a new object; refused at once, and again at `commit`, when the key is taken."""
-        target = self._path(key)
-        path, descriptor = await self._acquire(lambda: self._create_unfinished(target), _discard)
-        return FolderWriter(self, path, target, OpenFile(descriptor, self._executor))
+        """Begin a new object; refused when the key is taken: as soon as it grows, or at `commit`."""
+        return FolderWriter(self, self._path(key))
+
+    async def begin_file(self, target: Path, pieces: Sequence[Buffer]) -> tuple[Path, OpenFile]:
+        """Begin an unfinished file with these pieces.
+
+        Raises:
+            ConflictError: there is a file at the target.
+        """
+        path, descriptor = await self._acquire(lambda: self._begin_unfinished(target, pieces), _discard)
+        return path, OpenFile(descriptor, self._executor)
+
+    async def put_file(self, target: Path, pieces: Sequence[Buffer]) -> None:
+        """Write a whole durable file; nothing of it stays when the caller is cancelled.
+
+        Raises:
+            ConflictError: there is a file at the target.
+        """
+
+        def put() -> None:
+            unfinished = self._begin_unfinished(target, pieces)
+            try:
+                self.publish(*unfinished, target)
+            except BaseException:
+                _discard(unfinished)
+                raise
+            os.close(unfinished[1])
+
+        await self._acquire(put, lambda _: _remove(target))
 
     async def open(self, key: str) -> "FolderReader":
         """Open an object for ranged reads."""
@@ -194,6 +222,31 @@ class FolderStore:
             raise SetupError(message)
         _sweep(unfinished)
 
+    def publish(self, unfinished: Path, descriptor: int, target: Path) -> None:
+        """Flush a file and its folders to the disk and give it its name. Runs in a thread.
+
+        Raises:
+            ConflictError: the name is taken.
+        """
+        os.fsync(descriptor)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # A link, unlike a rename, refuses an existing name; it also refuses an aborted, unlinked file.
+            target.hardlink_to(unfinished)
+        except FileExistsError:
+            raise _taken() from None
+        self.make_durable(target.parent)
+        unfinished.unlink(missing_ok=True)
+
+    def _begin_unfinished(self, target: Path, pieces: Sequence[Buffer]) -> tuple[Path, int]:
+        unfinished = self._create_unfinished(target)
+        try:
+            write_fully(unfinished[1], pieces, 0)
+        except BaseException:
+            _discard(unfinished)
+            raise
+        return unfinished
+
     def _create_unfinished(self, target: Path) -> tuple[Path, int]:
         if target.exists():
             raise _taken()
@@ -213,13 +266,17 @@ class FolderStore:
 
 
 class FolderWriter:
-    """An object being written; at most one `write` or `commit` at a time, the others wait for it."""
+    """An object being written; at most one `write` or `commit` at a time, the others wait for it.
 
-    def __init__(self, store: FolderStore, unfinished: Path, target: Path, file: OpenFile) -> None:
+    The first pieces are held, so that a small object is one job in a thread; there is no file before they have
+    become many.
+    """
+
+    def __init__(self, store: FolderStore, target: Path) -> None:
         self._store = store
-        self._unfinished = unfinished
         self._target = target
-        self._file = file
+        self._held: list[Buffer] = []
+        self._unfinished: tuple[Path, OpenFile] | None = None
         self._position = 0
         self._turn = asyncio.Lock()
         # Set while a job runs: a job that was cancelled or failed leaves an unknown tail behind.
@@ -227,11 +284,20 @@ class FolderWriter:
         self._ended = False
 
     async def write(self, pieces: Sequence[Buffer]) -> None:
-        """Append the pieces in order; returns when the operating system has them."""
+        """Append the pieces in order; returns when the operating system has them, or this writer while it is little."""
         async with self._turn:
             self._begin()
-            position = self._position
-            self._position = await self._file.run(lambda file: write_fully(file, pieces, position))
+            size = sum(map(len, pieces))
+            if self._unfinished is not None:
+                position = self._position
+                await self._unfinished[1].run(lambda file: write_fully(file, pieces, position))
+            elif self._position + size <= _HELD_BYTES:
+                # What may change is copied, for whoever wrote it may use it again.
+                self._held += [piece if isinstance(piece, bytes) else bytes(piece) for piece in pieces]
+            else:
+                self._unfinished = await self._store.begin_file(self._target, [*self._held, *pieces])
+                self._held.clear()
+            self._position += size
             self._unsure = False
 
     async def commit(self) -> None:
@@ -242,36 +308,34 @@ class FolderWriter:
         """
         async with self._turn:
             self._begin()
-            await self._file.run(self._publish)
+            if self._unfinished is None:
+                await self._store.put_file(self._target, self._held)
+                self._held.clear()
+                self._ended = True
+                return
+            path, file = self._unfinished
+            await file.run(lambda descriptor: self._store.publish(path, descriptor, self._target))
             self._ended = True
-            self._file.close()
+            file.close()
 
     async def abort(self) -> None:
         """Drop what was written; harmless after `commit`."""
         if self._ended:
             return
         self._ended = True
-        # Synchronous on purpose: a cancelled task must be able to clean up without another wait.
-        with suppress(OSError):
-            self._unfinished.unlink(missing_ok=True)
-        self._file.close()
+        self._held.clear()
+        if self._unfinished is not None:
+            path, file = self._unfinished
+            # Synchronous on purpose: a cancelled task must be able to clean up without another wait.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            file.close()
 
     def _begin(self) -> None:
         if self._ended or self._unsure:
             message = "the object was committed or aborted, or a write failed"
             raise ValueError(message)
         self._unsure = True
-
-    def _publish(self, descriptor: int) -> None:
-        os.fsync(descriptor)
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # A link, unlike a rename, refuses an existing name; it also refuses an aborted, unlinked file.
-            self._target.hardlink_to(self._unfinished)
-        except FileExistsError:
-            raise _taken() from None
-        self._store.make_durable(self._target.parent)
-        self._unfinished.unlink(missing_ok=True)
 
 
 class FolderReader:

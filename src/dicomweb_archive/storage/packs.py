@@ -1,10 +1,12 @@
 """Packs: immutable ZIP files of whole instances, the unit of storage (docs/design/0003-packs.md)."""
 
 import asyncio
+import itertools
 import re
 import secrets
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from dicomweb_archive.storage.base import Buffer, ObjectStore, ObjectWriter
@@ -23,6 +25,13 @@ PACK_PREFIX = "packs/"
 
 PACK_COMMENT = b"dicomweb-archive pack 1"
 """The archive comment of every pack: the version of its format, and nothing about its content or state."""
+
+# Of some ten million packs in 65,536 folders each holds some hundreds anyway.
+_KEYS_OF_FOLDER = 128
+_numbers = itertools.count()
+
+# So many bytes are hashed in less time than they are handed over to a thread.
+_HASHED_AT_ONCE_BYTES = 64 * 1024
 
 _NAME = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -63,9 +72,18 @@ class _Hashed(NamedTuple):
 
 
 def new_pack_key() -> str:
-    """Make a new random key: a pack is never named after what it holds."""
-    name = secrets.token_hex(16)
-    return f"{PACK_PREFIX}{name[:2]}/{name[2:4]}/{name}.zip"
+    """Make a new random key: a pack is never named after what it holds.
+
+    Keys that are made one after the other share a folder for a while: making each its own would cost a lone
+    instance three more folders to be flushed to the disk.
+    """
+    return f"{PACK_PREFIX}{_folder_of(next(_numbers) // _KEYS_OF_FOLDER)}/{secrets.token_hex(16)}.zip"
+
+
+@lru_cache(maxsize=1)
+def _folder_of(turn: int) -> str:
+    folder = secrets.token_hex(2)
+    return f"{folder[:2]}/{folder[2:]}"
 
 
 class PackWriter:
@@ -105,7 +123,7 @@ class PackWriter:
         return len(self._entries)
 
     async def append(self, members: Sequence[Member]) -> list[Placed]:
-        """Append whole members; hashes and CRCs of all of them are one job in one thread.
+        """Append whole members; hashes and CRCs of all of them are one job in one thread, unless they are small.
 
         Several calls may be under way: they hash side by side and are written in turn.
 
@@ -113,7 +131,10 @@ class PackWriter:
             StorageFullError: the store has no room.
         """
         names = self._reserve([member.name for member in members])
-        hashed = await asyncio.to_thread(_hash_members, names, members)
+        if sum(len(member.data) for member in members) <= _HASHED_AT_ONCE_BYTES:
+            hashed = _hash_members(names, members)
+        else:
+            hashed = await asyncio.to_thread(_hash_members, names, members)
         async with self._turn:
             self._refuse_while_streaming()
             pieces, entries, placed = self._lay_out(hashed)
