@@ -404,6 +404,19 @@ LONE_SEGMENT = (
             ],
             id="one segment",
         ),
+        pytest.param(
+            lone_segment.STORE_SEGMENT_WHILE_OPEN,
+            LONE_SEGMENT,
+            [
+                "study_space_id_study_instance_uid_key",
+                "series_study_id_series_instance_uid_key",
+                "study_pkey",
+                "series_pkey",
+                "tombstone_pkey",
+                "submission_space_id_key",
+            ],
+            id="one segment of a submission",
+        ),
         pytest.param(counts.VOTE_STUDY, (1,), ["segment_study_id_idx"], id="study vote"),
         pytest.param(counts.VOTE_SERIES, (1,), ["segment_series_id_idx"], id="series vote"),
         pytest.param(

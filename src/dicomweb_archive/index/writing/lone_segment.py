@@ -14,14 +14,11 @@ from dicomweb_archive.index.segments.level_rows import series_columns, study_col
 from dicomweb_archive.index.segments.rows import DATA_AND_ZONES, insert_instances, segment_parameters
 from dicomweb_archive.index.writing.events import EventKind
 
-# Does what `register` does for any number of segments, and nothing at all (it returns nothing) where rows are there
-# that say something else about study or series, for then a vote is due, or of another home of the study, where it was
-# withdrawn, or where somebody else is just making it. New rows are made with their counters; those of known rows are
-# added to at the end, when all else is written, because all stores of a study share their locks: study before series,
-# as everywhere. When a vote of somebody else or a delete has changed a row until then, or the study has gone to another
-# space, dividing by zero takes everything back.
-STORE_SEGMENT = f"""
-with known as (
+
+def _store_segment(first: str, only_if: str) -> str:
+    """Compose the statement of `STORE_SEGMENT`, with an expression before all others and a condition of all writing."""
+    return f"""
+with {first}known as (
   select st.id as study_id, st.collection_id, st.facts as study_facts, se.id as series_id, se.facts as series_facts
   from study st left join series se on se.study_id = st.id and se.series_instance_uid = $2::text
   where st.space_id = $16::int4 and st.study_instance_uid = $1::text
@@ -33,11 +30,11 @@ with known as (
     $33::text, $34::text, $35::text, $36::text, array_remove(array[$38::text], ''), $40::text[], 1, $3, $41::int8
   where not exists (select 1 from known) and not exists (
     select from tombstone w where w.space_id = $16 and w.study_instance_uid = $1 and w.series_instance_uid = ''
-      and w.sop_instance_uid = '' and w.reason <> '')
+      and w.sop_instance_uid = '' and w.reason <> ''){only_if}
   on conflict (space_id, study_instance_uid) do nothing returning id
 ), home as (
   select study_id, series_id from known
-  where collection_id = $26 and study_facts = $4 and coalesce(series_facts = $5::int8, true)
+  where collection_id = $26 and study_facts = $4 and coalesce(series_facts = $5::int8, true){only_if}
   union all select id, null from new_study
 ), new_series as (
   insert into series (study_id, series_instance_uid, attributes, facts, modality, series_number, instance_count,
@@ -83,6 +80,22 @@ from written where instances > 0
 """  # noqa: S608 - composed of constants
 
 
+# Does what `register` does for any number of segments, and nothing at all (it returns nothing) where rows are there
+# that say something else about study or series, for then a vote is due, or of another home of the study, where it was
+# withdrawn, or where somebody else is just making it. New rows are made with their counters; those of known rows are
+# added to at the end, when all else is written, because all stores of a study share their locks: study before series,
+# as everywhere. When a vote of somebody else or a delete has changed a row until then, or the study has gone to another
+# space, dividing by zero takes everything back.
+STORE_SEGMENT = _store_segment("", "")
+
+# Does the same for as long as a submission takes instances, which it does until the statement is committed: whoever
+# seals it waits.
+STORE_SEGMENT_WHILE_OPEN = _store_segment(
+    "held_open as (select from submission where space_id = $16 and state = 'open' for share), ",
+    " and exists (select from held_open)",
+)
+
+
 async def store_lone_segment(
     connection: Connection,
     content: SegmentContent,
@@ -92,8 +105,12 @@ async def store_lone_segment(
     space_id: int,
     collection_id: int,
     actor: str,
+    while_open: bool,
 ) -> bool:
     """Write a segment whose instances are all that a pack, given by key and size, brings.
+
+    Args:
+        while_open: only as long as the submission whose space it is takes instances.
 
     Returns:
         whether it was written; if not, nothing was, and it takes the way of several segments.
@@ -112,7 +129,7 @@ async def store_lone_segment(
     study, series = study_columns(content.study_attributes), series_columns(content.series_attributes)
     try:
         done = await connection.fetchval(
-            STORE_SEGMENT,
+            STORE_SEGMENT_WHILE_OPEN if while_open else STORE_SEGMENT,
             *segment,
             collection_id,
             content.study_attributes,

@@ -202,8 +202,7 @@ class Register:
         *,
         while_open: bool,
     ) -> None:
-        # That a submission is open has to be true until the end, so it takes a transaction of its own.
-        if not while_open and len(packs) == len(packs[0].contents) == 1:
+        if len(packs) == len(packs[0].contents) == 1:
             (content,), record = packs[0].contents, packs[0].record
             async with self._database.connection() as connection:
                 if await store_lone_segment(
@@ -214,6 +213,7 @@ class Register:
                     space_id=space_id,
                     collection_id=collection_id,
                     actor=actor,
+                    while_open=while_open,
                 ):
                     return
         async with self._database.transaction() as connection:
