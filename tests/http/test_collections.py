@@ -4,11 +4,13 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.http.archive import Archive
+from tests.factories import ct_series, image
+from tests.http.archive import RELATED, Archive, related
 from tests.http.conftest import StartArchive
 
 KEY = {"authorization": "Bearer the-key"}
 CT = "1.2.840.10008.5.1.4.1.1.2"
+LISTS = {"attributes": ["00100020", "00400275.00400007"], "safe_private": ['0019"ACME 1.0"0C']}
 
 
 async def make(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
@@ -24,7 +26,12 @@ async def test_a_collection_is_made_shown_changed_and_closed(start_archive: Star
             licence="cc-by-4.0",
             contact="help@example.org",
             policy="curated",
-            rules={"sop_classes": ["CTImageStorage", CT], "sites": [" Graz "]},
+            rules={
+                "sop_classes": ["CTImageStorage", CT],
+                "sites": [" Graz "],
+                "attributes": ["PatientID", "00400275.ScheduledProcedureStepDescription", "00100020"],
+                "safe_private": ['0019"ACME 1.0"0c'],
+            },
         )
         assert made.status_code == 201
         collection = made.json()
@@ -34,7 +41,7 @@ async def test_a_collection_is_made_shown_changed_and_closed(start_archive: Star
         assert made.headers["location"] == f"http://archive.example/collections/{accession}"
         assert collection["dicomweb"] == f"http://archive.example/collections/{accession}/dicom-web"
         assert (collection["licence"], collection["policy"], collection["access"]) == ("CC-BY-4.0", "curated", "open")
-        assert collection["rules"] == {"sop_classes": [CT], "transfer_syntaxes": [], "sites": ["Graz"]}
+        assert collection["rules"] == {"sop_classes": [CT], "transfer_syntaxes": [], "sites": ["Graz"], **LISTS}
 
         path = f"/collections/{accession}"
         shown = await client.get(path)
@@ -46,7 +53,7 @@ async def test_a_collection_is_made_shown_changed_and_closed(start_archive: Star
         change = {"rules": {"sites": ["Wien"]}, "description": "Two\nlines", "closed": True}
         changed = await client.patch(path, json=change, headers={**KEY, "if-match": '"1"'})
         assert changed.headers["etag"] == '"2"'
-        assert changed.json()["rules"] == {"sop_classes": [CT], "transfer_syntaxes": [], "sites": ["Wien"]}
+        assert changed.json()["rules"] == {"sop_classes": [CT], "transfer_syntaxes": [], "sites": ["Wien"], **LISTS}
         assert changed.json()["title"] == "Lungs of Graz"
         assert changed.json()["closed_at"] is not None
         reopened = await client.patch(path, json={"closed": False}, headers={**KEY, "if-match": "*"})
@@ -89,6 +96,11 @@ async def test_what_does_not_fit_is_named_and_not_repeated(archive: Archive) -> 
         ("rules.sop_classes.0", {"sop_classes": ["Jane"]}),
         ("rules.transfer_syntaxes.0", {"transfer_syntaxes": [CT]}),
         ("rules.sites", {"sites": "Jane"}),
+        ("rules.attributes.0", {"attributes": ["Jane"]}),
+        ("rules.attributes.0", {"attributes": ["00190010"]}),
+        ("rules.attributes.0", {"attributes": ["PatientID.PatientName"]}),
+        ("rules.safe_private.0", {"safe_private": ["Jane"]}),
+        ("rules.safe_private.0", {"safe_private": ['0018"EVEN GROUP"01']}),
         ("description", "\x1b Jane"),
     ]
     for name, value in bad:
@@ -129,3 +141,26 @@ async def test_a_collection_is_never_deleted_so_that_its_accession_is_never_give
     answer = await archive.client.request(method, "/collections/default")
     assert answer.status_code == 405
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "PATCH"}
+
+
+async def test_checks_name_what_the_lists_of_a_collection_do_not_hold(start_archive: StartArchive) -> None:
+    async with start_archive(job_slots=0) as archive:
+        held = [f"{element.tag:08X}" for element in image(study=840) if not element.tag.is_private]
+        lists = {
+            # All but one, and one of the two that are nested, by its path.
+            "attributes": [*(tag for tag in held if tag != "00080070"), "00081032.00080100", "CodingSchemeDesignator"],
+            "safe_private": ['0019"PHANTOM_01"02'],
+        }
+        made = await archive.client.post("/collections", json={"title": "Lists", "policy": "curated", "rules": lists})
+        opened = await archive.client.post("/submissions", json={"collection": made.json()["accession"]})
+        path = f"/submissions/{opened.json()['name']}"
+        body = related(ct_series(2, study=840))
+        stored = await archive.client.post(f"{path}/dicom-web/studies", content=body, headers={"content-type": RELATED})
+        assert stored.status_code == 200
+        asked = {"check_set": "public_release", "read_files": False}
+        assert (await archive.client.post(f"{path}/checks", json=asked)).status_code == 202
+        while await archive.app.state.services.jobs.wake.__self__.run_one() is not None:
+            pass
+        found = (await archive.client.get(f"{path}/findings")).json()["findings"]
+        named = {each["path"] for each in found if each["check"] in ("allowed_attributes", "private_elements")}
+        assert named == {"00080070", "00081032.00080104", '0019"PHANTOM_01"23'}

@@ -5,7 +5,8 @@ from typing import Final
 
 from dicomweb_archive.checks.content import SeriesPart
 from dicomweb_archive.checks.findings import Remark, Severity
-from dicomweb_archive.checks.rules import SAFE_PRIVATE, Rules
+from dicomweb_archive.checks.rules import Rules
+from dicomweb_archive.checks.safe_private import SAFE_PRIVATE
 from dicomweb_archive.dicom.query import PathStep
 from dicomweb_archive.dicom.tags import is_private, is_private_creator
 
@@ -49,7 +50,8 @@ def check_private(part: SeriesPart, rules: Rules) -> Iterator[Remark]:
             continue
         # Inside sequences its own last step counts; a creator may hold dots, so the path is not cut.
         own = found.path if found.creator is None else str(PathStep(found.tag, found.creator))
-        if not (SAFE_PRIVATE | rules.safe_private) & {found.path, own}:
+        names = {found.path, own}
+        if SAFE_PRIVATE.isdisjoint(names) and rules.safe_private.isdisjoint(names):
             message = "a private attribute is not known to be safe"
             yield Remark(Severity.WARN, message, found.path, found.instances, found.sop_instance_uid)
 

@@ -69,7 +69,7 @@ PATTERNS: Final = Check(
     16, "text_patterns", 1, "No text looks like an address, a number, a date or a title, and no one else is named."
 )
 ALLOWED: Final = Check(17, "allowed_attributes", 1, "The collection allows the attribute.")
-PRIVATE: Final = Check(18, "private_elements", 1, "Private attributes are known to be safe (PS3.15 E.3.10).")
+PRIVATE: Final = Check(18, "private_elements", 2, "Private attributes are known to be safe (PS3.15 E.3.10).")
 BURNED_IN: Final = Check(19, "burned_in", 1, "Pictures are not known, nor likely, to have text burned in.")
 FACE: Final = Check(21, "recognizable_face", 1, "No face can be recognized or rendered.")
 DOCUMENTS: Final = Check(22, "documents", 1, "There are no documents or reports whose free text has to be read.")

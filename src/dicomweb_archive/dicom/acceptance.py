@@ -12,6 +12,8 @@ class AcceptanceRule(StrEnum):
     SOP_CLASSES = "sop_classes"
     TRANSFER_SYNTAXES = "transfer_syntaxes"
     SITES = "sites"
+    ATTRIBUTES = "attributes"
+    SAFE_PRIVATE = "safe_private"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,16 @@ class AcceptanceRules:
         sop_classes: SOP Class UIDs.
         transfer_syntaxes: Transfer Syntax UIDs, as instances are sent.
         sites: names of sites, as submissions give them.
+        attributes: standard attributes that instances may hold, as paths of tags or as a tag alone, at any place.
+            Others are taken too: a check names them before anything is published.
+        safe_private: private attributes known to hold nothing of a person, besides those that the standard knows.
     """
 
     sop_classes: frozenset[str] = frozenset()
     transfer_syntaxes: frozenset[str] = frozenset()
     sites: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
+    safe_private: frozenset[str] = frozenset()
 
     @classmethod
     def of_document(cls, document: Mapping[str, Iterable[str]]) -> Self:
@@ -37,11 +44,7 @@ class AcceptanceRules:
 
     def document(self) -> dict[str, Sequence[str]]:
         """Return the rules that name something, in the form in which they are kept and sent as JSON."""
-        listed: dict[str, frozenset[str]] = {
-            AcceptanceRule.SOP_CLASSES.value: self.sop_classes,
-            AcceptanceRule.TRANSFER_SYNTAXES.value: self.transfer_syntaxes,
-            AcceptanceRule.SITES.value: self.sites,
-        }
+        listed: dict[str, frozenset[str]] = {rule.value: getattr(self, rule.value) for rule in AcceptanceRule}
         return {name: sorted(values) for name, values in listed.items() if values}
 
     def broken_by(self, *, sop_class_uid: str, transfer_syntax_uid: str) -> AcceptanceRule | None:

@@ -19,6 +19,7 @@ from dicomweb_archive.checks.content import SeriesPart
 from dicomweb_archive.checks.examination import MOST_REMARKS, Examination
 from dicomweb_archive.checks.findings import Finding, FindingLevel, Severity
 from dicomweb_archive.checks.rules import Rules
+from dicomweb_archive.checks.safe_private import SAFE_PRIVATE
 from dicomweb_archive.checks.submissions import (
     ManifestComparison,
     PixelDigest,
@@ -190,6 +191,14 @@ def test_private_attributes_are_named_but_for_those_known_to_be_safe() -> None:
     assert said_of(dataset, Rules(safe_private=frozenset({'0021"OURS 1.0"01'}))) == [
         ("private_elements", "warn", '0019"GEMS_ACQU_01"3A')
     ]
+
+
+def test_the_private_attributes_of_the_standard_are_known_by_their_creators() -> None:
+    # As many as Table E.3.10-1 of PS3.15 has rows in the edition 2026a.
+    assert len(SAFE_PRIVATE) == 479
+    assert {'2001"Philips Imaging DD 001"03', '0029"SIEMENS Ultrasound SC2000"00'} & SAFE_PRIVATE == {
+        '2001"Philips Imaging DD 001"03'
+    }
 
 
 def test_attributes_are_named_that_a_collection_does_not_allow() -> None:

@@ -10,7 +10,11 @@ PLAIN = "1.2.840.10008.1.2.1"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 
 RULES = AcceptanceRules(
-    sop_classes=frozenset({CT}), transfer_syntaxes=frozenset({PLAIN}), sites=frozenset({"Utrecht", "Graz"})
+    sop_classes=frozenset({CT}),
+    transfer_syntaxes=frozenset({PLAIN}),
+    sites=frozenset({"Utrecht", "Graz"}),
+    attributes=frozenset({"00100010"}),
+    safe_private=frozenset({'0021"OURS 1.0"01'}),
 )
 
 

@@ -86,7 +86,8 @@ class CheckService:
         assert collection is not None
         if read_files is None:
             read_files = catalogue.DUPLICATE_PIXELS.name in check_set.checks
-        rules = Rules(accepted=collection.rules)
+        wanted = collection.rules
+        rules = Rules(wanted, allowed_paths=wanted.attributes or None, safe_private=wanted.safe_private)
         space = submission.space_id
         last = await self.findings.last(space)
         examined = await self.examiner.examine(

@@ -17,6 +17,7 @@ from dicomweb_archive.web.conditional import CACHE_CONTROL, expected_revision, i
 from dicomweb_archive.web.dependencies import DICOMWEB, Services, base_url_of, get_principal, get_services
 from dicomweb_archive.web.json_routes import IF_MATCH, json_router
 from dicomweb_archive.wire.licences import LONGEST_LICENCE, parse_licence
+from dicomweb_archive.wire.rule_attributes import LONGEST_ATTRIBUTE, parse_private_attribute, parse_rule_attribute
 
 MOST_COLLECTIONS: Final = 1000
 """Largest page."""
@@ -54,6 +55,8 @@ Licence = Annotated[
 SopClass = Annotated[str, Field(max_length=100), AfterValidator(_uid(UidType.SOP_CLASS))]
 TransferSyntax = Annotated[str, Field(max_length=100), AfterValidator(_uid(UidType.TRANSFER_SYNTAX))]
 Site = Annotated[str, Field(min_length=1, max_length=200, pattern=_LINE), AfterValidator(str.strip)]
+Attribute = Annotated[str, Field(max_length=LONGEST_ATTRIBUTE), AfterValidator(parse_rule_attribute)]
+PrivateAttribute = Annotated[str, Field(max_length=LONGEST_ATTRIBUTE), AfterValidator(parse_private_attribute)]
 CheckSet = Literal["structural", "public_release"]
 
 
@@ -67,6 +70,17 @@ class Rules(BaseModel):
         default=[], max_length=100, description="UIDs, or keywords of PS3.6."
     )
     sites: list[Site] = Field(default=[], max_length=1000, description="Names of sites, as submissions give them.")
+    attributes: list[Attribute] = Field(
+        default=[],
+        max_length=2000,
+        description="Standard attributes that instances may hold: keywords, tags, or paths of them; a single one at "
+        "any place. Others are stored, and named by check 17.",
+    )
+    safe_private: list[PrivateAttribute] = Field(
+        default=[],
+        max_length=2000,
+        description='Private attributes, as `0019"CREATOR"0C`, that check 18 takes for safe besides those of PS3.15.',
+    )
 
 
 class CollectionChange(BaseModel):
@@ -224,4 +238,6 @@ def _rules(rules: AcceptanceRules) -> Rules:
         sop_classes=sorted(rules.sop_classes),
         transfer_syntaxes=sorted(rules.transfer_syntaxes),
         sites=sorted(rules.sites),
+        attributes=sorted(rules.attributes),
+        safe_private=sorted(rules.safe_private),
     )
