@@ -76,14 +76,14 @@ class Desk:
 
     async def there(self, name: str, server: Server) -> set[str]:
         """Return the SOP Instance UIDs that the archive has in the submission, as they were announced if they were."""
-        announced = {each["sop_instance_uid"] for each in self.announcement.body["instances"]}
         manifest = await self.compared(name)
         if not manifest["held"]["instances"]:
             return set()
-        if not announced:
+        if not self.announcement.names_instances:
             search = Search(SearchLevel.INSTANCES)
             matches = iter_matches(self.api.client, server, search, limit=None, retry=self.api.retry)
             return {uid_of(row, UNIQUE_KEY[SearchLevel.INSTANCES]) async for row in matches}
+        announced = {each["sop_instance_uid"] for each in self.announcement.body["instances"]}
         for standing in ("missing", "differing"):
             announced.difference_update(await self._standing(name, standing))
         return announced
