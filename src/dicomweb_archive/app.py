@@ -12,7 +12,13 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
 from dicomweb_archive import __version__
-from dicomweb_archive.background import at_work, check_service, open_runner, submission_service
+from dicomweb_archive.background import (
+    at_work,
+    check_service,
+    conflict_decision_service,
+    open_runner,
+    submission_service,
+)
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.collection_index import CollectionIndex
@@ -73,6 +79,7 @@ from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreLimits, StoreService
 from dicomweb_archive.services.submissions.conflicts import ConflictService
 from dicomweb_archive.services.submissions.decisions import DecisionService
+from dicomweb_archive.services.submissions.kept_files import KeptFiles
 from dicomweb_archive.services.submissions.manifests import ManifestService
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.withdrawing import WithdrawingService
@@ -315,7 +322,8 @@ def _build_services(
         ),
         submissions=submissions_service,
         decisions=DecisionService(submissions_service, runner.queue),
-        conflicts=ConflictService(submissions_service, conflict_index, objects),
+        conflicts=ConflictService(submissions_service, conflict_index, KeptFiles(objects)),
+        conflict_decisions=conflict_decision_service(settings, database, objects, submissions_service, instances),
         manifests=ManifestService(submissions_service, ManifestIndex(database)),
         checks=checks_service,
         publishing=PublishingService(

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from dicomweb_archive.checks.catalogue import CHECK_SETS
 from dicomweb_archive.checks.findings import Severity
 from dicomweb_archive.errors import TransitionError
+from dicomweb_archive.index.curation.conflict_decisions import ConflictDecisions
+from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.curation.examined import ExaminedContent
 from dicomweb_archive.index.curation.expiry import ExpiryIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
@@ -24,6 +26,7 @@ from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.index.events.webhooks import WebhookIndex
 from dicomweb_archive.index.jobs.queue import JobQueue
 from dicomweb_archive.index.jobs.rows import Job, JsonObject
+from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.upkeep.merging import SegmentMerger
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
@@ -39,8 +42,10 @@ from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun, Lane
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
 from dicomweb_archive.services.sealing import SealingRounds
+from dicomweb_archive.services.submissions.conflict_decisions import ConflictDecisionService, conflict_decisions_kind
 from dicomweb_archive.services.submissions.decisions import decisions_kind
 from dicomweb_archive.services.submissions.expiring import ExpiringService
+from dicomweb_archive.services.submissions.kept_files import KeptFiles
 from dicomweb_archive.services.submissions.publishing import PublishingService
 from dicomweb_archive.services.submissions.publishing_job import publishing_kind
 from dicomweb_archive.services.submissions.submissions import SubmissionService
@@ -100,6 +105,7 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
         _forgetting(queue),
         publishing_kind(publishing),
         decisions_kind(submissions, publishing, queue),
+        conflict_decisions_kind(conflict_decision_service(settings, database, objects, submissions)),
         _checking(submissions, checks),
     ]
     if settings.webhook_hosts or settings.webhook_private_hosts:
@@ -117,6 +123,18 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
         )
         kinds.append(_compacting(compaction, settings.compaction_interval_seconds))
     return kinds
+
+
+def conflict_decision_service(
+    settings: Settings,
+    database: Database,
+    objects: ObjectStore,
+    submissions: SubmissionService,
+    instances: InstanceIndex | None = None,
+) -> ConflictDecisionService:
+    """Make what decides on conflicts; `instances` are those that this process serves, if it does."""
+    decisions = ConflictDecisions(database, instances, timezone=settings.timezone)
+    return ConflictDecisionService(submissions, ConflictIndex(database), decisions, KeptFiles(objects))
 
 
 def submission_service(

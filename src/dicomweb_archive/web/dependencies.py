@@ -30,6 +30,7 @@ from dicomweb_archive.services.roots import RootService
 from dicomweb_archive.services.search import SearchService
 from dicomweb_archive.services.status import StatusService
 from dicomweb_archive.services.store import StoreService
+from dicomweb_archive.services.submissions.conflict_decisions import ConflictDecisionService
 from dicomweb_archive.services.submissions.conflicts import ConflictService
 from dicomweb_archive.services.submissions.decisions import DecisionService
 from dicomweb_archive.services.submissions.manifests import ManifestService
@@ -87,6 +88,7 @@ class Services:
     submissions: SubmissionService
     decisions: DecisionService
     conflicts: ConflictService
+    conflict_decisions: ConflictDecisionService
     manifests: ManifestService
     admission: Admission
     checks: CheckService

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from dicomweb_archive.errors import DatabaseUnavailableError
@@ -33,10 +34,11 @@ returning pack_id, study_instance_uid
 
 _CONFLICT = """
 select k.id, k.study_instance_uid, k.series_instance_uid, k.sop_instance_uid, k.sop_class_uid, k.transfer_syntax_uid,
-  p.object_key, k.byte_offset, k.byte_length, k.digest, k.received_by, k.received_at,
+  p.object_key, k.byte_offset, k.byte_length, k.byte_length as size_bytes, k.digest, k.received_by, k.received_at,
+  k.decision, k.decided_by, k.decided_at, k.reason,
   o.space_id as standing_space_id, o.study_instance_uid as standing_study, o.series_instance_uid as standing_series,
   o.object_key as standing_key, o.byte_offset as standing_offset, o.byte_length as standing_length
-from conflict k join pack p on p.id = k.pack_id left join lateral (
+from conflict k left join pack p on p.id = k.pack_id left join lateral (
   select i.space_id, st.study_instance_uid, se.series_instance_uid, ip.object_key, i.byte_offset, i.byte_length
   from instance i join segment sg on sg.id = i.segment_id join study st on st.id = sg.study_id
   join series se on se.id = sg.series_id join pack ip on ip.id = i.pack_id
@@ -50,12 +52,28 @@ where k.submission_id = $1
 
 # The conflicts of a submission behind one of them, each with the instance that has its UID: of the submission, else of
 # the archive, as far as it may be seen.
-LIST_CONFLICTS = _CONFLICT.format(space=ARCHIVE_SPACE) + " and k.id > $5 order by k.id limit $6"
+LIST_CONFLICTS = (
+    _CONFLICT.format(space=ARCHIVE_SPACE)
+    + " and k.id > $5 and ($7::bool is null or (k.decision is null) = $7) order by k.id limit $6"
+)
 
 # One of them.
 FIND_CONFLICT = _CONFLICT.format(space=ARCHIVE_SPACE) + " and k.id = $5"
 
-COUNT_CONFLICTS = "select count(*)::int4 from conflict where submission_id = $1"
+COUNT_CONFLICTS = """
+select count(*)::int4 from conflict where submission_id = $1 and ($2::bool is null or (decision is null) = $2)
+"""
+
+
+class ConflictDecision(StrEnum):
+    """What becomes of a conflict."""
+
+    KEEP = "keep"
+    """What stands stays."""
+    REPLACE = "replace"
+    """What came takes its place; the conflict then keeps what stood before."""
+    REJECT = "reject"
+    """What stands stays, and what came should not have come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +105,8 @@ class Conflict:
 
     Attributes:
         digest: BLAKE3 of its bytes as they are kept.
+        decision: `None` while nobody has decided. After a replacement the conflict is what stood before.
+        place: `None` when its bytes have gone.
         standing: `None` when that one has gone meanwhile, or may not be seen.
     """
 
@@ -96,10 +116,15 @@ class Conflict:
     sop_instance_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str
-    place: Place
+    size_bytes: int
     digest: bytes
     received_by: str
     received_at: datetime
+    decision: ConflictDecision | None
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str
+    place: Place | None
     standing: Standing | None
 
 
@@ -134,16 +159,17 @@ class ConflictIndex:
         return frozenset(key for key, pack_id in pack_ids.items() if pack_id in used)
 
     async def list(
-        self, submission: Submission, sees: Visibility, *, after: int, limit: int
+        self, submission: Submission, sees: Visibility, *, after: int, limit: int, undecided: bool | None = None
     ) -> tuple[Sequence[Conflict], int]:
         """Return conflicts in the order in which they came, and how many there are.
 
         Args:
             sees: which published instances may be told of.
+            undecided: only those on which nobody has decided, or only the others.
         """
         async with self._database.connection() as connection:
-            rows = await connection.fetch(LIST_CONFLICTS, *_asked(submission, sees), after, limit)
-            total = await connection.fetchval(COUNT_CONFLICTS, submission.id)
+            rows = await connection.fetch(LIST_CONFLICTS, *_asked(submission, sees), after, limit, undecided)
+            total = await connection.fetchval(COUNT_CONFLICTS, submission.id, undecided)
         return [_conflict(row) for row in rows], total
 
     async def find(self, submission: Submission, sees: Visibility, conflict_id: int) -> Conflict | None:
@@ -206,6 +232,8 @@ def _conflict(row: Mapping[str, Any]) -> Conflict:
             row["standing_space_id"] == ARCHIVE_SPACE,
             Place(row["standing_key"], row["standing_offset"], row["standing_length"]),
         )
-    place = Place(row["object_key"], row["byte_offset"], row["byte_length"])
-    named = {name: row[name] for name in Conflict.__slots__ if name not in ("place", "standing")}
-    return Conflict(**named, place=place, standing=standing)
+    key = row["object_key"]
+    place = None if key is None else Place(key, row["byte_offset"], row["byte_length"])
+    decision = None if row["decision"] is None else ConflictDecision(row["decision"])
+    named = {name: row[name] for name in Conflict.__slots__ if name not in ("place", "standing", "decision")}
+    return Conflict(**named, decision=decision, place=place, standing=standing)

@@ -57,7 +57,7 @@ _COMPARABLE = """
 """
 
 # Instances whose UID the archive has, at the same place or another, with the same bytes or others; and those that were
-# kept apart when they came, because their UID was taken.
+# kept apart when they came, because their UID was taken, and on which nobody has decided.
 LIST_RELATED = f"""
 select st.study_instance_uid, se.series_instance_uid, i.sop_instance_uid,
   case when (ose.series_instance_uid, ost.study_instance_uid) <> (se.series_instance_uid, st.study_instance_uid)
@@ -73,7 +73,7 @@ join study ost on ost.id = osg.study_id
 where {visible("st")} and {_COMPARABLE.format(study="ost", archive=ARCHIVE_SPACE)}
 union all
 select k.study_instance_uid, k.series_instance_uid, k.sop_instance_uid, 'other_bytes'
-from conflict k join submission s on s.id = k.submission_id where s.space_id = any($1)
+from conflict k join submission s on s.id = k.submission_id where s.space_id = any($1) and k.decision is null
 """  # noqa: S608 - composed of constants
 
 # Series whose UID another study has, here or in the archive.

@@ -409,13 +409,18 @@ conflict = Table(
     _text("sop_instance_uid"),
     _text("sop_class_uid"),
     _text("transfer_syntax_uid"),
-    # A foreign key here, because a delete may be about to drop the pack.
-    Column("pack_id", BigInteger, ForeignKey("pack.id"), nullable=False),
+    # A foreign key here, because a delete may be about to drop the pack. NULL: the bytes have gone.
+    Column("pack_id", BigInteger, ForeignKey("pack.id")),
     Column("byte_offset", BigInteger, nullable=False),
     Column("byte_length", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("received_by", Text, nullable=False),
     _now("received_at"),
+    # Of one that has replaced what stood, the place and the digest are those of what stood before.
+    Column("decision", Text, CheckConstraint("decision in ('keep', 'replace', 'reject')")),
+    Column("decided_by", Text),
+    Column("decided_at", DateTime(timezone=True)),
+    _words("reason"),
     UniqueConstraint("submission_id", "sop_instance_uid", "digest"),
 )
 Index("conflict_pack_id_idx", conflict.c.pack_id)

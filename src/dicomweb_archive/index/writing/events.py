@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     SUBMISSION_COMMENTED = "submission_commented"
     SUBMISSION_MANIFEST_SET = "submission_manifest_set"
     CONFLICT_KEPT = "conflict_kept"
+    CONFLICTS_DECIDED = "conflicts_decided"
+    INSTANCES_REPLACED = "instances_replaced"
     COLLECTION_CREATED = "collection_created"
     COLLECTION_CHANGED = "collection_changed"
     COLLECTION_CLOSED = "collection_closed"
@@ -52,6 +54,7 @@ FEED_KINDS = frozenset(
         EventKind.INSTANCE_DELETED,
         EventKind.STUDY_PUBLISHED,
         EventKind.STUDY_WITHDRAWN,
+        EventKind.INSTANCES_REPLACED,
     }
 )
 """What everybody may read in the change feed who sees the study, when it happened in the published archive."""

@@ -228,7 +228,7 @@ async def _take_in(
         taken = await _take(connection, move, source["id"], study_id, ids)
     await connection.execute(DROP_EMPTY_SERIES, source["id"])
     if not await connection.fetchval(DROP_EMPTY_STUDY, source["id"]) and (ids or same):
-        await _recount(connection, source["id"], await list_sop_classes(connection, source["id"]), None)
+        await recount_study(connection, source["id"], await list_sop_classes(connection, source["id"]), None)
     if study_id is not None:
         # Of what moves as a whole the classes are known; those of a long study are not all read for them.
         classes = (
@@ -236,7 +236,7 @@ async def _take_in(
             if met or target is None
             else sorted({*target["sop_classes"], *source["sop_classes"]})
         )
-        await _recount(connection, study_id, classes, ids)
+        await recount_study(connection, study_id, classes, ids)
     return MovedStudy(
         study_id,
         taken["instances"],
@@ -273,10 +273,13 @@ async def _take(
     return taken
 
 
-async def _recount(
+async def recount_study(
     connection: Connection, study_id: int, sop_classes: Sequence[str], segment_ids: Sequence[int] | None
 ) -> None:
-    """Make the rows of the study, and of the series with these segments, say what is below them now."""
+    """Make the rows of the study, and of the series with these segments, say what is below them now.
+
+    The caller holds the lock of the study; `None`: all of its series.
+    """
     for series_id, facts in await connection.fetch(RECOUNT_SERIES, study_id, segment_ids):
         await vote_on_series(connection, series_id, facts)
     facts = await connection.fetchval(RECOUNT_STUDY, study_id, sop_classes)

@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blake3 import blake3
-
 from dicomweb_archive.dicom.differences import BulkRegion, Difference, bulk_regions, differences
 from dicomweb_archive.dicom.instance import ScannedInstance
-from dicomweb_archive.dicom.part10 import DEFLATED_SYNTAXES, Part10Scanner
+from dicomweb_archive.dicom.part10 import DEFLATED_SYNTAXES
 from dicomweb_archive.errors import NotFoundError
-from dicomweb_archive.index.curation.conflicts import Conflict, ConflictIndex, Place
+from dicomweb_archive.index.curation.conflicts import Conflict, ConflictDecision, ConflictIndex, Place
 from dicomweb_archive.services.access import Principal
-from dicomweb_archive.services.submissions.submissions import SubmissionService
-from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.services.submissions.kept_files import KeptFiles
+from dicomweb_archive.services.submissions.submissions import SubmissionService, require_curator
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,63 +34,47 @@ class ConflictService:
 
     submissions: SubmissionService
     conflicts: ConflictIndex
-    objects: ObjectStore
+    files: KeptFiles
 
-    async def list(self, principal: Principal, name: str, *, after: int, limit: int) -> tuple[Sequence[Conflict], int]:
+    async def list(
+        self, principal: Principal, name: str, *, after: int, limit: int, undecided: bool | None = None
+    ) -> tuple[Sequence[Conflict], int]:
         """Return conflicts of a submission behind one of them, and how many there are.
 
         Raises:
             NotFoundError: there is no such submission for this principal.
         """
         submission = await self.submissions.find(principal, name)
-        return await self.conflicts.list(submission, principal.sees, after=after, limit=limit)
+        return await self.conflicts.list(submission, principal.sees, after=after, limit=limit, undecided=undecided)
 
     async def compare(self, principal: Principal, name: str, conflict_id: int) -> Comparison:
         """Compare a conflict with the instance that has its UID; both files are read once, in bounded memory.
 
         Raises:
             NotFoundError: there is no such submission or conflict, or nothing to compare it with that may be seen.
+            ForbiddenError: it keeps what was replaced, which is for curators.
         """
         submission = await self.submissions.find(principal, name)
         conflict = await self.conflicts.find(submission, principal.sees, conflict_id)
-        if conflict is None or conflict.standing is None:
+        if conflict is None or conflict.standing is None or conflict.place is None:
             message = "There is no such conflict, or nothing that it could be compared with"
             raise NotFoundError(message)
+        if conflict.decision is ConflictDecision.REPLACE:
+            require_curator(principal, submission)
         standing = conflict.standing.place
-        first, second = await self._scan(standing), await self._scan(conflict.place)
+        first, second = await self.files.scan(standing), await self.files.scan(conflict.place)
         found = await asyncio.to_thread(lambda: list(differences(first, second)))
         regions = [] if _is_deflated(first, second) else list(bulk_regions(first, second))
-        bulk = [region.tag for region in regions if await self._differs(region, standing, conflict.place)]
+        other = conflict.place
+        bulk = [region.tag for region in regions if await self._differs(region, standing, other)]
         return Comparison(conflict, found, bulk)
-
-    async def _scan(self, place: Place) -> ScannedInstance:
-        scanner = Part10Scanner()
-        async with await self.objects.open(place.object_key) as reader:
-            stream = reader.stream(place.offset, place.length)
-            try:
-                async for piece in stream:
-                    await asyncio.to_thread(scanner.feed, piece)
-            finally:
-                await stream.aclose()
-        return await asyncio.to_thread(scanner.finish)
 
     async def _differs(self, region: BulkRegion, standing: Place, other: Place) -> bool:
         (one_at, one_length), (other_at, other_length) = region.first, region.second
         if one_length != other_length:
             return True
-        ones = await self._digest(standing, one_at, one_length)
-        return ones != await self._digest(other, other_at, other_length)
-
-    async def _digest(self, place: Place, offset: int, length: int) -> bytes:
-        digest = blake3()
-        async with await self.objects.open(place.object_key) as reader:
-            stream = reader.stream(place.offset + offset, length)
-            try:
-                async for piece in stream:
-                    await asyncio.to_thread(digest.update, piece)
-            finally:
-                await stream.aclose()
-        return digest.digest()
+        ones = await self.files.digest(standing, one_at, one_length)
+        return ones != await self.files.digest(other, other_at, other_length)
 
 
 def _is_deflated(*instances: ScannedInstance) -> bool:

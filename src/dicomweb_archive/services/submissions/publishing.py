@@ -6,18 +6,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dicomweb_archive.errors import (
-    ArchiveError,
-    ConflictError,
-    ForbiddenError,
-    NotFoundError,
-    PreconditionFailedError,
-    TransitionError,
-)
+from dicomweb_archive.errors import ArchiveError, ConflictError, NotFoundError, TransitionError
 from dicomweb_archive.index.curation.submissions import Submission, SubmissionScope, SubmissionState
 from dicomweb_archive.index.writing.publication import MovedStudy, NotPublishingError, Publication
-from dicomweb_archive.services.access import Principal, Role
-from dicomweb_archive.services.submissions.submissions import SubmissionService
+from dicomweb_archive.services.access import Principal
+from dicomweb_archive.services.submissions.submissions import SubmissionService, require_curator, require_revision
 from dicomweb_archive.services.submissions.transitions import Action, next_state
 from dicomweb_archive.storage.base import ObjectStore
 
@@ -104,12 +97,8 @@ class PublishingService:
             TransitionError: it is not approved.
         """
         submission = await self.submissions.find(principal, name)
-        if not principal.has(Role.CURATOR, submission.collection_id):
-            message = f"this needs the role {Role.CURATOR.value} in the collection, which your key does not give"
-            raise ForbiddenError(message)
-        if revision not in (None, submission.revision):
-            message = "the submission has changed since it was read; read it again and decide anew"
-            raise PreconditionFailedError(message)
+        require_curator(principal, submission)
+        require_revision(submission, revision)
         if submission.state is SubmissionState.PUBLISHING:
             return submission
         return await self.submissions.advance(name, Action.BEGIN_PUBLISHING, actor=principal.name, revision=revision)

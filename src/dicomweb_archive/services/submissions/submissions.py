@@ -211,9 +211,8 @@ class SubmissionService:
             ConflictError: something stands against approving it.
         """
         submission = await self._of_revision(principal, name, revision)
-        if ACTORS[action] is Actor.CURATOR and not principal.has(Role.CURATOR, submission.collection_id):
-            message = f"this needs the role {Role.CURATOR.value} in the collection, which your key does not give"
-            raise ForbiddenError(message)
+        if ACTORS[action] is Actor.CURATOR:
+            require_curator(principal, submission)
         state = next_state(submission.state, action)
         if action in NEEDS_REASON and reason is None:
             raise InvalidParameterError("reason", accepted=", ".join(Reason))
@@ -252,7 +251,7 @@ class SubmissionService:
             if submission is None:
                 message = "There is no such submission"
                 raise NotFoundError(message)
-            _require_revision(submission, revision)
+            require_revision(submission, revision)
             state = next_state(submission.state, action)
             try:
                 return await self.submissions.change_state(
@@ -265,7 +264,7 @@ class SubmissionService:
 
     async def _of_revision(self, principal: Principal, name: str, revision: int | None) -> Submission:
         submission = await self.find(principal, name)
-        _require_revision(submission, revision)
+        require_revision(submission, revision)
         return submission
 
     async def _collection(self, principal: Principal, accession: str) -> Collection:
@@ -289,7 +288,23 @@ class SubmissionService:
             raise ConflictError("this cannot be approved yet: " + "; ".join(against))
 
 
-def _require_revision(submission: Submission, revision: int | None) -> None:
+def require_curator(principal: Principal, submission: Submission) -> None:
+    """Let only curators of the submission's collection pass.
+
+    Raises:
+        ForbiddenError: this is none.
+    """
+    if not principal.has(Role.CURATOR, submission.collection_id):
+        message = f"this needs the role {Role.CURATOR.value} in the collection, which your key does not give"
+        raise ForbiddenError(message)
+
+
+def require_revision(submission: Submission, revision: int | None) -> None:
+    """Let a change pass that is meant for the present revision, or for any.
+
+    Raises:
+        PreconditionFailedError: it is meant for another.
+    """
     if revision not in (None, submission.revision):
         message = "the submission has changed since it was read; read it again and decide anew"
         raise PreconditionFailedError(message)
