@@ -54,6 +54,9 @@ $(VENV)/.seaweedfs: requirements-seaweedfs.lock | $(VENV)/.serve
 # environment says, or each start would compile all of it again.
 check test: export PYTHONDONTWRITEBYTECODE =
 
+# By these pytest takes a terminal for a log of a build server, and shows values whole where they differ: whole pictures.
+unexport CI BUILD_NUMBER
+
 setup: $(VENV)/.setup ## Make the virtual environment with all development tools
 
 serve: $(VENV)/.serve $(VENV)/.viewer ## Set everything up and run the archive on http://127.0.0.1:8000

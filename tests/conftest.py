@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.clusters import keep_cluster_until_the_end
 from tests.scratch import use_scratch_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -32,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A process of xdist's has been started with its environment.
     if not hasattr(config, "workerinput"):
         use_scratch_folder()
+        keep_cluster_until_the_end()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -1,20 +1,16 @@
 """A real PostgreSQL for tests: one server a test process, one fresh copy of the migrated database a test."""
 
-import asyncio
 import itertools
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.clusters import MIGRATED, open_folder, put_cluster
 
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres
 from dicomweb_archive.index.database.engine import Database, connect
-from dicomweb_archive.index.database.migrate import upgrade
-
-TEMPLATE = "migrated"
 
 _DROP = "drop database {} with (force)"
 
@@ -32,14 +28,14 @@ class TestServer:
 
     @property
     def url(self) -> str:
-        """URL of the server's own, empty database."""
+        """URL of the server's own database."""
         return self._postgres.url
 
     def url_of(self, database: str) -> str:
         """URL of another database of this server."""
         return self.url.replace("@/postgres?", f"@/{database}?")
 
-    async def create_database(self, *, template: str = TEMPLATE) -> str:
+    async def create_database(self, *, template: str = MIGRATED) -> str:
         """Create a database as a copy of the template and return its name; some 20 ms."""
         name = f"test_{next(_numbers)}"
         left, self._left = self._left, []
@@ -67,25 +63,10 @@ class TestServer:
 
 @contextmanager
 def running_server(folder: Path) -> Iterator[TestServer]:
-    """Start a server without fsync in the folder, migrate its template database, and stop it at the end."""
+    """Start a server without fsync in the folder, and stop it at the end."""
+    put_cluster(folder)
     with EmbeddedPostgres(folder, durable=False, max_connections=200) as postgres:
-        server = TestServer(postgres)
-        asyncio.run(_prepare_template(server))
-        yield server
-
-
-async def _prepare_template(server: TestServer) -> None:
-    await server.execute(f"create database {TEMPLATE} template template0")
-    await upgrade(server.url_of(TEMPLATE))
-
-
-@contextmanager
-def open_folder() -> Iterator[Path]:
-    """A short-named folder that other users may pass through; pytest's own are private, and root drops to a user."""
-    with tempfile.TemporaryDirectory(prefix="dwa-test-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        yield folder
+        yield TestServer(postgres)
 
 
 @pytest.fixture(scope="session")

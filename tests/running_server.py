@@ -13,11 +13,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.clusters import put_cluster
 
 # A bound for answers that will never come, not for slow ones: the machine runs other tests too.
 PATIENCE_SECONDS = 60
 # On a machine that is busy enough, any search takes longer than the ten seconds that it may take by default.
 PATIENT = {"DICOMWEB_ARCHIVE_SEARCH_TIMEOUT_SECONDS": "60"}
+# A second worker says nothing new to who asks one thing at a time.
+ONE_WORKER = {"DICOMWEB_ARCHIVE_WORKERS": "1"}
 _START_SECONDS = 90
 _STOP_SECONDS = 40
 # The address on this machine, whatever public one is set.
@@ -44,10 +47,15 @@ class RunningServer:
 
 @contextmanager
 def start_server(folder: Path, **environment: str) -> Iterator[RunningServer]:
-    """Run `dicomweb-archive serve` on a free port with its data in `folder`; nothing is left behind."""
+    """Run `dicomweb-archive serve` on a free port with its data in `folder`; nothing is left behind.
+
+    It has one worker, unless the environment says otherwise.
+    """
+    put_cluster(folder / "data")
     output = folder / "output.txt"
     own = {name: value for name, value in os.environ.items() if not name.startswith("DICOMWEB_ARCHIVE_")}
-    own |= {"PYTHONUNBUFFERED": "1", "DICOMWEB_ARCHIVE_FREE_SPACE_WATERMARK_BYTES": "0", **PATIENT, **environment}
+    own |= {"PYTHONUNBUFFERED": "1", "DICOMWEB_ARCHIVE_FREE_SPACE_WATERMARK_BYTES": "0"}
+    own |= {**PATIENT, **ONE_WORKER, **environment}
     command = [sys.executable, "-m", "dicomweb_archive", "serve", "--port", "0"]
     command += ["--data-dir", str(folder / "data")]
     with output.open("wb") as log:

@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from tests.browser.conftest import Shoot
 from tests.browser.pictures import assert_shown, rendered
 from tests.browser.viewer import Viewer
+from tests.clusters import open_folder
 from tests.conftest import REPOSITORY
-from tests.database import open_folder
 from tests.documents import Block, blocks_of, section_of
 from tests.factories import ct_series
 from tests.needs import need_program, need_viewer

@@ -24,6 +24,8 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     need_viewer()
     need_program("chromium")
     settings = {"DICOMWEB_ARCHIVE_API_KEY": KEY, "DICOMWEB_ARCHIVE_ANONYMOUS_READ": "false"}
+    # A session must hold with every worker.
+    settings["DICOMWEB_ARCHIVE_WORKERS"] = "2"
     with start_server(tmp_path_factory.mktemp("locked"), **settings) as server:
         headers = {"authorization": f"Bearer {KEY}", "content-type": "application/dicom"}
         for instance in ct_series(2, rows=64, columns=64):

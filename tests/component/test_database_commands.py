@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.clusters import open_folder
 from tests.commands import type_command
-from tests.database import TestServer, open_folder
+from tests.database import TestServer
 from tests.factories import ct_series
 from tests.stored import pack_of, segment_of
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.database import open_folder
+from tests.clusters import open_folder
 
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres

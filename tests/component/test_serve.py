@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.database import TestServer, open_folder
+from tests.clusters import open_folder, put_cluster
+from tests.database import TestServer
 
 # A start makes a database and imports the application twice, on a machine that runs other tests too.
 PATIENCE_SECONDS = 60
@@ -101,7 +102,9 @@ def start(folder: Path) -> Iterator[Start]:
     """Start an archive on a free port; whatever a failed test leaves is killed."""
     started: list[RunningArchive] = []
 
-    def run(*options: str, **settings: str) -> RunningArchive:
+    def run(*options: str, with_cluster: bool = True, **settings: str) -> RunningArchive:
+        if with_cluster and "database_url" not in settings and not (folder / "data").exists():
+            put_cluster(folder / "data")
         log = folder / f"log-{len(started)}"
         with log.open("w") as stderr:
             process = subprocess.Popen(
@@ -162,7 +165,7 @@ def operators(database_server: TestServer) -> str:
 
 def test_a_signal_ends_workers_and_database_cleanly(start: Start, folder: Path) -> None:
     # That Ctrl-C does too is seen with a private S3 service below.
-    archive = start()
+    archive = start(with_cluster=False)
     assert archive.status_of("/health/live") == 200
     wait_until(archive.is_ready)
     everything = archive.children()
@@ -288,6 +291,7 @@ def test_a_database_that_cannot_be_reached_ends_the_start_with_a_message(folder:
 def test_workers_that_cannot_start_end_the_archive_and_its_database(folder: Path) -> None:
     # The folder of the object store is a file.
     (folder / "objects").write_text("")
+    put_cluster(folder / "data")
     done = run_to_end(folder, "--port", "0", "--workers", "1", object_store_url=f"file://{folder}/objects")
     assert done.returncode == 1
     assert "end as soon as they start" in done.stderr

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clusters import open_folder
 from tests.conftest import REPOSITORY
-from tests.database import open_folder
 from tests.documents import Block, blocks_of
 from tests.factories import ct_series
 from tests.needs import need_program
