@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 from tests.pydicom_files import bundled
 
 from dicomweb_archive.dicom.part10 import scan
@@ -18,7 +20,7 @@ from dicomweb_archive.errors import OverloadedError, UndecodableError
 from dicomweb_archive.imaging.decode import decode_frame
 from dicomweb_archive.imaging.pixel_format import PixelFormat, pixel_format_of
 from dicomweb_archive.imaging.transcode import to_explicit_little_endian
-from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
+from dicomweb_archive.services.decoding import DecodingPool, StoredPayload, StreamedPayload
 
 MEMORY = 1024**3
 RLE = "1.2.840.10008.1.2.5"
@@ -60,6 +62,27 @@ async def test_instances_and_frames_come_back_as_without_a_pool(pool: DecodingPo
     pixels = pixel_format_of(scanned.attributes())
     assert await pool.decode_frame([frame[:100], frame[100:]], RLE, pixels) == decode_frame(frame, RLE, pixels)[0]
     assert await pool.transcode([data]) == to_explicit_little_endian(data)
+    await come_in_pieces(pool)
+
+
+async def come_in_pieces(pool: DecodingPool) -> None:
+    """Have a large picture decoded of which neither end holds more than a piece."""
+    buffer = BytesIO()
+    Image.new("L", (3000, 1000), 7).save(buffer, "PNG")
+    sent = buffer.getvalue()
+    kept: list[bytes] = []
+
+    async def read() -> AsyncIterator[bytes]:
+        for start in range(0, len(sent), 1000):
+            yield sent[start : start + 1000]
+
+    async def keep(piece: bytes) -> None:
+        kept.append(piece)
+
+    described = await pool.run_streamed("read_picture", {}, StreamedPayload(len(sent), read), keep)
+    assert (described["rows"], described["columns"]) == (1000, 3000)
+    assert max(map(len, kept)) <= 1024 * 1024
+    assert b"".join(kept) == bytes([7]) * 3_000_000
 
 
 async def test_a_worker_is_used_again(pool: DecodingPool) -> None:

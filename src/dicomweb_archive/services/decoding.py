@@ -20,6 +20,7 @@ from dicomweb_archive.wire.media_types import EXPLICIT_VR_LITTLE_ENDIAN
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "HOME")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 _LARGEST_DESCRIPTION = 1024 * 1024
+_PIECE_BYTES = 1024 * 1024
 
 
 class _BrokenWorkerError(Exception):
@@ -38,7 +39,21 @@ class StoredPayload:
     read: Callable[[], Awaitable[Sequence[Buffer]]]
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedPayload:
+    """What a job works on, read while it is handed over: no more of it is held than a piece.
+
+    Attributes:
+        length: in bytes.
+    """
+
+    length: int
+    read: Callable[[], AsyncIterator[Buffer]]
+
+
 Payload = Sequence[Buffer] | StoredPayload
+Take = Callable[[bytes], Awaitable[None]]
+"""Takes the next piece of an answer."""
 
 
 class DecodingPool:
@@ -107,16 +122,37 @@ class DecodingPool:
             UndecodableError: the job failed, ran into its time or memory limit, or its process died.
             OverloadedError: no process was free for too long.
         """
-        length = payload.length if isinstance(payload, StoredPayload) else sum(map(len, payload))
+        self._require_small(payload.length if isinstance(payload, StoredPayload) else sum(map(len, payload)))
+        taken: list[bytes] = []
+
+        async def take(piece: bytes) -> None:
+            taken.append(piece)
+
+        async with self._turn():
+            pieces = await payload.read() if isinstance(payload, StoredPayload) else payload
+            streamed = StreamedPayload(sum(map(len, pieces)), lambda: _each(pieces))
+            results = await self._ask({"job": job, "arguments": arguments}, streamed, take)
+        return results, taken[0] if len(taken) == 1 else b"".join(taken)
+
+    async def run_streamed(
+        self, job: str, arguments: Mapping[str, Any], payload: StreamedPayload, take: Take
+    ) -> dict[str, Any]:
+        """Run a job whose payloads are too large to be held, and return its results.
+
+        Args:
+            take: gets the payload of the answer, piece by piece; of a job that fails perhaps the first pieces.
+
+        Raises:
+            UndecodableError, OverloadedError: see `run`.
+        """
+        self._require_small(payload.length)
+        async with self._turn():
+            return await self._ask({"job": job, "arguments": arguments}, payload, take)
+
+    def _require_small(self, length: int) -> None:
         if length > self.largest_payload_bytes:
             message = "the stored pixel data are larger than a decoding process may handle"
             raise UndecodableError(message)
-        async with self._turn():
-            pieces = await payload.read() if isinstance(payload, StoredPayload) else payload
-            answer, data = await self._ask({"job": job, "arguments": arguments}, pieces)
-        if "error" in answer:
-            raise UndecodableError(answer["error"])
-        return answer["results"], data
 
     async def close(self) -> None:
         """End the processes."""
@@ -138,11 +174,11 @@ class DecodingPool:
         finally:
             self._slots.release()
 
-    async def _ask(self, described: Mapping[str, Any], payload: Sequence[Buffer]) -> tuple[dict[str, Any], bytes]:
+    async def _ask(self, described: Mapping[str, Any], payload: StreamedPayload, take: Take) -> dict[str, Any]:
         async with self._worker() as worker:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    answer, data = await worker.ask(described, payload)
+                    answer = await worker.ask(described, payload, take)
             except TimeoutError:
                 message = f"decoding took longer than {self._timeout_seconds:g} s"
                 raise UndecodableError(message) from None
@@ -150,7 +186,10 @@ class DecodingPool:
                 message = "the decoding process died of the stored pixel data"
                 raise UndecodableError(message) from None
             worker.usable = not answer.get("spent", False)
-        return answer, data
+        if "error" in answer:
+            raise UndecodableError(answer["error"])
+        results: dict[str, Any] = answer["results"]
+        return results
 
     @asynccontextmanager
     async def _worker(self) -> AsyncIterator["_Worker"]:
@@ -201,25 +240,29 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.returncode is None
 
-    async def ask(self, described: Mapping[str, Any], payload: Sequence[Buffer]) -> tuple[dict[str, Any], bytes]:
+    async def ask(self, described: Mapping[str, Any], payload: StreamedPayload, take: Take) -> dict[str, Any]:
         assert self._process.stdin is not None
         head = orjson.dumps(described)
         try:
-            self._process.stdin.write(HEAD.pack(len(head), sum(map(len, payload))) + head)
-            for piece in payload:
+            self._process.stdin.write(HEAD.pack(len(head), payload.length) + head)
+            async for piece in payload.read():
                 self._process.stdin.write(piece)
                 await self._process.stdin.drain()
-            return await self._answer()
-        except (OSError, asyncio.IncompleteReadError) as error:
+            return await self._answer(take)
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
             raise _BrokenWorkerError from error
 
-    async def _answer(self) -> tuple[dict[str, Any], bytes]:
+    async def _answer(self, take: Take) -> dict[str, Any]:
         assert self._process.stdout is not None
         described_length, length = HEAD.unpack(await self._process.stdout.readexactly(HEAD.size))
         if described_length > _LARGEST_DESCRIPTION or length > self._largest_answer_bytes:
             raise _BrokenWorkerError
-        described = orjson.loads(await self._process.stdout.readexactly(described_length))
-        return described, await self._process.stdout.readexactly(length)
+        described: dict[str, Any] = orjson.loads(await self._process.stdout.readexactly(described_length))
+        while length:
+            piece = await self._process.stdout.readexactly(min(length, _PIECE_BYTES))
+            length -= len(piece)
+            await take(piece)
+        return described
 
     async def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -228,3 +271,8 @@ class _Worker:
             self._process.stdin.close()
         # Cancelled or not, the process is reaped: it has been killed, so this is soon.
         await asyncio.shield(asyncio.ensure_future(self._process.wait()))
+
+
+async def _each(pieces: Sequence[Buffer]) -> AsyncIterator[Buffer]:
+    for piece in pieces:
+        yield piece

@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -30,7 +30,7 @@ from dicomweb_archive.services.composition.filing import (
     MIME_TYPE,
     OFFSET_TABLES,
 )
-from dicomweb_archive.services.decoding import DecodingPool, StoredPayload
+from dicomweb_archive.services.decoding import DecodingPool, StreamedPayload
 from dicomweb_archive.storage.base import Buffer
 from dicomweb_archive.storage.spool import Spool, SpooledValue
 
@@ -174,16 +174,19 @@ class Assembly:
     async def _decode(self, part: Part, value: SpooledValue) -> dict[str, int]:
         """Add the pixels of a picture to a value, and return what they are."""
 
-        async def read() -> Sequence[Buffer]:
-            return await asyncio.to_thread(list, self.spool.read(part.value))
+        async def read() -> AsyncIterator[Buffer]:
+            pieces = self.spool.read(part.value)
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+
+        async def keep(piece: bytes) -> None:
+            await asyncio.to_thread(self.spool.write, value, piece)
 
         try:
-            described, pixels = await self.decoding.run("read_picture", {}, StoredPayload(part.value.length, read))
+            return await self.decoding.run_streamed("read_picture", {}, StreamedPayload(part.value.length, read), keep)
         except UndecodableError:
             reason = "the part is no picture that can become pixel data"
             raise InvalidInstanceError(reason, failure=CANNOT_UNDERSTAND) from None
-        await asyncio.to_thread(self.spool.write, value, pixels)
-        return described
 
     async def _head(self, part: Part) -> bytes:
         chunks = self.spool.read(part.value, 0, _HEAD_BYTES)
