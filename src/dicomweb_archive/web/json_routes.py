@@ -57,7 +57,7 @@ class JsonRoute(APIRoute):
             await _refuse_strangers(request)
             if _has_body(request):
                 body = await json_body(request, at_most=LARGEST_BODY)
-                request = Request(request.scope, _Replay(request, body).receive)
+                request = await self.prepare(Request(request.scope, _Replay(request, body).receive), body)
             else:
                 _refuse_other_pages(request)
             answer = await handle(request)
@@ -66,6 +66,10 @@ class JsonRoute(APIRoute):
             return answer
 
         return read_first
+
+    async def prepare(self, request: Request, body: bytes) -> Request:
+        """Return the request that FastAPI reads the body of; routes of long bodies parse them here, in a thread."""
+        return request
 
 
 class _Replay:

@@ -1,10 +1,14 @@
 """Manifests of submissions as resources of our own: announced, and compared with what has come."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
+import orjson
 from fastapi import Depends, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dicomweb_archive.errors import InvalidParameterError
 from dicomweb_archive.index.curation.manifests import Manifest, Standing, Totals
@@ -12,7 +16,7 @@ from dicomweb_archive.services.access import Principal
 from dicomweb_archive.services.submissions.manifests import StandingsPage
 from dicomweb_archive.web.conditional import CACHE_CONTROL, expected_revision, revision_tag
 from dicomweb_archive.web.dependencies import Services, get_principal, get_services
-from dicomweb_archive.web.json_routes import IF_MATCH, json_router
+from dicomweb_archive.web.json_routes import IF_MATCH, JsonRoute, json_router
 
 MOST_INSTANCES: Final = 50_000
 """Instances that a manifest may name; the length of its body bounds those with digests to some 20,000."""
@@ -38,6 +42,12 @@ class AnnouncedInstance(BaseModel):
         pattern="^[0-9a-f]{64}$",
         description="BLAKE3 (256 bits, hexadecimal) of its Part 10 file; left out, any bytes will do.",
     )
+
+
+_INSTANCES: Final = TypeAdapter(list[AnnouncedInstance])
+# Some milliseconds of validation; and of many mistakes the first ones tell enough.
+_AT_ONCE: Final = 500
+_TOLD: Final = 20
 
 
 class TotalsDocument(BaseModel):
@@ -100,7 +110,58 @@ class ComparedDocument(BaseModel):
     next: str | None = Field(description="`since` of those behind these; null when there are none.")
 
 
-@router.put("/submissions/{submission}/manifest", openapi_extra=IF_MATCH)
+class _ParsedRequest(Request):
+    """A request whose body has been read as a document."""
+
+    document: ManifestDocument
+
+    async def json(self) -> ManifestDocument:
+        return self.document
+
+
+class ManifestRoute(JsonRoute):
+    """The route of a body with tens of thousands of instances, which others would wait for were it read at once."""
+
+    async def prepare(self, request: Request, body: bytes) -> Request:
+        """Read the body in a thread; FastAPI takes the document as it is."""
+        parsed = _ParsedRequest(request.scope, request.receive)
+        parsed.document = await asyncio.to_thread(read_manifest, body)
+        return parsed
+
+
+def read_manifest(body: bytes) -> ManifestDocument:
+    """Read a manifest in steps of a millisecond or two, between which other threads go on.
+
+    Raises:
+        RequestValidationError: it is no manifest; of many reasons the first are told.
+    """
+    try:
+        said: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise RequestValidationError([{"type": "json_invalid", "loc": ("body",)}]) from None
+    instances = said.pop("instances", []) if isinstance(said, dict) else []
+    if not isinstance(instances, list) or len(instances) > MOST_INSTANCES:
+        raise RequestValidationError([{"type": "list", "loc": ("body", "instances")}])
+    document = _validated(ManifestDocument.model_validate, said)
+    for start in range(0, len(instances), _AT_ONCE):
+        some = instances[start : start + _AT_ONCE]
+        document.instances += _validated(_INSTANCES.validate_python, some, "instances", start=start)
+    return document
+
+
+_Read = TypeVar("_Read")
+
+
+def _validated(validate: Callable[[Any], _Read], said: Any, *where: str, start: int = 0) -> _Read:
+    try:
+        return validate(said)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)[:_TOLD]
+        places = [tuple(start + at if isinstance(at, int) else at for at in each["loc"]) for each in found]
+        told = [{**each, "loc": ("body", *where, *place)} for each, place in zip(found, places, strict=True)]
+        raise RequestValidationError(told) from None
+
+
 async def set_manifest(
     submission: SubmissionName,
     request: Request,
@@ -110,15 +171,28 @@ async def set_manifest(
     asked: ManifestDocument,
 ) -> ComparedDocument:
     """Announce what an open submission will hold, in the place of what was announced; If-Match names its revision."""
+    manifest = await asyncio.to_thread(_manifest_of, asked)
+    revision = expected_revision(request)
+    page = await services.manifests.put(principal, submission, revision, manifest, limit=_FIRST)
+    return _answer(response, page, _FIRST)
+
+
+router.add_api_route(
+    "/submissions/{submission}/manifest",
+    set_manifest,
+    methods=["PUT"],
+    openapi_extra=IF_MATCH,
+    route_class_override=ManifestRoute,
+)
+
+
+def _manifest_of(asked: ManifestDocument) -> Manifest:
     instances = {
         each.sop_instance_uid: None if each.digest is None else bytes.fromhex(each.digest) for each in asked.instances
     }
     if len(instances) < len(asked.instances):
         raise InvalidParameterError("instances", accepted="each SOP Instance UID once")
-    manifest = Manifest(Totals(**asked.totals.model_dump()), instances)
-    revision = expected_revision(request)
-    page = await services.manifests.put(principal, submission, revision, manifest, limit=_FIRST)
-    return _answer(response, page, _FIRST)
+    return Manifest(Totals(**asked.totals.model_dump()), instances)
 
 
 @router.get("/submissions/{submission}/manifest")
