@@ -96,6 +96,12 @@ def test_what_keeps_a_submission_back_is_told_waived_and_mended(
     assert run_command("curate", "waive", name, *ids, *at).exit_code == 2
     waived = run_command("curate", "waive", name, *ids, "--reason", "seen", *at)
     assert (waived.exit_code, waived.stdout) == (0, f"{len(ids)} waived\n")
+    both = json.loads(run_command("curate", "conflicts", name, "--undecided", "--json", *at).stdout)["conflicts"]
+    compared = run_command("curate", "conflicts", name, both[0]["id"], *at)
+    assert "PatientID" in compared.stdout
+    assert run_command("curate", "decide", name, "keep", *at).exit_code == 2
+    decided = run_command("curate", "decide", name, "keep", "--all", "--comment", "The first is right", *at)
+    assert (decided.exit_code, "decided 1" in decided.stdout) == (0, True), decided.output
     assert run_command("curate", "review", name, *at).stdout == f"{name}: in_review\n"
     assert run_command("curate", "reject", name, *at).exit_code == 2
     rejected = run_command("curate", "reject", name, "--reason", "duplicate", "--comment", "Twice", "--json", *at)

@@ -1,12 +1,14 @@
 """`curate` knows the words of the archive, although it knows nothing of its inside."""
 
 from dicomweb_archive.cli.client.curation import options
+from dicomweb_archive.index.curation.conflicts import ConflictDecision
 from dicomweb_archive.index.curation.queue import QueueOrder
 from dicomweb_archive.index.curation.submissions import SubmissionState
 from dicomweb_archive.services.submissions.transitions import Reason
 
 
-def test_states_reasons_and_orders_are_those_of_the_archive() -> None:
+def test_what_can_be_typed_is_what_the_archive_knows() -> None:
     assert set(options.STATES) == {state.value for state in SubmissionState}
     assert set(options.REASONS) == {reason.value for reason in Reason}
+    assert set(options.DECISIONS) == {decision.value for decision in ConflictDecision}
     assert set(options.ORDERS) == {order.value for order in QueueOrder}

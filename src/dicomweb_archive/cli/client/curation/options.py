@@ -37,6 +37,7 @@ REASONS: Final = (
     "corrupt",
     "other",
 )
+DECISIONS: Final = ("keep", "reject", "replace")
 ORDERS: Final = ("changed_at", "-changed_at", "created_at", "-created_at", "title")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

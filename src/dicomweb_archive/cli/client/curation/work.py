@@ -13,7 +13,7 @@ from dicomweb_archive.cli.client.json_api import Document, JsonApi, Resource
 BEING_CHECKED: Final = frozenset({"sealed", "checking"})
 """States that end by themselves when the checks are through."""
 
-_OVER: Final = frozenset({"succeeded", "failed", "cancelled"})
+_FAILED: Final = frozenset({"failed", "cancelled"})
 _PAGE: Final = 1000
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -96,17 +96,31 @@ class Curation:
 
         Raises:
             RefusedError, ServerUnreachableError: see `act`.
-            StillGoingOnError: the job goes on.
+            UnexpectedAnswerError: see `outcome`.
         """
         begun = await self.act(name, "publish", Decision(), revision)
-        path = f"/jobs/{urlsplit(begun['job']).path.rpartition('/')[2]}"
+        return await self.outcome(begun["job"])
+
+    async def outcome(self, url: str) -> Document:
+        """Wait for a job as long as patience lasts; returns the job, which goes on when nothing was to be waited for.
+
+        Raises:
+            RefusedError, ServerUnreachableError: see `JsonApi.get`.
+            UnexpectedAnswerError: it has failed, or somebody has ended it.
+            StillGoingOnError: it goes on.
+        """
+        # As we reach it, and not as it calls itself: both may differ behind a proxy.
+        path = f"/jobs/{urlsplit(url).path.rpartition('/')[2]}"
         async for _ in self.patience.rounds():
             job = (await self.api.get(path)).document
-            if job["state"] in _OVER:
+            if job["state"] in _FAILED:
+                message = f"the job {job['id']} has {job['state']}: {job['problem'] or 'somebody has ended it'}"
+                raise UnexpectedAnswerError(message)
+            if job["state"] == "succeeded":
                 return job
         if not self.patience.seconds:
             return job
-        message = f"the submission {name} is still being published; {self.api.base}{path} shows how far it is"
+        message = f"it is still going on; {self.api.base}{path} shows how far it is"
         raise StillGoingOnError(message)
 
     async def checked(self, name: str) -> Document:
@@ -135,6 +149,28 @@ class Curation:
         if reason is None:
             return (await self.api.send("POST", f"{path}/revoke-waiver")).document
         return (await self.api.send("POST", f"{path}/waive", {"reason": reason})).document
+
+    async def conflicts(self, name: str, *, undecided: bool) -> Document:
+        """Return the conflicts of a submission as one document, in the order in which they came."""
+        found: list[Document] = []
+        since: int | None = 0
+        while since is not None:
+            path, asked = f"{path_of(name)}/conflicts", "true" if undecided else None
+            page = (await self.api.get(path, undecided=asked, since=since, limit=_PAGE)).document
+            found += page["conflicts"]
+            since = page["next"]
+        return {**page, "conflicts": found}
+
+    async def decide_conflicts(self, name: str, said: Document, revision: int | None) -> Document:
+        """Decide on conflicts, and wait for the job that does it; returns the job.
+
+        Raises:
+            RefusedError, ServerUnreachableError: see `act`.
+            UnexpectedAnswerError: see `outcome`.
+        """
+        etag = f'"{revision}"' if revision is not None else (await self.show(name)).etag
+        path = f"{path_of(name)}/conflicts/decisions"
+        return await self.outcome((await self.api.send("POST", path, said, etag=etag)).document["job"])
 
     async def trail(self, name: str) -> list[Document]:
         """Return everything that has happened to a submission, the oldest first."""
