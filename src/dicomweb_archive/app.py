@@ -24,6 +24,7 @@ from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.curation.collection_index import CollectionIndex
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
+from dicomweb_archive.index.curation.foresight import Foresight
 from dicomweb_archive.index.curation.inventory_index import InventoryIndex
 from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.index.curation.purging import Purging
@@ -327,7 +328,10 @@ def _build_services(
         manifests=ManifestService(submissions_service, ManifestIndex(database)),
         checks=checks_service,
         publishing=PublishingService(
-            submissions_service, Publication(database, instances, timezone=settings.timezone), objects
+            submissions_service,
+            Publication(database, instances, timezone=settings.timezone),
+            objects,
+            Foresight(database),
         ),
         withdrawing=WithdrawingService(Withdrawal(database, instances, timezone=settings.timezone)),
         admission=Admission(most=settings.store_requests, wait_seconds=settings.store_wait_seconds),

@@ -16,6 +16,7 @@ from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.curation.examined import ExaminedContent
 from dicomweb_archive.index.curation.expiry import ExpiryIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
+from dicomweb_archive.index.curation.foresight import Foresight
 from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex, SubmissionState
@@ -98,7 +99,9 @@ async def at_work(runner: JobRunner, sealer: Sealer) -> AsyncIterator[None]:
 def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: JobQueue) -> list[JobKind]:
     checks = check_service(database, objects)
     submissions = submission_service(database, checks)
-    publishing = PublishingService(submissions, Publication(database, timezone=settings.timezone), objects)
+    publishing = PublishingService(
+        submissions, Publication(database, timezone=settings.timezone), objects, Foresight(database)
+    )
     kinds = [
         _orphans(MaintenanceService(PackIndex(database), objects), delete=settings.delete_orphans),
         _expiring(ExpiringService(ExpiryIndex(database), settings.submission_expiry_days)),

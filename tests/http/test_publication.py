@@ -20,6 +20,7 @@ from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.index.writing.moving import Move, move_study
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISSION, publishing_arguments
 from dicomweb_archive.services.submissions.transitions import Action
 
@@ -95,18 +96,63 @@ async def test_a_submission_goes_from_approved_to_published_with_one_call(archiv
     assert trail[-1]["comment"] == "5 instances of 2 studies published"
 
 
-async def test_what_conflicts_stays_and_leaves_the_submission_approved(archive: Archive) -> None:
+async def test_what_contradicts_what_is_published_is_kept_as_a_conflict_and_decided_on(archive: Archive) -> None:
     await archive.store(*ct_series(2), *ct_series(1, series=2))
     submission = await approved(archive, 1)
     await archive.store(*ct_series(1, PatientName="Roe^Jane"), *ct_series(1, series=2))
+    path = f"/submissions/{submission['name']}"
+    foreseen = (await archive.client.get(f"{path}/publish")).json()
+    (study,) = foreseen["studies"]
+    assert (study["published"], study["same"], study["conflicts"], study["joins"]) == (1, 1, 1, True)
+    assert (foreseen["total"], foreseen["undecided_conflicts"], foreseen["next"]) == (1, 0, None)
     answer = await act(archive, submission, "publish")
     job = await ended(archive, answer.json()["job"])
     assert job["result"] == {"studies": 1, "instances": 1, "same": 1, "conflicts": 1, "refused": 0}
-    document = (await archive.client.get(f"/submissions/{submission['name']}")).json()
-    assert (document["state"], document["held"]["instances"]) == ("approved", 1)
+    document = (await archive.client.get(path)).json()
+    assert (document["state"], document["held"]["instances"]) == ("published", 0)
     assert len((await archive.get(f"/studies/{UID}.1/instances")).json()) == 3
     # The bytes that the archive had already are kept once.
     assert len(archive.files()) == 3
+    (conflict,) = (await archive.client.get(f"{path}/conflicts")).json()["conflicts"]
+    compared = (await archive.client.get(f"{path}/conflicts/{conflict['id']}")).json()
+    assert [each["keyword"] for each in compared["differences"]] == ["PatientName"]
+    said = {"if-match": f'"{document["revision"]}"'}
+    url = f"{path}/conflicts/{conflict['id']}/decision"
+    assert (await archive.client.post(url, json={"decision": "replace"}, headers=said)).status_code == 200
+    assert (await archive.get(INSTANCE, headers=OCTETS)).content == ct_series(2)[0]
+
+
+async def test_studies_of_a_submission_are_published_one_after_the_other(archive: Archive) -> None:
+    await archive.store(*ct_series(1), *ct_series(1, study=2), *ct_series(1, study=3))
+    submission = await approved(archive, 1, 2, 3)
+    path = f"/submissions/{submission['name']}"
+    assert (await act(archive, submission, "publish", studies=[f"{UID}.1", f"{UID}.9"])).status_code == 404
+    assert (await act(archive, submission, "publish", studies=[])).status_code == 400
+    for left, state, studies in ((1, "approved", [f"{UID}.3", f"{UID}.1"]), (0, "published", [f"{UID}.2"])):
+        answer = await act(archive, submission, "publish", studies=studies)
+        job = await ended(archive, answer.json()["job"])
+        assert (job["result"]["studies"], job["done"], job["total"]) == (len(studies), len(studies), len(studies))
+        document = (await archive.client.get(path)).json()
+        assert (document["held"]["studies"], document["state"]) == (left, state)
+        assert len((await archive.get("/studies")).json()) == 3 - left
+
+
+async def test_what_publishing_would_do_is_told_page_by_page(archive: Archive) -> None:
+    await archive.store(*ct_series(2), *ct_series(1, study=2))
+    submission = await approved(archive, 1, 2)
+    path = f"/submissions/{submission['name']}/publish"
+    first = (await archive.client.get(path, params={"limit": 1})).json()
+    second = (await archive.client.get(path, params={"limit": 1, "since": first["next"]})).json()
+    assert [(each["studies"][0]["study"], each["studies"][0]["published"]) for each in (first, second)] == [
+        (f"{UID}.1", 2),
+        (f"{UID}.2", 1),
+    ]
+    assert (first["studies"][0]["joins"], first["studies"][0]["is_elsewhere"]) == (False, False)
+    # Nothing has happened.
+    assert (await archive.get("/studies")).json() == []
+    archive.let_in(Principal("anonymous", PrincipalKind.KEY_HOLDER, with_included([Role.SUBMITTER])))
+    headers = {"authorization": "Bearer anonymous"}
+    assert (await archive.client.get(path, headers=headers)).status_code == 403
 
 
 async def test_only_what_is_approved_is_published(archive: Archive) -> None:

@@ -3,7 +3,8 @@
 A reader sees each study as it was before or as it is after, never a part of it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from asyncpg import exceptions
 
@@ -14,22 +15,24 @@ from dicomweb_archive.index.reading.instances import InstanceIndex
 from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.index.writing.moving import MetInstance, Move, MovedStudy, move_study
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
+from dicomweb_archive.index.writing.setting_aside import set_aside
 
 __all__ = ["MetInstance", "MovedStudy", "NotPublishingError", "Publication", "SpaceContent"]
 
 # Lists studies of a space in the order of their UIDs.
 LIST_STUDIES = """
 select study_instance_uid from study where space_id = $1 and study_instance_uid > $2
-order by study_instance_uid limit $3
+  and ($4::text[] is null or study_instance_uid = any($4)) order by study_instance_uid limit $3
 """
 
 # Counts what a space holds.
 COUNT_CONTENT = """
-select count(*)::int4 as studies, coalesce(sum(instance_count), 0)::int4 as instances from study where space_id = $1
+select count(*)::int4 as studies, coalesce(sum(instance_count), 0)::int4 as instances from study
+where space_id = $1 and ($2::text[] is null or study_instance_uid = any($2))
 """
 
 # Holds a submission in its state until a study of it has moved; other spaces have none.
-HOLD_STATE = "select state from submission where space_id = $1 for share"
+HOLD_STATE = "select id, state from submission where space_id = $1 for share"
 
 _PUBLISHING = "publishing"
 _ATTEMPTS = 8
@@ -73,19 +76,23 @@ class Publication:
         self._instances = instances
         self._timezone = timezone
 
-    async def list_studies(self, space_id: int, *, after: str = "", limit: int = 100) -> list[str]:
-        """List the Study Instance UIDs of a space, in their order, from behind this one on."""
+    async def list_studies(
+        self, space_id: int, *, after: str = "", limit: int = 100, studies: Sequence[str] | None = None
+    ) -> list[str]:
+        """List the Study Instance UIDs of a space, in their order, from behind this one on: all, or of these."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(LIST_STUDIES, space_id, after, limit)
+            rows = await connection.fetch(LIST_STUDIES, space_id, after, limit, studies)
         return [row["study_instance_uid"] for row in rows]
 
-    async def count(self, space_id: int) -> SpaceContent:
-        """Count what a space holds."""
+    async def count(self, space_id: int, studies: Sequence[str] | None = None) -> SpaceContent:
+        """Count what a space holds: all, or of these studies."""
         async with self._database.connection() as connection:
-            return SpaceContent(*await connection.fetchrow(COUNT_CONTENT, space_id))
+            return SpaceContent(*await connection.fetchrow(COUNT_CONTENT, space_id, studies))
 
     async def publish(self, space_id: int, study_instance_uid: str, *, actor: str) -> MovedStudy:
         """Publish a study: all of it but what the archive has under the same SOP Instance UIDs.
+
+        With the same bytes that is kept once, with others it becomes conflicts of the submission whose space it is.
 
         Asked for again it goes on with what is still there, so that an interrupted publication can be repeated.
 
@@ -101,8 +108,11 @@ class Publication:
             for _ in range(_ATTEMPTS):
                 try:
                     async with self._database.transaction() as connection:
-                        await _hold_state(connection, space_id)
+                        submission_id = await _hold_state(connection, space_id)
                         moved = await move_study(connection, move)
+                        if moved.conflicts and submission_id is not None:
+                            freed = await set_aside(connection, submission_id, space_id, study_instance_uid)
+                            moved = replace(moved, free_object_keys=(*moved.free_object_keys, *freed))
                         await _note(connection, move, moved, actor)
                         return moved
                 except _TRY_AGAIN:
@@ -115,14 +125,18 @@ class Publication:
         raise DatabaseUnavailableError(message)
 
 
-async def _hold_state(connection: Connection, space_id: int) -> None:
-    """Make sure that the submission is being published until the transaction ends.
+async def _hold_state(connection: Connection, space_id: int) -> int | None:
+    """Make sure that the submission is being published until the transaction ends; returns its id.
 
     A job of it may be begun anew long after somebody has reconsidered or rejected what it is about.
     """
-    state = await connection.fetchval(HOLD_STATE, space_id)
-    if state not in (None, _PUBLISHING):
-        raise NotPublishingError(state)
+    held = await connection.fetchrow(HOLD_STATE, space_id)
+    if held is None:
+        return None
+    if held["state"] != _PUBLISHING:
+        raise NotPublishingError(held["state"])
+    submission_id: int = held["id"]
+    return submission_id
 
 
 async def _note(connection: Connection, move: Move, moved: MovedStudy, actor: str) -> None:
@@ -138,7 +152,7 @@ async def _note(connection: Connection, move: Move, moved: MovedStudy, actor: st
             study_instance_uid=move.study_instance_uid,
             detail={"study": moved.study_id, **detail},
         )
-    if moved.study_id is not None or moved.same:
+    if moved.study_id is not None or moved.same or moved.conflicts:
         await insert_event(
             connection,
             EventKind.STUDY_PUBLISHED,

@@ -1,12 +1,13 @@
 """Publishing a submission: its studies become part of the archive, one after the other, each of them at once."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dicomweb_archive.errors import ArchiveError, ConflictError, NotFoundError, TransitionError
+from dicomweb_archive.index.curation.foresight import ForeseenStudy, Foresight
 from dicomweb_archive.index.curation.submissions import Submission, SubmissionScope, SubmissionState
 from dicomweb_archive.index.writing.publication import MovedStudy, NotPublishingError, Publication
 from dicomweb_archive.services.access import Principal
@@ -27,7 +28,7 @@ class PublishReport:
         after: UID of the study that was looked at last; studies go in the order of their UIDs.
         studies, instances: what was published.
         same: instances that the archive had already, byte for byte.
-        conflicts: instances that stay, because the archive has other bytes under their SOP Instance UID.
+        conflicts: instances that are kept as conflicts, because the archive has other bytes under their UID.
         refused: studies that stay, because the archive has them in another collection.
     """
 
@@ -60,7 +61,7 @@ class PublishReport:
         if self.same:
             said += f", {self.same} were there already"
         if self.conflicts:
-            said += f", {self.conflicts} stay: the archive has other bytes under their UIDs"
+            said += f", {self.conflicts} are kept as conflicts: the archive has other bytes under their UIDs"
         if self.refused:
             said += f", {self.refused} studies stay: they are in another collection"
         return said
@@ -75,6 +76,20 @@ class PublishReport:
         return cls(**values)
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What publishing a submission would do, a page of its studies.
+
+    Attributes:
+        total: how many studies it has.
+        undecided: conflicts that it keeps already and on which nobody has decided.
+    """
+
+    studies: Sequence[ForeseenStudy]
+    total: int
+    undecided: int
+
+
 Tell = Callable[[PublishReport, int], Awaitable[None]]
 """Takes the report after each study, with how many instances there were at the beginning of this attempt and before."""
 
@@ -86,12 +101,29 @@ class PublishingService:
     submissions: SubmissionService
     publication: Publication
     objects: ObjectStore
+    foresight: Foresight
 
-    async def begin(self, principal: Principal, name: str, revision: int | None) -> Submission:
-        """Begin to publish a submission, or go on where that was interrupted; `publish` does it.
+    async def foresee(self, principal: Principal, name: str, *, after: str, limit: int) -> Foreseen:
+        """Say what publishing would do now with the studies behind this one, without doing anything.
 
         Raises:
-            NotFoundError: there is none of this name that the principal may know of.
+            NotFoundError, ForbiddenError: see `begin`.
+        """
+        submission = await self.submissions.find(principal, name)
+        require_curator(principal, submission)
+        studies, total = await self.foresight.studies(submission.space_id, after=after, limit=limit)
+        return Foreseen(studies, total, await self.foresight.undecided(submission.id))
+
+    async def begin(
+        self, principal: Principal, name: str, revision: int | None, studies: Sequence[str] | None = None
+    ) -> Submission:
+        """Begin to publish a submission, or go on where that was interrupted; `publish` does it.
+
+        Args:
+            studies: only these of it, all of which it must have.
+
+        Raises:
+            NotFoundError: there is none of this name that the principal may know of, or no such study in it.
             ForbiddenError: it is for curators of the collection.
             PreconditionFailedError: it has changed since it was read.
             TransitionError: it is not approved.
@@ -99,18 +131,28 @@ class PublishingService:
         submission = await self.submissions.find(principal, name)
         require_curator(principal, submission)
         require_revision(submission, revision)
-        if submission.state is SubmissionState.PUBLISHING:
+        if studies is not None:
+            await self._require_studies(submission, studies)
+        if submission.state is SubmissionState.PUBLISHING and studies is None:
             return submission
         return await self.submissions.advance(name, Action.BEGIN_PUBLISHING, actor=principal.name, revision=revision)
 
     async def publish(
-        self, name: str, space_id: int, *, actor: str, tell: Tell, report: PublishReport | None = None
+        self,
+        name: str,
+        space_id: int,
+        *,
+        actor: str,
+        tell: Tell,
+        report: PublishReport | None = None,
+        studies: Sequence[str] | None = None,
     ) -> PublishReport:
         """Publish all studies of a submission, each in one transaction, and end the submission's publishing.
 
         What stays leaves the submission approved: it can be looked into and published again.
 
         Args:
+            studies: only these.
             report: of an attempt that was interrupted; what was published then is no longer here.
 
         Raises:
@@ -118,8 +160,8 @@ class PublishingService:
             DatabaseUnavailableError: what was published until then stays published; go on with the last report.
         """
         report = report or PublishReport()
-        total = report.done + (await self.publication.count(space_id)).instances
-        while uids := await self.publication.list_studies(space_id, after=report.after, limit=_BATCH):
+        total = report.done + (await self.publication.count(space_id, studies)).instances
+        while uids := await self.publication.list_studies(space_id, after=report.after, limit=_BATCH, studies=studies):
             for uid in uids:
                 report = await self._publish_study(space_id, uid, report, actor)
                 await tell(report, max(total, report.done))
@@ -132,6 +174,12 @@ class PublishingService:
         """Give up in the middle; what was published stays published, and one that has ended stays as it is."""
         with suppress(TransitionError):
             await self.submissions.advance(name, Action.STOP_PUBLISHING, actor=actor)
+
+    async def _require_studies(self, submission: Submission, studies: Sequence[str]) -> None:
+        held = await self.publication.count(submission.space_id, studies)
+        if held.studies < len(set(studies)):
+            message = "There is no such study in this submission"
+            raise NotFoundError(message)
 
     async def _end(self, name: str, action: Action, *, actor: str, comment: str) -> None:
         try:

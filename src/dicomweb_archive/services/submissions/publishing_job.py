@@ -1,5 +1,6 @@
 """Publishing a submission as a job: watched, cancelled, and gone on with after an interruption."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from dicomweb_archive.index.curation.submissions import Submission
@@ -13,9 +14,10 @@ PUBLISH_SUBMISSION: Final = "publish-submission"
 _ATTEMPTS = 20
 
 
-def publishing_arguments(submission: Submission) -> JsonObject:
-    """Return what the job of a submission is told."""
-    return {"submission": submission.name, "space": submission.space_id}
+def publishing_arguments(submission: Submission, studies: Sequence[str] | None = None) -> JsonObject:
+    """Return what the job of a submission is told: to publish all of it, or these studies."""
+    arguments = {"submission": submission.name, "space": submission.space_id}
+    return arguments if studies is None else {**arguments, "studies": sorted(studies)}
 
 
 def publishing_kind(publishing: PublishingService) -> JobKind:
@@ -29,7 +31,8 @@ def publishing_kind(publishing: PublishingService) -> JobKind:
             await run.report(report.done, total=total, checkpoint=report.to_json())
 
         begun = PublishReport.from_json(job.checkpoint) if job.checkpoint else None
-        report = await publishing.publish(name, space_id, actor=job.actor, tell=tell, report=begun)
+        studies = job.arguments.get("studies")
+        report = await publishing.publish(name, space_id, actor=job.actor, tell=tell, report=begun, studies=studies)
         return {key: value for key, value in report.to_json().items() if key != "after"}
 
     async def ended(job: Job) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dicomweb_archive.index.curation.submissions import SubmissionState
@@ -41,19 +41,84 @@ class PublishingDocument(BaseModel):
     job: str = Field(description="URL of the job: how far it has come, and what came of it.")
 
 
+class PublishStudies(BaseModel):
+    """What of a submission is published."""
+
+    model_config = ConfigDict(extra="forbid")
+    studies: list[Uid] | None = Field(
+        default=None, min_length=1, max_length=10_000, description="Study Instance UIDs; all of it when left out."
+    )
+
+
+class ForeseenStudyDocument(BaseModel):
+    """What publishing would do with a study."""
+
+    study: str
+    instances: int
+    size_bytes: int
+    published: int = Field(description="Instances that would become part of the archive.")
+    same: int = Field(description="Instances that the archive has already, byte for byte.")
+    conflicts: int = Field(description="Instances whose UID it has otherwise; they would be kept as conflicts.")
+    joins: bool = Field(description="Whether the archive has a study of this UID, which would grow.")
+    is_elsewhere: bool = Field(description="Whether that is in another collection: then nothing would be published.")
+
+
+class ForeseenDocument(BaseModel):
+    """What publishing a submission would do, some studies at a time."""
+
+    studies: list[ForeseenStudyDocument]
+    total: int = Field(description="How many studies the submission has.")
+    undecided_conflicts: int = Field(description="What it keeps as conflicts already, and nobody has decided on.")
+    next: str | None = Field(description="`since` of the studies behind these; null when there are none.")
+
+
+ALL_STUDIES = PublishStudies()
+
+
+@router.get("/submissions/{submission}/publish")
+async def foresee_publishing(
+    submission: SubmissionName,
+    services: ServicesOf,
+    principal: PrincipalOf,
+    since: Annotated[str, Query(max_length=64, pattern=r"^[0-9.]*$")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> ForeseenDocument:
+    """Say what publishing would do, and change nothing: what is new, what is there already, what contradicts."""
+    foreseen = await services.publishing.foresee(principal, submission, after=since, limit=limit)
+    studies = [
+        ForeseenStudyDocument(
+            study=each.study_instance_uid,
+            **{name: getattr(each, name) for name in ForeseenStudyDocument.model_fields if name != "study"},
+        )
+        for each in foreseen.studies
+    ]
+    return ForeseenDocument(
+        studies=studies,
+        total=foreseen.total,
+        undecided_conflicts=foreseen.undecided,
+        next=studies[-1].study if len(studies) == limit else None,
+    )
+
+
 @router.post("/submissions/{submission}/publish", status_code=202, openapi_extra=IF_MATCH)
 async def publish_submission(
-    submission: SubmissionName, request: Request, response: Response, services: ServicesOf, principal: PrincipalOf
+    submission: SubmissionName,
+    request: Request,
+    response: Response,
+    services: ServicesOf,
+    principal: PrincipalOf,
+    asked: PublishStudies = ALL_STUDIES,
 ) -> PublishingDocument:
-    """Publish what an approved submission holds; each study appears whole.
+    """Publish what an approved submission holds, or some studies of it; each study appears whole.
 
-    What cannot be published, because the archive has other bytes under its UIDs, stays, and the submission is
-    approved still. Asked for again while it is going on, this answers with the same job.
+    Where the archive has other bytes under the same UIDs, they stay, and what came is kept as a conflict. A study that
+    it has in another collection stays, and the submission is approved still. Asked for again while it is going on,
+    this answers with the same job.
     """
-    begun = await services.publishing.begin(principal, submission, expected_revision(request))
+    begun = await services.publishing.begin(principal, submission, expected_revision(request), asked.studies)
     job = await services.jobs.enqueue(
         PUBLISH_SUBMISSION,
-        publishing_arguments(begun),
+        publishing_arguments(begun, asked.studies),
         principal,
         collection_id=begun.collection_id,
         subject=f"/submissions/{begun.name}",
