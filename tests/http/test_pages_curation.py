@@ -210,6 +210,33 @@ async def test_the_queue_is_shown_by_stage_filtered_and_sorted(archive: Archive)
         assert answer.status_code == 400, wrong
 
 
+async def test_many_submissions_are_decided_on_with_one_form(start_archive: StartArchive) -> None:
+    async with start_archive() as archive:
+        paths = [await opened(archive, title=f"Bulk {number}") for number in (1, 2)]
+        page = await page_of(archive, "/submissions", stage="sender", text="bulk", orderby="title")
+        chosen = [each.attributes["value"] for each in page.find("input", name="submission")]
+        assert chosen == [f"{path.rpartition('/')[2]} 1" for path in paths]
+        fields = {"submission": [chosen[0], chosen[1][:-1] + "9"], "action": "reject", "reason": "duplicate"}
+        for wrong in (
+            {**fields, "reason": ""},
+            {**fields, "action": ""},
+            {**fields, "submission": "x"},
+            {"action": "seal"},
+        ):
+            assert (await send(archive, "/submissions/decide", wrong)).status_code == 400
+        forged = await archive.client.post("/submissions/decide", data=fields, headers=BROWSER)
+        assert forged.status_code == 403
+        begun = await send(archive, "/submissions/decide", fields)
+        assert begun.status_code == 303
+        while "data-refresh" in (await archive.client.get(begun.headers["location"], headers=BROWSER)).text:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        page = await page_of(archive, begun.headers["location"])
+        told = [row.text for row in page.one("tbody").find("tr")]
+        assert told[0] == "Bulk 1 done"
+        assert told[1].startswith("Bulk 2 changed")
+        assert (await archive.client.get("/submissions/decisions/0", headers=BROWSER)).status_code == 404
+
+
 async def test_conflicts_are_shown_beside_what_has_their_uid(archive: Archive) -> None:
     name = (await archive.client.post("/submissions", json={})).json()["name"]
     for description in ("first", "second <b>"):
@@ -224,6 +251,28 @@ async def test_conflicts_are_shown_beside_what_has_their_uid(archive: Archive) -
     assert "SeriesDescription first second <b>" in row.text
     missing = await archive.client.get(f"/submissions/{name}/conflicts/x", headers=BROWSER)
     assert missing.status_code == 404
+
+    rule = f"/submissions/{name}/rule"
+    fields = {
+        each.attributes["name"]: each.attributes.get("value", "") for each in compared.find("input", type="hidden")
+    }
+    for wrong in (
+        {},
+        {"decision": "reject"},
+        {"decision": "keep", "reason": "x"},
+        {"decision": "keep", "conflict": ""},
+    ):
+        refused = await send(archive, rule, {**fields, **wrong, "comment": "typed"})
+        assert refused.status_code == 400, wrong
+        assert parse(refused.text).one(id="comment").attributes["value"] == "typed"
+    late = await send(archive, rule, {**fields, "decision": "keep", "revision": "99"})
+    assert late.status_code == 412
+    decided = await send(archive, rule, {**fields, "decision": "keep", "comment": "the first is right"})
+    assert decided.status_code == 303
+    assert "0 conflicts. It is decided." in (await page_of(archive, decided.headers["location"])).one("main").text
+    kept = await page_of(archive, f"/submissions/{name}/conflicts", show="decided")
+    assert "what stands stays" in kept.one(id="conflicts").text
+    assert await page_of(archive, link.attributes["href"])
 
 
 async def test_pages_are_for_those_whose_submissions_they_are_and_forms_come_from_them(archive: Archive) -> None:

@@ -136,7 +136,7 @@ const tickAll = document.querySelector("[data-tick-all]");
 if (tickAll) {
   tickAll.hidden = false;
   tickAll.addEventListener("click", () => {
-    const boxes = [...document.querySelectorAll("[name=finding]")];
+    const boxes = [...document.querySelectorAll(`[name=${tickAll.dataset.tickAll}]`)];
     const all = boxes.every((each) => each.checked);
     for (const each of boxes) each.checked = !all;
   });

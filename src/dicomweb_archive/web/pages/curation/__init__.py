@@ -1,6 +1,7 @@
 """Pages of curators and submitters: the queue, what a submission holds, what is said of it, and what is decided."""
 
 from dicomweb_archive.web.pages.curation import (
+    bulk,
     conflicts,
     deciding,
     findings,
@@ -12,6 +13,8 @@ from dicomweb_archive.web.pages.curation import (
 )
 
 routes = [
-    route for page in (queue, findings, inventory, conflicts, trail, sheet, deciding, overview) for route in page.routes
+    route
+    for page in (queue, bulk, findings, inventory, conflicts, trail, sheet, deciding, overview)
+    for route in page.routes
 ]
 """The page of a submission comes last: its path begins all others."""

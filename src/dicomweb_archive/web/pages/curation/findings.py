@@ -8,15 +8,15 @@ from starlette.responses import RedirectResponse, Response
 
 from dicomweb_archive.checks.catalogue import CHECKS
 from dicomweb_archive.checks.findings import Severity
-from dicomweb_archive.dicom.held_attributes import held_attribute
 from dicomweb_archive.errors import ConflictError, InvalidRequestError, NotFoundError
-from dicomweb_archive.index.curation.findings import FindingFilter, KeptFinding
+from dicomweb_archive.index.curation.findings import FindingFilter
 from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.errors import problem_of
 from dicomweb_archive.web.forms import Form, read_form, require_own_page
 from dicomweb_archive.web.pages.browser_route import BrowserRoute
 from dicomweb_archive.web.pages.curation.parameters import choice_of, number_of, require_known, uid_of
 from dicomweb_archive.web.pages.curation.visit import SUBMISSION, Visit, render_submission, visit
+from dicomweb_archive.web.pages.curation.wording import attribute_of
 from dicomweb_archive.web.pages.problems import as_page
 from dicomweb_archive.web.routing import PageRoute
 
@@ -95,7 +95,7 @@ async def _render(
         "findings.html",
         status,
         findings=found,
-        attribute=_attribute,
+        attribute=attribute_of,
         total=total,
         offset=offset,
         page_size=PAGE,
@@ -109,14 +109,6 @@ async def _render(
         problem=problem,
         query=lambda **changed: urlencode({name: value for name, value in (asked | changed).items() if value}),
     )
-
-
-def _attribute(kept: KeptFinding) -> str:
-    """Name the attribute that a finding is about, as people know it; nothing when it is about none."""
-    if not kept.finding.path:
-        return ""
-    attribute = held_attribute(kept.finding.path)
-    return attribute.keyword or attribute.path
 
 
 def _back(request: Request, seen: Visit, query: str) -> Response:

@@ -19,7 +19,7 @@ from dicomweb_archive.web.pages.curation.parameters import number_of, require_kn
 from dicomweb_archive.web.pages.curation.queue import DECIDE, STAGES
 from dicomweb_archive.web.pages.curation.series_cards import SERIES_PAGE, list_series
 from dicomweb_archive.web.pages.curation.visit import SUBMISSION, Visit, choices_of, render_submission, visit
-from dicomweb_archive.web.pages.curation.wording import REASONS, tell
+from dicomweb_archive.web.pages.curation.wording import JOBS, REASONS, attribute_of, tell
 from dicomweb_archive.web.pages.problems import as_page
 
 _FINDINGS: Final = 5
@@ -63,8 +63,10 @@ async def render_overview(
         offset=offset,
         page_size=SERIES_PAGE,
         findings=[each.finding for each in findings],
+        attribute=attribute_of,
         events=[tell(each) for each in events],
         jobs=jobs,
+        job_names=JOBS,
         is_running=submission.state in _UNDER_WAY or any(not job.state.is_over for job in jobs),
         against=against,
         following=following,

@@ -16,7 +16,7 @@ from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.dependencies import get_principal, get_services
 from dicomweb_archive.web.pages.browser_route import BrowserRoute
 from dicomweb_archive.web.pages.curation.parameters import choice_of, number_of, require_known, text_of
-from dicomweb_archive.web.pages.curation.wording import STATES
+from dicomweb_archive.web.pages.curation.wording import CHOICES, REASONS, STATES
 from dicomweb_archive.web.pages.problems import as_page
 from dicomweb_archive.web.pages.rendering import render
 
@@ -63,7 +63,7 @@ async def show_queue(request: Request) -> Response:
     services = get_services(request)
     principal = await get_principal(request)
     require(principal, Role.SUBMITTER)
-    require_known(request, (*_FIELDS, "stage", "offset"))
+    require_known(request, (*_FIELDS, "stage", "offset", "planned"))
     asked = {name: text_of(request, name, at_most=_LONGEST) for name in _FIELDS}
     asked["orderby"] = choice_of(request, "orderby", tuple(ORDERS), QueueOrder.LONGEST_UNCHANGED.value)
     stage = choice_of(request, "stage", tuple(STAGES), DECIDE if Role.CURATOR in principal.roles else "all")
@@ -87,6 +87,10 @@ async def show_queue(request: Request) -> Response:
         asked=asked,
         orders=ORDERS,
         is_filtered=any(asked[name] for name in _FIELDS if name != "orderby"),
+        planned=[each for each in text_of(request, "planned").split(",") if each.isdecimal()],
+        is_curator=Role.CURATOR in principal.roles,
+        choices=CHOICES.values(),
+        reasons=REASONS,
         offset=offset,
         total=counts[stage],
         page_size=PAGE,

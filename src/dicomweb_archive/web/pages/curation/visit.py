@@ -81,7 +81,7 @@ async def render_submission(
     services = get_services(request)
     (_, _, counts), (_, conflicts) = await asyncio.gather(
         services.checks.list(seen.submission, FindingFilter(), limit=1, offset=0),
-        services.conflicts.list(seen.principal, seen.submission.name, after=0, limit=1),
+        services.conflicts.list(seen.principal, seen.submission.name, after=0, limit=1, undecided=True),
     )
     label, tone = STATES[seen.submission.state]
     return await render(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from dicomweb_archive.checks.findings import Finding
+from dicomweb_archive.dicom.held_attributes import held_attribute
 from dicomweb_archive.index.curation.submissions import SubmissionState as S
 from dicomweb_archive.index.curation.trail import TrailEntry
 from dicomweb_archive.services.submissions.transitions import NEEDS_REASON, Action, Reason
@@ -79,6 +81,16 @@ REASONS: Final[Mapping[Reason, str]] = MappingProxyType(
     }
 )
 
+JOBS: Final = MappingProxyType(
+    {
+        "publish-submission": "Publishing",
+        "run-checks": "Running checks",
+        "decide-submissions": "Deciding",
+        "decide-conflicts": "Deciding on conflicts",
+    }
+)
+"""What jobs are called while they run."""
+
 _KINDS: Final = MappingProxyType(
     {
         "instances_stored": "Instances stored",
@@ -93,6 +105,7 @@ _KINDS: Final = MappingProxyType(
         "submission_commented": "Comment",
         "submission_manifest_set": "Manifest announced",
         "conflict_kept": "Conflict kept",
+        "conflicts_decided": "Conflicts decided",
         "checks_run": "Checks run",
         "finding_waived": "Finding waived",
         "waiver_revoked": "Waiver taken back",
@@ -120,6 +133,14 @@ class Happening:
     facts: str
 
 
+def attribute_of(found: Finding) -> str:
+    """Name the attribute that a finding is about, as people know it; nothing when it is about none."""
+    if not found.path:
+        return ""
+    attribute = held_attribute(found.path)
+    return attribute.keyword or attribute.path
+
+
 def tell(entry: TrailEntry) -> Happening:
     """Tell an event in words; of what it says those things alone that people ask for."""
     detail = entry.detail
@@ -130,7 +151,7 @@ def tell(entry: TrailEntry) -> Happening:
     facts = [
         f"{count} {one if count == 1 else many}"
         for name, (one, many) in _COUNTED.items()
-        if isinstance(count := detail.get(name), int)
+        if isinstance(count := detail.get(name), int) and count
     ]
     facts += [str(detail[name]).replace("_", " ") for name in _NAMED if isinstance(detail.get(name), str)]
     return Happening(entry, _KINDS.get(entry.kind, entry.kind.replace("_", " ").capitalize()), ", ".join(facts))
