@@ -185,6 +185,24 @@ async def test_a_host_that_is_allowed_no_longer_gets_nothing_more(bench: Bench) 
     assert "not allowed" in str((await bench.webhook()).problem)
 
 
+async def test_what_goes_wrong_with_one_webhook_keeps_nothing_from_another(bench: Bench) -> None:
+    @asynccontextmanager
+    async def sender(target: WebhookTarget) -> AsyncIterator[Post]:
+        if target.path == "/broken":
+            message = "a bug"
+            raise RuntimeError(message)
+        async with bench.receiver(target) as post:
+            yield post
+
+    await bench.happen("1.1")
+    broken = NewWebhook("broken", "https://hooks.example.org/broken", "hooks.example.org", b"secret", None, 0)
+    await bench.index.create(broken, None, actor="tester")
+    await bench.make()
+    with pytest.raises(RuntimeError, match="a bug"):
+        await DeliveryService(bench.index, bench.delivery.feed, HOSTS, sender, 4).deliver()
+    assert bench.receiver.studies() == ["1.1"]
+
+
 @pytest.mark.parametrize(
     ("address", "public", "private"),
     [

@@ -1,6 +1,7 @@
 """Delivering: what the feed has that a target does not, message by message, in order and at least once."""
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from dicomweb_archive.services.webhooks.sending import Answer, Post, Sender
 from dicomweb_archive.wire.feed_places import FeedPlaces
 from dicomweb_archive.wire.webhook_messages import WebhookMessage, changes_message
 from dicomweb_archive.wire.webhook_targets import AllowedHosts
+
+logger = logging.getLogger(__name__)
 
 DELIVER_CHANGES: Final = "deliver-changes"
 """Sends the change feed to webhooks."""
@@ -54,9 +57,13 @@ class DeliveryService:
             async with turns:
                 return await self._catch_up(webhook, places)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(take_turn(each)) for each in await self.index.due(10 * _AT_ONCE)]
-        return {"webhooks": len(tasks), "messages": sum(task.result() for task in tasks)}
+        due = await self.index.due(10 * _AT_ONCE)
+        # What goes wrong with one of them ends the turn of no other.
+        ended = await asyncio.gather(*map(take_turn, due), return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return {"webhooks": len(due), "messages": sum(each for each in ended if isinstance(each, int))}
 
     async def _catch_up(self, webhook: Webhook, places: FeedPlaces) -> int:
         """Send message after message until one fails, nothing is left, or it is the turn of others."""
@@ -105,6 +112,8 @@ class DeliveryService:
 
     async def _fail(self, webhook: Webhook, answer: Answer) -> None:
         is_last = answer.is_gone or webhook.failures + 1 >= self.attempts
+        if is_last:
+            logger.warning("nothing is sent to a webhook any more", extra={"webhook": webhook.public_id})
         pause = min(_FIRST_PAUSE_SECONDS * 2.0**webhook.failures, _LONGEST_PAUSE_SECONDS)
         # Those that have failed together do not come again together.
         pause *= random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
