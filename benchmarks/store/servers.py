@@ -1,6 +1,7 @@
 """The servers that are stored into: archives of ours, and peers that somebody else has started."""
 
 import os
+import random
 import re
 import sys
 import threading
@@ -17,6 +18,8 @@ from dicomweb_archive.cli.seaweedfs import BUCKET, REGION, SeaweedServer
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS = 0.1
+# Studies of an earlier run, which a peer may still have, are not met again.
+_FIRST_STUDIES = 8_000_000_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class StoreServer:
     pids: Sequence[int]
     destination: str = ""
     is_peer: bool = False
-    studies: list[int] = field(default_factory=lambda: [0])
+    studies: list[int] = field(default_factory=lambda: [random.randrange(_FIRST_STUDIES)])
 
     def processor_seconds(self) -> float:
         """Time that all its processes have used, those of its database and those that have ended too."""

@@ -58,6 +58,32 @@ async def test_silence_ends_the_request() -> None:
         await read(Client(part(b"ab")), idle=0.02)
 
 
+async def test_silence_ends_a_request_of_which_much_has_come() -> None:
+    with pytest.raises(RequestTimeoutError):
+        await read(Client(*[part(b"ab")] * 500), idle=0.02)
+
+
+async def test_a_pause_of_ours_is_no_silence_of_the_client() -> None:
+    chunks = request_chunks(
+        Client(part(b"a"), part(b"b"), part(b"", more=False)).receive,
+        idle_timeout_seconds=0.02,
+        minimum_bytes_per_second=1,
+    )
+    taken = []
+    async for chunk in chunks:
+        taken.append(chunk)
+        await asyncio.sleep(0.05)
+    assert taken == [b"a", b"b"]
+
+
+async def test_whoever_cancels_a_waiting_request_is_not_told_of_silence() -> None:
+    reading = asyncio.create_task(read(Client(part(b"ab")), idle=60))
+    await asyncio.sleep(0.01)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
 async def test_a_body_that_drips_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "RATE_GRACE_SECONDS", 0.02)
 

@@ -6,6 +6,7 @@ Bodies have bounds of their own, where they are read (`web/streams.py`). Heads o
 import asyncio
 from functools import lru_cache
 
+import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
@@ -33,6 +34,9 @@ _KEPT_LINES = 2048
 _LONGEST_KEPT = 512
 """Longer values are written anew each time: lists of frames in addresses, links to pages that nobody asks for twice."""
 
+PLAIN_BYTES = 64 * 1024
+"""A body of so many bytes is not worth being copied through the parser of heads and chunks."""
+
 _BODILESS = frozenset({204, 304})
 _CONNECTION_FIELDS = frozenset({b"connection", b"transfer-encoding"})
 
@@ -44,6 +48,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _idle_bytes = 0
     _moved = False
     _asked = False
+    # What is still to come of a body whose length is known.
+    _plain_left = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; a connection over which nothing is asked is closed."""
@@ -58,7 +64,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count what brings nothing on, and watch over the time in which no request is being served."""
         self._moved = False
-        super().data_received(data)
+        if self._plain_left:
+            self._take_plain(data)
+        else:
+            super().data_received(data)
         if self.transport.is_closing():
             return
         self._idle_bytes = 0 if self._moved else self._idle_bytes + len(data)
@@ -74,10 +83,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._moved = True
         super().on_headers_complete()
         self._asked = True
+        self._plain_left = 0 if self.parser.should_upgrade() else _plain_length(self.headers)
 
     def on_body(self, body: bytes) -> None:
         """Take some of a body; the rest of one that was answered early is read while it comes."""
         self._moved = True
+        self._plain_left = max(0, self._plain_left - len(body))
         if not self._is_serving():
             self._clear_deadline()
         super().on_body(body)
@@ -89,6 +100,24 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         super()._start_asgi_task(cycle, HeadWriter(app, cycle))  # type: ignore[arg-type]
+
+    def _take_plain(self, data: bytes) -> None:
+        """Pass on bytes of a body as they came.
+
+        Hot path: the parser copies each piece, which of a slice takes as long as hashing it (benchmarks/store).
+        """
+        self._unset_keepalive_if_required()
+        length = self._plain_left
+        if len(data) < length:
+            self.on_body(data)
+            return
+        self.on_body(data if len(data) == length else data[:length])
+        # The parser waits for a body that it has not seen, so that another one reads the next request.
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.on_message_complete()
+        if len(data) > length and self.cycle.keep_alive:
+            super().data_received(data[length:])
 
     def _is_serving(self) -> bool:
         return self._asked and not self.cycle.response_complete
@@ -165,6 +194,17 @@ class HeadWriter:
             cycle.expected_content_length = length
             cycle.chunked_encoding = False
         cycle.transport.write(b"".join((STATUS_LINE[message["status"]], *lines, b"\r\n")))
+
+
+def _plain_length(headers: list[tuple[bytes, bytes]]) -> int:
+    """Return the length of a long body that is nothing but its bytes, 0 of others; the parser has judged the head."""
+    length = 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return 0
+        if name == b"content-length":
+            length = int(value)
+    return length if length >= PLAIN_BYTES else 0
 
 
 def _line(name: bytes, value: bytes) -> bytes:

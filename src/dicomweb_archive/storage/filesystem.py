@@ -2,9 +2,11 @@
 
 import asyncio
 import fcntl
+import math
 import os
 import secrets
 import stat as file_modes
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +29,7 @@ _LIST_BATCH = 500
 # costs a lone small instance as much as writing it.
 _HELD_BYTES = 1024 * 1024
 _MOST_DURABLE = 100_000
+_FREE_SECONDS = 0.25
 MIB = 1024 * 1024
 
 
@@ -47,6 +50,7 @@ class FolderStore:
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="folder-store")
         self._kept = KeptFiles(self._close_soon)
         self._durable: set[Path] = set()
+        self._free = -math.inf, 0
 
     @property
     def streaming(self) -> "FolderStore":
@@ -155,13 +159,19 @@ class FolderStore:
                 yield item
 
     async def free_bytes(self) -> int | None:
-        """Room that this process may still fill, in bytes."""
+        """Room that this process may still fill, in bytes, as it was a moment ago at most."""
 
         def measure() -> int:
             room = os.statvfs(self._folder)
             return room.f_bavail * room.f_frsize
 
-        return await self._run(measure)
+        # Each store asks, and a network file system may let a thread wait.
+        measured_at, free = self._free
+        if time.monotonic() - measured_at > _FREE_SECONDS:
+            measured_at = time.monotonic()
+            free = await self._run(measure)
+            self._free = measured_at, free
+        return free
 
     async def ping(self) -> None:
         """Look at the folder."""

@@ -4,12 +4,12 @@ import asyncio
 import itertools
 import re
 import secrets
-import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Self
 
 from dicomweb_archive.storage.base import Buffer, ObjectStore, ObjectWriter
+from dicomweb_archive.storage.checksums import crc32
 from dicomweb_archive.storage.content import Content
 from dicomweb_archive.storage.zip_format import (
     Entry,
@@ -251,7 +251,7 @@ class StreamedMember:
     def _digest_pieces(self, pieces: Sequence[Buffer]) -> list[Buffer]:
         written = self._content.keep(pieces)
         for piece in written:
-            self._crc = zlib.crc32(piece, self._crc)
+            self._crc = crc32(piece, self._crc)
         return written
 
 
@@ -264,5 +264,5 @@ def _hash_member(name: bytes, member: Member) -> _Hashed:
     pieces = tuple(content.keep([member.data]))
     crc = 0
     for piece in pieces:
-        crc = zlib.crc32(piece, crc)
+        crc = crc32(piece, crc)
     return _Hashed(name, pieces, len(member.data), crc, content.digest())

@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from dicomweb_archive.errors import RequestTimeoutError
 from dicomweb_archive.storage.base import Buffer
 from dicomweb_archive.web.disconnects import ClientVanishedError, WhileClientWaits, until_disconnect
+from dicomweb_archive.web.silence import SilenceWatch
 from dicomweb_archive.web.turns import Turns, turns_of
 
 logger = logging.getLogger(__name__)
@@ -52,25 +53,21 @@ async def request_chunks(
     received = 0
     waited = 0.0
     more = True
-    while more:
-        begun = time.monotonic()
-        try:
-            async with asyncio.timeout(idle_timeout_seconds):
-                message = await receive()
-        except TimeoutError:
-            text = f"the request body paused for more than {idle_timeout_seconds:g} s; send it again"
-            raise RequestTimeoutError(text) from None
-        waited += time.monotonic() - begun
-        if message["type"] == "http.disconnect":
-            raise ClientVanishedError
-        chunk = message.get("body", b"")
-        more = message.get("more_body", False)
-        received += len(chunk)
-        if waited > RATE_GRACE_SECONDS and received < minimum_bytes_per_second * waited:
-            text = f"the request body came slower than {minimum_bytes_per_second} bytes a second"
-            raise RequestTimeoutError(text)
-        if chunk:
-            yield chunk
+    with SilenceWatch(idle_timeout_seconds) as watch:
+        while more:
+            begun = time.monotonic()
+            message = await watch.wait_for(receive)
+            waited += time.monotonic() - begun
+            if message["type"] == "http.disconnect":
+                raise ClientVanishedError
+            chunk = message.get("body", b"")
+            more = message.get("more_body", False)
+            received += len(chunk)
+            if waited > RATE_GRACE_SECONDS and received < minimum_bytes_per_second * waited:
+                text = f"the request body came slower than {minimum_bytes_per_second} bytes a second"
+                raise RequestTimeoutError(text)
+            if chunk:
+                yield chunk
 
 
 class ByteStreamResponse(Response):
