@@ -1,14 +1,17 @@
 """Migrations: they make what `tables.py` says, run once however many start, and refuse what they do not know."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.database import TestServer
 
 from dicomweb_archive.errors import DatabaseUnavailableError, SetupError
 from dicomweb_archive.index.database.engine import Database, connect
-from dicomweb_archive.index.database.migrate import check_schema, newest_revision, upgrade
+from dicomweb_archive.index.database.migrate import check_schema, migrations_folder, newest_revision, upgrade
+from dicomweb_archive.index.database.migrating import alembic_configuration
 from dicomweb_archive.index.database.tables import metadata
 
 # All that PostgreSQL knows of the tables, by name, so that two databases can be compared.
@@ -59,6 +62,13 @@ async def test_the_migrated_schema_is_the_one_of_the_table_definitions(database_
         await connection.run_sync(metadata.create_all)
     await engine.dispose()
     assert await catalogue(database_url) == await catalogue(empty_url)
+
+
+def test_each_file_of_a_migration_begins_with_its_revision_and_the_last_is_the_newest() -> None:
+    scripts = ScriptDirectory.from_config(alembic_configuration(migrations_folder()))
+    for script in scripts.walk_revisions():
+        assert Path(script.path).name.startswith(f"{script.revision}_")
+    assert scripts.get_heads() == [newest_revision()]
 
 
 async def test_upgrading_twice_changes_nothing(database_url: str) -> None:

@@ -1,21 +1,20 @@
 """`dicomweb-archive database`: look after the archive's database, private or the operator's own."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from dicomweb_archive.cli.configuration import read_settings
+from dicomweb_archive.cli.running_database import running_database
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres
-from dicomweb_archive.index.database.engine import Database, asyncpg_url
+from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.migrate import check_schema, newest_revision, upgrade
 from dicomweb_archive.index.upkeep.merging import Merged, SegmentMerger
 from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
@@ -204,31 +203,6 @@ async def _find_orphans(url: str, settings: Settings, *, delete: bool) -> Orphan
         finally:
             await store.close()
     return found
-
-
-@contextlib.contextmanager
-def running_database(settings: Settings, *, create: bool = True) -> Iterator[str]:
-    """Give the URL of the database, started for this block when it is private and does not run."""
-    if settings.database_url is not None:
-        yield asyncpg_url(settings.database_url.get_secret_value())
-        return
-    postgres = EmbeddedPostgres(settings.data_dir)
-    if not create and not postgres.cluster.exists():
-        message = f"There is no private database in {postgres.data_dir}; `serve` or `database upgrade` makes one"
-        raise SetupError(message)
-    try:
-        postgres.start()
-    except SetupError:
-        # In use by a running archive: so is its server.
-        url = postgres.running_url()
-        if url is None:
-            raise
-        yield url
-        return
-    try:
-        yield postgres.url
-    finally:
-        postgres.stop()
 
 
 def _run_program(name: str, *arguments: str) -> int:

@@ -11,7 +11,7 @@ import click
 import orjson
 
 from dicomweb_archive.cli.configuration import read_settings
-from dicomweb_archive.cli.database import running_database
+from dicomweb_archive.cli.running_database import running_database
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.migrate import check_schema
 from dicomweb_archive.index.writing.keys import KeyIndex, ListedKey

@@ -1,20 +1,9 @@
-"""Tags, keywords and value representations: the data dictionary (PS3.6) as cheap look-ups.
-
-The dictionary's content is pydicom's; nothing else of pydicom is used below this module's edge.
-"""
+"""Tags, keywords and value representations: the data dictionary (PS3.6) as cheap look-ups."""
 
 import re
 from functools import lru_cache
 
-from pydicom.datadict import (
-    dictionary_description,
-    dictionary_keyword,
-    dictionary_VM,
-    dictionary_VR,
-    keyword_dict,
-    private_dictionary_VR,
-    tag_for_keyword,
-)
+from dicomweb_archive.dicom.dictionary import TAGS_BY_KEYWORD, private_vr, public_entry
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 SOP_CLASS_UID = 0x00080016
@@ -50,20 +39,14 @@ def dictionary_entry(tag: int) -> str | None:
         return "UL"
     if is_private(tag):
         return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else None
-    try:
-        vr = dictionary_VR(tag)
-    except KeyError:
-        return None
-    return None if vr == "NONE" else str(vr)
+    entry = public_entry(tag)
+    return None if entry is None or entry.vr == "NONE" else entry.vr
 
 
 @lru_cache(maxsize=16_384)
 def private_entry(tag: int, creator: str) -> str | None:
     """Return the value representation of a private element that is publicly known, else `None` (PS3.5 7.8.1)."""
-    try:
-        return str(private_dictionary_VR(tag, creator))
-    except KeyError:
-        return None
+    return private_vr(tag, creator)
 
 
 def vr_of(tag: int) -> str | None:
@@ -78,49 +61,35 @@ def vr_of(tag: int) -> str | None:
 @lru_cache(maxsize=16_384)
 def may_have_several_values(tag: int) -> bool:
     """Tell whether the dictionary gives an attribute a value multiplicity above 1 (PS3.6 6)."""
-    try:
-        return not is_private(tag) and dictionary_VM(tag) != "1"
-    except KeyError:
-        return False
+    entry = public_entry(tag)
+    return entry is not None and entry.vm != "1"
 
 
 @lru_cache(maxsize=16_384)
 def keyword_of(tag: int) -> str | None:
     """Return the keyword of a tag (PS3.6), `None` for private and unknown ones."""
-    if is_private(tag):
-        return None
-    try:
-        return dictionary_keyword(tag) or None
-    except KeyError:
-        return None
+    entry = public_entry(tag)
+    return None if entry is None else entry.keyword or None
 
 
 @lru_cache(maxsize=16_384)
 def name_of(tag: int) -> str | None:
     """Return the name of a tag (PS3.6), `None` for private and unknown ones."""
-    if is_private(tag):
-        return None
-    try:
-        return dictionary_description(tag) or None
-    except KeyError:
-        return None
+    entry = public_entry(tag)
+    return None if entry is None else entry.name or None
 
 
 @lru_cache(maxsize=16_384)
 def is_single_valued(tag: int) -> bool:
     """Tell whether an attribute has one value at most (value multiplicity 1 in PS3.6)."""
-    if is_private(tag):
-        return False
-    try:
-        return dictionary_VM(tag) == "1"
-    except KeyError:
-        return False
+    entry = public_entry(tag)
+    return entry is not None and entry.vm == "1"
 
 
 def tag_of(keyword: str) -> int | None:
     """Return the tag that a keyword of PS3.6 names, `None` when it names none."""
     # Retired entries have an empty keyword, which names nothing.
-    return tag_for_keyword(keyword) if keyword else None
+    return TAGS_BY_KEYWORD.get(keyword) if keyword else None
 
 
 def is_private(tag: int) -> bool:
@@ -159,4 +128,4 @@ def keyword_like(text: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _keywords_by_lower_case() -> dict[str, str]:
-    return {keyword.lower(): keyword for keyword in keyword_dict}
+    return {keyword.lower(): keyword for keyword in TAGS_BY_KEYWORD}

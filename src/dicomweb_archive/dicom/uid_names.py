@@ -4,7 +4,7 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Final
 
-from pydicom.uid import UID_dictionary  # type: ignore[attr-defined] # pydicom hands it on by an import
+from dicomweb_archive.dicom.dictionary import UID_NAMES
 
 _LONGEST: Final = 64
 _DIGITS: Final = frozenset("0123456789")
@@ -22,7 +22,7 @@ def uid_of(text: str, kind: UidType) -> str | None:
 
     A UID that is not in the dictionary may be a private or a newer one, so it counts; one of another kind does not.
     """
-    known = UID_dictionary.get(text)
+    known = UID_NAMES.get(text)
     if known is not None:
         return text if known[1] == kind else None
     return text if _is_uid(text) else _by_keyword(kind).get(text)
@@ -31,13 +31,13 @@ def uid_of(text: str, kind: UidType) -> str | None:
 @lru_cache(maxsize=1024)
 def uid_name(uid: str) -> str | None:
     """Return the name of a well-known UID."""
-    known = UID_dictionary.get(uid)
+    known = UID_NAMES.get(uid)
     return None if known is None else known[0]
 
 
 @cache
 def _by_keyword(kind: UidType) -> dict[str, str]:
-    return {entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] == kind and entry[4]}
+    return {entry[4]: uid for uid, entry in UID_NAMES.items() if entry[1] == kind and entry[4]}
 
 
 def _is_uid(text: str) -> bool:

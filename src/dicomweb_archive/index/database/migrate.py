@@ -3,14 +3,8 @@
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from asyncpg import exceptions
-from sqlalchemy.engine import Connection as SqlConnection
-from sqlalchemy.ext.asyncio import create_async_engine
 
 import dicomweb_archive
 from dicomweb_archive.errors import SetupError
@@ -22,8 +16,6 @@ MIGRATION_LOCK = 0x4449434D
 _POLL_SECONDS = 0.1
 
 logger = logging.getLogger(__name__)
-# Its lines of information say less than ours.
-logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def migrations_folder() -> Path:
@@ -42,9 +34,7 @@ def migrations_folder() -> Path:
 
 def newest_revision() -> str:
     """Return the revision of the schema that this release works with."""
-    revision = _scripts().get_current_head()
-    assert revision is not None
-    return revision
+    return max(_revisions())
 
 
 async def upgrade(url: str, *, wait_seconds: float = 600) -> None:
@@ -63,8 +53,11 @@ async def upgrade(url: str, *, wait_seconds: float = 600) -> None:
         present = await _known_revision(connection)
         if present != newest_revision():
             logger.info("upgrading the schema from %s to %s", present or "nothing", newest_revision())
+            # Read late: of most starts none migrates, and what it needs is half of what a command reads.
+            from dicomweb_archive.index.database.migrating import run_migrations
+
             with translated_errors():
-                await _run_migrations(connection)
+                await run_migrations(connection, migrations_folder())
     finally:
         # Closing the session gives the lock back, whatever happened.
         await connection.close()
@@ -111,7 +104,7 @@ async def _known_revision(connection: Connection) -> str | None:
             return None
     if revision is None:
         return None
-    if revision not in {script.revision for script in _scripts().walk_revisions()}:
+    if revision not in _revisions():
         message = (
             f"The database has schema {revision}, which this release ({newest_revision()} is its newest) does "
             "not know: a newer release has upgraded it. Start that release, or restore a backup made before"
@@ -120,32 +113,6 @@ async def _known_revision(connection: Connection) -> str | None:
     return revision
 
 
-async def _run_migrations(connection: Connection) -> None:
-    async def given() -> Any:
-        return connection
-
-    # The session that holds the lock and the time limits is the one that migrates.
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=given)
-    try:
-        async with engine.connect() as sql_connection:
-            await sql_connection.run_sync(_upgrade_on)
-            await sql_connection.commit()
-    finally:
-        await engine.dispose(close=False)
-
-
-def _upgrade_on(sql_connection: SqlConnection) -> None:
-    config = _config()
-    config.attributes["connection"] = sql_connection
-    command.upgrade(config, "head")
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
-def _config() -> Config:
-    config = Config()
-    # ConfigParser would expand a percent sign of the path.
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-    return config
+def _revisions() -> set[str]:
+    """Return the revisions that this release knows; each is the number that its file's name begins with."""
+    return {file.name.partition("_")[0] for file in (migrations_folder() / "versions").glob("[0-9]*.py")}
