@@ -11,6 +11,7 @@ from httpx import ASGITransport
 from tests.factories import ct_series
 from tests.http.archive import Archive
 from tests.http.client.fake_server import impatient
+from tests.submitted import add_collection
 
 from dicomweb_archive.cli.client.answers import Outcome
 from dicomweb_archive.cli.client.connection import Server, ServerUnreachableError, UnexpectedAnswerError
@@ -20,6 +21,7 @@ from dicomweb_archive.cli.client.submission import announcing
 from dicomweb_archive.cli.client.submission.desk import Wanted
 from dicomweb_archive.cli.client.submission.printing import report_lines, report_record
 from dicomweb_archive.cli.client.submission.running import SubmitReport, SubmitRun, submit_paths
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 
 
 class Unreliable(httpx.AsyncBaseTransport):
@@ -116,11 +118,31 @@ async def test_a_run_that_broke_off_is_gone_on_with_by_what_the_archive_has(arch
     assert len({each.submission and each.submission["name"] for each in (report, other, anew)}) == 3
 
 
+async def test_who_may_not_submit_hears_so_before_anything_is_read(archive: Archive, tmp_path: Path) -> None:
+    for accession in ("LUNG-000001", "KNEE-000001"):
+        await add_collection(archive, accession)
+    await archive.client.patch("/collections/KNEE-000001", json={"closed": True}, headers={"if-match": "*"})
+    roles = with_included([Role.SUBMITTER])
+    archive.let_in(
+        Principal("reader", PrincipalKind.KEY_HOLDER, frozenset({Role.READER})),
+        Principal("other", PrincipalKind.KEY_HOLDER, roles, frozenset({1})),
+        Principal("knees", PrincipalKind.KEY_HOLDER, roles),
+    )
+    missing = tmp_path / "is read by nobody"
+    for key, accession, said in (
+        ("reader", "LUNG-000001", "role submitter"),
+        ("other", "LUNG-000001", "role submitter"),
+        ("knees", "KNEE-000001", "closed"),
+        ("knees", "NONE-000001", "collection"),
+    ):
+        run = run_of(archive, collection=accession)
+        with pytest.raises(UnexpectedAnswerError, match=said):
+            await submit(missing, replace(run, server=replace(run.server, key=key)))
+
+
 async def test_what_is_not_whole_stays_open_and_what_is_settled_takes_nothing(
     archive: Archive, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UnexpectedAnswerError, match="collection"):
-        await submit(folder, run_of(archive, collection="NONE-000001"))
     (folder / "5.dcm").write_bytes((folder / "4.dcm").read_bytes()[:-20])
     (folder / "6.dcm").write_bytes((folder / "4.dcm").read_bytes())
     report = await submit(folder, run_of(archive))

@@ -144,7 +144,8 @@ def _check(response: httpx.Response) -> None:
         # Which role is missing is said by the archive alone.
         raise ServerUnreachableError(f"{error}: {detail}" if detail else str(error)) from error
     if not response.is_success:
-        raise RefusedError(response.status_code, _detail(response) or f"the server answers {response.status_code}")
+        unknown = f"the server answers {response.status_code}; is it an archive like this one?"
+        raise RefusedError(response.status_code, _detail(response) or unknown)
 
 
 def _document(response: httpx.Response) -> Document:

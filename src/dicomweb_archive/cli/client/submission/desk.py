@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from dicomweb_archive.cli.client.connection import Server, UnexpectedAnswerError
 from dicomweb_archive.cli.client.curation.work import Decision, path_of
@@ -44,6 +45,34 @@ class Wanted:
     site: str = ""
     name: str | None = None
     anew: bool = False
+
+
+async def ensure_welcome(api: JsonApi, wanted: Wanted) -> None:
+    """Find out whether the archive would take a submission, before hours are spent on reading files.
+
+    Raises:
+        RefusedError: there is no such collection or submission for us.
+        UnexpectedAnswerError: it takes nothing, or nothing of ours.
+        ServerUnreachableError: no answer, or we are not let in.
+    """
+    if wanted.name is not None:
+        _require_open((await api.get(path_of(wanted.name))).document)
+        return
+    whoami = (await api.get("/principal")).document
+    collection = (await api.get(f"/collections/{quote(wanted.collection or '', safe='')}")).document
+    counts_there = whoami["collections"] is None or wanted.collection in whoami["collections"]
+    if "submitter" not in whoami["roles"] or not counts_there:
+        message = f"{whoami['name']} does not have the role submitter in the collection {wanted.collection}"
+        raise UnexpectedAnswerError(message)
+    if collection["closed_at"] is not None:
+        message = f"the collection {wanted.collection} is closed and takes nothing more"
+        raise UnexpectedAnswerError(message)
+
+
+def _require_open(submission: Document) -> None:
+    if submission["state"] != "open" and "reopen" not in submission["actions"]:
+        message = f"the submission {submission['name']} is {submission['state']} and takes nothing more"
+        raise UnexpectedAnswerError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +137,7 @@ class Desk:
         submission = present.document
         if submission["state"] == "open":
             return submission
-        if "reopen" not in submission["actions"]:
-            message = f"the submission {name} is {submission['state']} and takes nothing more"
-            raise UnexpectedAnswerError(message)
+        _require_open(submission)
         return (await self.api.send("POST", f"{path_of(name)}/reopen", Decision().body(), etag=present.etag)).document
 
     async def _found_or_opened(self) -> Document:

@@ -16,7 +16,7 @@ from dicomweb_archive.cli.client.resume import Acknowledged
 from dicomweb_archive.cli.client.sending import Sender, SendLimits
 from dicomweb_archive.cli.client.sources import Archives, count_sources
 from dicomweb_archive.cli.client.submission.announcing import announce
-from dicomweb_archive.cli.client.submission.desk import Desk, Wanted
+from dicomweb_archive.cli.client.submission.desk import Desk, Wanted, ensure_welcome
 from dicomweb_archive.cli.client.submission.scanning import Scan, checksum_lines, scan_paths
 
 _REFUSING = frozenset({"failed_checks", "changes_requested"})
@@ -78,6 +78,8 @@ async def submit_paths(paths: Sequence[Path], run: SubmitRun, report: SubmitRepo
         run.each(outcome)
 
     try:
+        async with open_api(run.server, run.retry) as api:
+            await ensure_welcome(api, run.wanted)
         scan = await _scan(paths, archives, run, hear)
         if not scan.instances and not scan.further:
             return
