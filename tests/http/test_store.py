@@ -468,3 +468,23 @@ async def test_storing_needs_the_key_when_there_is_one(start_archive: StartArchi
         assert (await archive.store(*ct_series(1), headers=wrong)).status_code == 401
         right = {"authorization": "Bearer secret"}
         assert (await archive.store(*ct_series(1), headers=right)).status_code == 200
+
+
+async def test_odd_attributes_of_files_are_named_and_kept_as_they_came(archive: Archive) -> None:
+    odd = []
+    for number in (1, 2, 3):
+        # As long as what they stand for, so that all else stays in its place.
+        data = part10(image(instance=number, PatientID="LATIN", SliceThickness="1.50", study=77))
+        data = data.replace(b"LATIN ", b"L\xc4TIN ").replace(b"1.50", b"wide")
+        odd.append(data.replace(b"ISO_IR 100", b"ISO_IR 192"))
+    answer = await archive.store(*odd, part10(image(instance=4, study=77)))
+    assert answer.status_code == 202
+    items = values_of(answer.json(), STORED)
+    assert [item.get("00081196") for item in items] == [{"vr": "US", "Value": [0xB007]}] * 3 + [None]
+    for item in items[:3]:
+        said = {values_of(each, "00720026")[0]: values_of(each, COMMENT)[0] for each in values_of(item, "00741048")}
+        assert said["00180050"] == "Not a number"
+        assert "00100020" in said
+        assert not any("TIN" in text or "wide" in text for text in said.values())
+    again = await archive.store(odd[0])
+    assert (again.status_code, values_of(values_of(again.json(), STORED)[0], "00081196")) == (202, [0xB007])

@@ -13,6 +13,10 @@ is the path of the element: tags as eight upper-case hex digits, with item numbe
 """
 
 
+MOST_ODD_ATTRIBUTES = 100
+"""Oddities that are remembered with their attributes; of thousands the first tell enough."""
+
+
 class Element(NamedTuple):
     """One element of a data set.
 
@@ -88,6 +92,7 @@ class ScannedInstance:
         size_bytes: length of the whole Part 10 stream.
         remarks: short codes of oddities that were tolerated (`meta_uid_differs`, `odd_length`, `value_truncated`
             ...), never values.
+        odd_attributes: which attributes of the data set the codes are about, each with its code; of many the first.
         preamble_neutralised: the 128-byte preamble must be written as zeros (architecture: polyglots).
     """
 
@@ -102,6 +107,7 @@ class ScannedInstance:
     pixel_data: PixelData | None = None
     bulk: tuple[BulkValue, ...] = ()
     remarks: tuple[str, ...] = ()
+    odd_attributes: tuple[tuple[int, str], ...] = ()
     preamble_neutralised: bool = False
 
     def attributes(self) -> dict[int, Element]:

@@ -19,7 +19,7 @@ from dicomweb_archive.dicom.file_meta import (
     must_neutralise,
 )
 from dicomweb_archive.dicom.inflate import BoundedInflate
-from dicomweb_archive.dicom.instance import Element, ScannedInstance
+from dicomweb_archive.dicom.instance import MOST_ODD_ATTRIBUTES, Element, ScannedInstance
 from dicomweb_archive.dicom.limits import DEFAULT_LIMITS, ScanLimits
 from dicomweb_archive.dicom.status import (
     DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
@@ -204,6 +204,7 @@ class Part10Scanner:
             pixel_data=parser.pixel_data,
             bulk=tuple(parser.bulk),
             remarks=tuple(sorted(remarks)),
+            odd_attributes=tuple(sorted(parser.remarks)[:MOST_ODD_ATTRIBUTES]) if parser.remarks else (),
             preamble_neutralised=self._neutralise,
         )
 

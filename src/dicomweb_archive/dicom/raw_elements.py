@@ -49,7 +49,7 @@ class Unwalkable(Exception):  # noqa: N818 - never leaves the walk, and is no er
 class Walk:
     """One instance being walked: where it stands and what differed so far; the decoders' context."""
 
-    __slots__ = ("bulk", "changed", "charset", "delta", "meta_uid", "pixel_data", "pos", "remarks")
+    __slots__ = ("bulk", "changed", "charset", "delta", "meta_uid", "pixel_data", "pos", "remarks", "tag")
 
     def __init__(self, charset: CharacterSet, meta_uid: str) -> None:
         self.charset = charset
@@ -59,11 +59,12 @@ class Walk:
         self.changed: set[int] = set()
         self.bulk: list[BulkValue] = []
         self.pixel_data: PixelData | None = None
-        self.remarks: set[str] = set()
+        self.remarks: set[tuple[int, str]] = set()
+        self.tag = 0
 
     def remark(self, code: str) -> None:
-        """Note an oddity of the element being decoded."""
-        self.remarks.add(code)
+        """Note an oddity of the element being decoded, which is `tag`."""
+        self.remarks.add((self.tag, code))
 
 
 def meta_text(value: bytes) -> str:

@@ -17,7 +17,14 @@ from dicomweb_archive.dicom.data_set import DataSetParser
 from dicomweb_archive.dicom.element_heads import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Head, Special
 from dicomweb_archive.dicom.encapsulated import FragmentReader
 from dicomweb_archive.dicom.file_meta import PREFIX_END, FileMeta, must_neutralise
-from dicomweb_archive.dicom.instance import Attributes, BulkValue, Element, PixelData, ScannedInstance
+from dicomweb_archive.dicom.instance import (
+    MOST_ODD_ATTRIBUTES,
+    Attributes,
+    BulkValue,
+    Element,
+    PixelData,
+    ScannedInstance,
+)
 from dicomweb_archive.dicom.levels import UNBOUNDED, element_cache, keep_element
 from dicomweb_archive.dicom.limits import DEFAULT_LIMITS, ScanLimits
 from dicomweb_archive.dicom.part10 import (
@@ -73,7 +80,7 @@ class SeriesTemplate:
         self._preamble = data[:128]
         terms = first.base.get(tags.SPECIFIC_CHARACTER_SET)
         self._charset = character_set(tuple(v for v in terms.values if not isinstance(v, Mapping)) if terms else ())
-        self._remarks: dict[int, set[str]] = {}
+        self._remarks: dict[int, set[tuple[int, str]]] = {}
         try:
             self._build(bytes(data))
         except Unwalkable:
@@ -155,7 +162,7 @@ class SeriesTemplate:
         parser = DataSetParser(self._limits, heads=EXPLICIT_LITTLE)
         parser.run(data, 0, start)
         for tag, code in parser.remarks:
-            self._remarks.setdefault(tag, set()).add(code)
+            self._remarks.setdefault(tag, set()).add((tag, code))
 
     def _positions(self) -> list[tuple[int, Slot]]:
         positions, pos = [], PREFIX_END
@@ -214,6 +221,7 @@ class SeriesTemplate:
                     raw = data[pos:stop]
                     element = known(raw)
                     if element is None:
+                        walk.tag = tag
                         element = head.decode(raw[8:], walk)
                         if element is not None and not walk.remarks:
                             keep_element(cache, raw, element)
@@ -279,6 +287,7 @@ class SeriesTemplate:
             elif head.special or stop - start > self._limits.bulk_threshold:
                 self._parse(data, walk, head, stop)
             else:
+                walk.tag = tag
                 element = head.decode(data[start:stop], walk)
                 if element is None or (stop - start) & 1:
                     self._parse(data, walk, head, stop)
@@ -311,7 +320,7 @@ class SeriesTemplate:
         parser.run(data[walk.pos : stop], walk.pos)
         parser.finish(stop, b"" if parser.is_between_elements else None)
         walk.bulk += parser.bulk
-        walk.remarks |= {code for _, code in parser.remarks}
+        walk.remarks |= parser.remarks
         element = parser.elements.get(head.tag)
         if element != self._base.get(head.tag):
             walk.delta[head.tag] = element
@@ -357,10 +366,11 @@ class SeriesTemplate:
         if identity[2:] != (first.study_instance_uid, first.series_instance_uid):
             raise Unwalkable
         meta = FileMeta(first.transfer_syntax_uid, self._meta_class, walk.meta_uid, 0)
-        remarks = walk.remarks
-        for tag, codes in self._remarks.items():
+        odd = walk.remarks
+        for tag, found in self._remarks.items():
             if tag not in walk.changed:
-                remarks |= codes
+                odd |= found
+        remarks = {code for _, code in odd} if odd else set()
         remarks.update(check_identity(identity, meta))
         neutralise = first.preamble_neutralised
         if data[:128] != self._preamble:
@@ -379,6 +389,7 @@ class SeriesTemplate:
             pixel_data=walk.pixel_data,
             bulk=tuple(walk.bulk),
             remarks=tuple(sorted(remarks)) if remarks else (),
+            odd_attributes=tuple(sorted(odd)[:MOST_ODD_ATTRIBUTES]) if odd else (),
             preamble_neutralised=neutralise,
         )
 

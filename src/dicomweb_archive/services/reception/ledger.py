@@ -1,7 +1,7 @@
 """Ledger: what a store request keeps, and what is said of each of its parts until the answer (PS3.18 10.5.3)."""
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from dicomweb_archive.checks.findings import Finding, merge_findings
 from dicomweb_archive.dicom.instance import ScannedInstance
@@ -11,6 +11,9 @@ from dicomweb_archive.index.writing.register import Registration
 from dicomweb_archive.services.destinations import WaitingRoom
 from dicomweb_archive.services.outcomes import refused, repeated, set_aside, stored
 from dicomweb_archive.services.settlement import Lane
+
+# An answer is read by people where there is something to note, and held whole.
+_MOST_NOTES: Final = 5_000
 
 _OTHER_HOME = "the study has another home or was withdrawn"
 
@@ -41,6 +44,7 @@ class Ledger:
         self._found: dict[str, tuple[Finding, ...]] = {}
         # What is to be said of attributes of the part at a position.
         self._notes: dict[int, tuple[AttributeNote, ...]] = {}
+        self._notes_left = _MOST_NOTES
 
     @property
     def is_empty(self) -> bool:
@@ -52,8 +56,18 @@ class Ledger:
         position = len(self._outcomes)
         self._outcomes.append(None)
         if notes:
-            self._notes[position] = notes
+            self.note(position, notes)
         return position
+
+    def note(self, position: int, notes: Sequence[AttributeNote]) -> None:
+        """Enter what is to be said of attributes of a part; when much has been said already, the first of it."""
+        said = self._notes.get(position, ())
+        known = {note.sequences[0][0] if note.sequences else note.tag for note in said}
+        fresh = [note for note in notes if note.tag not in known]
+        few = tuple(fresh if self._notes_left > 0 else fresh[:1])
+        if few:
+            self._notes_left -= len(few)
+            self._notes[position] = said + few
 
     def enter(self, outcome: StoreOutcome) -> None:
         """Enter a part of which nothing but its outcome comes."""

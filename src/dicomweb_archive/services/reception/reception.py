@@ -17,6 +17,7 @@ from dicomweb_archive.services.reception.claims import Claims
 from dicomweb_archive.services.reception.lanes import Lanes
 from dicomweb_archive.services.reception.ledger import Ledger
 from dicomweb_archive.services.reception.limits import StoreLimits
+from dicomweb_archive.services.reception.oddities import notes_of
 from dicomweb_archive.services.settlement import Lane
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd, PartJudged
@@ -119,6 +120,8 @@ class Reception:
         if not self._belongs(scanned.study_instance_uid):
             self.ledger.fail(position, status.STUDY_UID_MISMATCH, scanned)
             return
+        if scanned.odd_attributes:
+            self.ledger.note(position, notes_of(scanned.odd_attributes))
         await self._batches.add(Held(position, scanned, data, self._judge(position, scanned)))
 
     async def _take_large(self, position: int, pieces: list[Buffer], parts: AsyncIterator[Event]) -> None:
@@ -132,6 +135,8 @@ class Reception:
             return
         scanned, digest = received.scanned, received.placed.digest
         uid = scanned.sop_instance_uid
+        if scanned.odd_attributes:
+            self.ledger.note(position, notes_of(scanned.odd_attributes))
         if (await self._claims.find_published([uid])).get(uid) == digest:
             await received.member.drop()
             self.ledger.say_published(position, scanned)
