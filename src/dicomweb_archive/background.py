@@ -13,6 +13,7 @@ from dicomweb_archive.checks.findings import Severity
 from dicomweb_archive.errors import TransitionError
 from dicomweb_archive.index.curation.conflict_decisions import ConflictDecisions
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
+from dicomweb_archive.index.curation.emptying import EmptyingIndex
 from dicomweb_archive.index.curation.examined import ExaminedContent
 from dicomweb_archive.index.curation.expiry import ExpiryIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
@@ -34,6 +35,7 @@ from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
 from dicomweb_archive.index.writing.compaction import CompactionIndex
 from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.index.writing.publication import Publication
+from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.services.checks.examiner import Examiner
 from dicomweb_archive.services.checks.files import FileReader
 from dicomweb_archive.services.checks.iod import IodValidator
@@ -45,6 +47,7 @@ from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceS
 from dicomweb_archive.services.sealing import SealingRounds
 from dicomweb_archive.services.submissions.conflict_decisions import ConflictDecisionService, conflict_decisions_kind
 from dicomweb_archive.services.submissions.decisions import decisions_kind
+from dicomweb_archive.services.submissions.emptying import EmptyingService
 from dicomweb_archive.services.submissions.expiring import ExpiringService
 from dicomweb_archive.services.submissions.kept_files import KeptFiles
 from dicomweb_archive.services.submissions.publishing import PublishingService
@@ -66,6 +69,9 @@ FIND_ORPHANS = "find-orphans"
 
 EXPIRE_SUBMISSIONS = "expire-submissions"
 """Ends submissions to which nothing happens, and those of a day that hold nothing."""
+
+EMPTY_SUBMISSIONS = "empty-submissions"
+"""Drops what rejected, withdrawn and expired submissions hold, when the settings say so."""
 
 FORGET_JOBS = "forget-jobs"
 """Drops jobs that have ended long ago."""
@@ -105,6 +111,7 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
     kinds = [
         _orphans(MaintenanceService(PackIndex(database), objects), delete=settings.delete_orphans),
         _expiring(ExpiringService(ExpiryIndex(database), settings.submission_expiry_days)),
+        _emptying(_emptying_service(settings, database, objects)),
         _forgetting(queue),
         publishing_kind(publishing),
         decisions_kind(submissions, publishing, queue),
@@ -247,6 +254,18 @@ def _expiring(expiring: ExpiringService) -> JobKind:
         return asdict(await expiring.expire(actor=run.job.actor, report=run.report))
 
     return JobKind(EXPIRE_SUBMISSIONS, work, _DAY_SECONDS, lane=Lane.UPKEEP)
+
+
+def _emptying_service(settings: Settings, database: Database, objects: ObjectStore) -> EmptyingService:
+    removal = Removal(database, InstanceIndex(database), timezone=settings.timezone)
+    return EmptyingService(EmptyingIndex(database, removal), objects, settings.rejected_kept_days)
+
+
+def _emptying(emptying: EmptyingService) -> JobKind:
+    async def work(run: JobRun) -> JsonObject:
+        return asdict(await emptying.empty(actor=run.job.actor, report=run.report))
+
+    return JobKind(EMPTY_SUBMISSIONS, work, _DAY_SECONDS, lane=Lane.UPKEEP)
 
 
 def _forgetting(queue: JobQueue) -> JobKind:

@@ -233,6 +233,13 @@ class Settings(BaseSettings):
         description="Days after which a submission to which nothing has happened expires: it leaves the queue, and "
         "what it holds stays for its curators, who may take it into review again; 0: never.",
     )
+    rejected_kept_days: int = Field(
+        0,
+        ge=0,
+        le=36500,
+        description="Days after which what a rejected, withdrawn or expired submission holds is deleted with its "
+        "bytes, and conflicts that were decided against; trails and findings stay; 0: never.",
+    )
     webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Hosts to which webhooks may send changes, by https, with commas between: `name`, `name:port` or "

@@ -143,6 +143,22 @@ async def test_a_purge_takes_conflicts_that_were_kept(archive: Archive) -> None:
     assert (await archive.get(kept, headers=OCTETS)).content == second
 
 
+async def test_a_purge_takes_what_was_announced_of_it(archive: Archive) -> None:
+    document = (await archive.client.post("/submissions", json={})).json()
+    path, uids = f"/submissions/{document['name']}", [f"{SERIES}.1", f"{SERIES}.2", f"{UID}.2.1.1"]
+    said = {"instances": [{"sop_instance_uid": uid} for uid in uids], "totals": {"studies": 2, "instances": 3}}
+    answer = await archive.client.put(f"{path}/manifest", json=said, headers={"if-match": "*"})
+    assert answer.status_code == 200, answer.text
+    space = (await archive.app.state.services.checks.submission(document["name"])).space_id
+    await lay_into(archive, space, [*ct_series(2), *ct_series(1, study=2)])
+    assert (await purge(archive)).json()["instances"] == 2
+    async with database_of(archive).connection() as connection:
+        left = await connection.fetch("select sop_instance_uid from manifest_instance")
+        totals = await connection.fetchrow("select studies, instances from manifest")
+    # The rest agrees with what is there still.
+    assert ([row["sop_instance_uid"] for row in left], tuple(totals)) == ([f"{UID}.2.1.1"], (None, 1))
+
+
 async def test_a_purge_takes_findings_of_what_it_purges_and_leaves_those_of_its_neighbours(archive: Archive) -> None:
     space = await add_submission(archive, "checked")
     await lay_into(archive, space, [*ct_series(2), *ct_series(1, series=2), *ct_series(1, study=2)])

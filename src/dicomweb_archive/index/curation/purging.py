@@ -74,6 +74,20 @@ from packs join pack p on p.id = packs.pack_id join conflict k on k.pack_id = p.
 order by pack_id, byte_offset
 """  # noqa: S608 - composed of constants
 
+# What was announced of it is forgotten too, and so are totals with which the rest could not agree any more.
+FORGET_ANNOUNCED = f"""
+with gone as (
+  select i.sop_instance_uid {_INSTANCES} where {_NAMED}
+  union select k.sop_instance_uid from conflict k where {_NAMED_CONFLICT}
+), forgotten as (
+  delete from manifest_instance m using gone where m.sop_instance_uid = gone.sop_instance_uid
+  returning m.submission_id
+)
+update manifest m set studies = null, series = null, size_bytes = null, instances = m.instances - f.instances
+from (select submission_id, count(*)::int4 as instances from forgotten group by submission_id) f
+where m.submission_id = f.submission_id
+"""  # noqa: S608 - composed of constants
+
 DELETE_CONFLICTS = f"delete from conflict k where {_NAMED_CONFLICT}"  # noqa: S608 - composed of constants
 
 # Locks the studies of whatever lies in these packs.
@@ -229,6 +243,7 @@ class Purging:
         retired = await take_retired_packs(connection, order.scope)
         keys = (*(pack.object_key for pack in order.packs), *retired)
         await _replace(connection, order, segments)
+        await connection.execute(FORGET_ANNOUNCED, *named)
         instances = await _delete_conflicts(connection, order)
         await forget_findings(connection, order.scope)
         for place in places:

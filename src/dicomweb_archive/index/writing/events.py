@@ -26,6 +26,7 @@ class EventKind(StrEnum):
     SUBMISSION_MANIFEST_SET = "submission_manifest_set"
     CONFLICT_KEPT = "conflict_kept"
     CONFLICTS_DECIDED = "conflicts_decided"
+    CONFLICTS_DROPPED = "conflicts_dropped"
     INSTANCES_REPLACED = "instances_replaced"
     COLLECTION_CREATED = "collection_created"
     COLLECTION_CHANGED = "collection_changed"
