@@ -35,6 +35,7 @@ from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
 from dicomweb_archive.index.writing.compaction import CompactionIndex
 from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.index.writing.publication import Publication
+from dicomweb_archive.index.writing.purged_terms import PurgedTerms
 from dicomweb_archive.index.writing.removal import Removal
 from dicomweb_archive.services.checks.examiner import Examiner
 from dicomweb_archive.services.checks.files import FileReader
@@ -73,12 +74,16 @@ EXPIRE_SUBMISSIONS = "expire-submissions"
 EMPTY_SUBMISSIONS = "empty-submissions"
 """Drops what rejected, withdrawn and expired submissions hold, when the settings say so."""
 
+FORGET_VALUES = "forget-values"
+"""Takes values of what was purged out of the dictionary of searches."""
+
 FORGET_JOBS = "forget-jobs"
 """Drops jobs that have ended long ago."""
 
 JOBS_KEPT_DAYS = 90.0
 _BEFORE_CHECKS = (SubmissionState.SEALED, SubmissionState.FAILED_CHECKS)
-_DAY_SECONDS = 24 * 3600.0
+_HOUR_SECONDS = 3600.0
+_DAY_SECONDS = 24 * _HOUR_SECONDS
 
 
 def open_runner(settings: Settings, database: Database, objects: ObjectStore) -> JobRunner:
@@ -112,6 +117,7 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
         _orphans(MaintenanceService(PackIndex(database), objects), delete=settings.delete_orphans),
         _expiring(ExpiringService(ExpiryIndex(database), settings.submission_expiry_days)),
         _emptying(_emptying_service(settings, database, objects)),
+        _forgetting_values(PurgedTerms(database, timezone=settings.timezone)),
         _forgetting(queue),
         publishing_kind(publishing),
         decisions_kind(submissions, publishing, queue),
@@ -266,6 +272,18 @@ def _emptying(emptying: EmptyingService) -> JobKind:
         return asdict(await emptying.empty(actor=run.job.actor, report=run.report))
 
     return JobKind(EMPTY_SUBMISSIONS, work, _DAY_SECONDS, lane=Lane.UPKEEP)
+
+
+def _forgetting_values(terms: PurgedTerms) -> JobKind:
+    async def work(run: JobRun) -> JsonObject:
+        done = 0
+        for step in (terms.look_after, terms.drop):
+            while count := await step():
+                done += count
+                await run.report(done)
+        return {"looked_at": done}
+
+    return JobKind(FORGET_VALUES, work, _HOUR_SECONDS, lane=Lane.UPKEEP)
 
 
 def _forgetting(queue: JobQueue) -> JobKind:

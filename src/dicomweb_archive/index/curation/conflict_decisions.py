@@ -27,6 +27,7 @@ from dicomweb_archive.index.writing.counts import list_sop_classes
 from dicomweb_archive.index.writing.dictionary import add_to_dictionary
 from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.index.writing.moving import recount_study
+from dicomweb_archive.index.writing.purged_terms import mark_terms
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
 
 # A decision is one for the submission as it was read; another one makes the next revision.
@@ -374,6 +375,8 @@ async def _take_out(
     gone: dict[int, set[int]] = defaultdict(set)
     for each in stood:
         gone[each.segment_id].add(each.position)
+    # What stood before may be purged one day, when nobody can tell any more what its values were.
+    await mark_terms(connection, sorted(gone))
     layouts: dict[tuple[int, int], FileLayout] = {}
     for segment_id, positions in sorted(gone.items()):
         locations = await asyncio.to_thread(decode_locations, await connection.fetchval(READ_LOCATIONS, segment_id))

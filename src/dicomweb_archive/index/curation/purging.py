@@ -19,6 +19,7 @@ from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.index.segments.rows import insert_packs
 from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.index.writing.packs import delete_free_packs, take_retired_packs
+from dicomweb_archive.index.writing.purged_terms import mark_terms
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
 from dicomweb_archive.index.writing.removal import Removal
 
@@ -87,6 +88,8 @@ update manifest m set studies = null, series = null, size_bytes = null, instance
 from (select submission_id, count(*)::int4 as instances from forgotten group by submission_id) f
 where m.submission_id = f.submission_id
 """  # noqa: S608 - composed of constants
+
+LIST_SEGMENTS = f"select distinct sg.id {_INSTANCES} where {_NAMED}"
 
 DELETE_CONFLICTS = f"delete from conflict k where {_NAMED_CONFLICT}"  # noqa: S608 - composed of constants
 
@@ -244,6 +247,7 @@ class Purging:
         keys = (*(pack.object_key for pack in order.packs), *retired)
         await _replace(connection, order, segments)
         await connection.execute(FORGET_ANNOUNCED, *named)
+        await mark_terms(connection, [row["id"] for row in await connection.fetch(LIST_SEGMENTS, *named)])
         instances = await _delete_conflicts(connection, order)
         await forget_findings(connection, order.scope)
         for place in places:

@@ -583,6 +583,15 @@ zone = Table(
 Index("zone_path_bounds_idx", zone.c.path_id, zone.c.low, zone.c.high, postgresql_include=["spacing", "segment_id"])
 Index("zone_texts_idx", zone.c.path_id, postgresql_where=zone.c.low_text.is_not(None))
 
+# Values of what was purged, until it is known that nothing else has them.
+purged_term = Table(
+    "purged_term",
+    metadata,
+    Column("hash", BigInteger, primary_key=True, autoincrement=False),
+    _now("marked_at"),
+    Column("dropped_at", DateTime(timezone=True)),
+)
+
 # A set of paths that many segments have: ids of `path`, negative where the attribute varies within the segment.
 path_set = Table(
     "path_set",

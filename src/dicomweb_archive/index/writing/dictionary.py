@@ -1,7 +1,8 @@
 """Dictionary: the paths and distinct values of the whole archive, one row each."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from asyncpg import exceptions
@@ -39,6 +40,9 @@ where not exists (select 1 from term known where known.hash = new.hash)
 order by new.hash
 on conflict (hash) do nothing
 """  # noqa: S608 - composed of constants
+
+KNOWN_SECONDS = 600.0
+"""So long a process writes segments without asking again whether a value has its row."""
 
 _KNOWN_TERMS = 200_000
 _KNOWN_PATHS = 50_000
@@ -142,17 +146,25 @@ class Dictionary:
 
     The rows go in by transactions of their own: written inside the main one they made stores of new values
     wait for each other (spike: 91 against 1,639 transactions/s). Stores of the same moment share a
-    statement. A row without a segment does no harm. Rows are never removed while the archive runs, so what is
-    durable is remembered, within bounds.
+    statement. A row without a segment does no harm. What is durable is remembered, within bounds and for a while: rows
+    go only long after a purge (`purged_terms.py`).
+
+    Args:
+        clock: seconds that only grow.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._writer = _Writer(database)
+        self._clock = clock
+        self._known_since = clock()
         self._known_paths: dict[str, int] = {}
         self._known_terms: set[int] = set()
 
     async def add(self, segments: Sequence[SegmentTerms]) -> Vocabulary:
         """Write the rows that are missing, visible at once and durable with whatever is committed next."""
+        if self._clock() - self._known_since > KNOWN_SECONDS:
+            self._known_since = self._clock()
+            self._known_terms.clear()
         is_small = sum(len(terms.dictionary) for terms in segments) <= _INLINE_ROWS
         vrs, rows = _merge(segments) if is_small else await asyncio.to_thread(_merge, segments)
         ids = {path: self._known_paths[path] for path in vrs if path in self._known_paths}
