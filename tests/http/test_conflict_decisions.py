@@ -15,6 +15,7 @@ from tests.submitted import database_of
 
 from dicomweb_archive.checks.findings import Finding, Severity
 from dicomweb_archive.index.curation.findings import FindingIndex
+from dicomweb_archive.index.upkeep.merging import SegmentMerger
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 
 STUDY, SERIES = f"{UID}.1", f"{UID}.1.1"
@@ -34,7 +35,8 @@ def instance(number: int) -> str:
 
 async def contradicted(archive: Archive, stand: list[bytes], come: list[bytes]) -> tuple[str, list[dict[str, Any]]]:
     """Publish some instances, send others under their UIDs, and return the path of the submission and its conflicts."""
-    await archive.store(*stand)
+    if stand:
+        await archive.store(*stand)
     assert (await archive.store(*come)).status_code == 409
     (waiting,) = (await archive.client.get("/submissions")).json()["submissions"]
     path = f"/submissions/{waiting['name']}"
@@ -179,3 +181,32 @@ async def test_what_cannot_replace_anything_says_why(archive: Archive) -> None:
     assert answer.status_code == 200
     answer = await decide(archive, path, conflicts[0]["id"], "keep")
     assert (answer.status_code, "rejected" in answer.json()["detail"]) == (409, True)
+
+
+async def test_decisions_deletes_and_merges_at_once_end_in_agreement(archive: Archive) -> None:
+    new = ct_series(6, PatientWeight="70")
+    for file in ct_series(6):
+        await archive.store(file)
+    path, conflicts = await contradicted(archive, [], new)
+    assert len(conflicts) == 6
+    database = database_of(archive)
+    merger = SegmentMerger(database, quiet_seconds=-1, cold_seconds=-1)
+    statuses: dict[int, int] = {}
+
+    async def replace(conflict: dict[str, Any]) -> None:
+        number = int(conflict["sop_instance_uid"].rpartition(".")[2])
+        async with asyncio.timeout(60):
+            while statuses.get(number, 412) in (412, 503):
+                answer = await decide(archive, path, conflict["id"], "replace")
+                statuses[number] = answer.status_code
+
+    async def delete(number: int) -> None:
+        assert (await archive.client.delete(f"/dicom-web{instance(number)}")).status_code == 204
+
+    await asyncio.gather(*(replace(each) for each in conflicts), delete(2), delete(5), merger.merge(), merger.merge())
+    assert not any((await disagreements(database))[:3])
+    assert await archive.stored_instances() == 4
+    for number in (1, 3, 4, 6):
+        assert statuses[number] == 200
+        assert await content(archive, number) == new[number - 1]
+    assert {statuses[2], statuses[5]} <= {200, 409}
