@@ -16,6 +16,7 @@ from dicomweb_archive.background import (
     at_work,
     check_service,
     conflict_decision_service,
+    edit_service,
     open_runner,
     submission_service,
 )
@@ -294,9 +295,10 @@ def _build_services(
     removal = Removal(database, instances, timezone=settings.timezone)
     search_index = SearchIndex(database)
     checks_service = check_service(database, objects)
+    edits_service = edit_service(database, objects, runner.wake)
     submission_index = SubmissionIndex(database)
     conflict_index = ConflictIndex(database)
-    submissions_service = submission_service(database, checks_service, runner.wake)
+    submissions_service = submission_service(database, checks_service, edits_service, runner.wake)
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,
         pack_bytes=settings.pack_bytes,
@@ -353,6 +355,7 @@ def _build_services(
         delete=DeleteService(removal, objects),
         purge=PurgeService(Purging(database, removal), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
+        edits=edits_service,
         inventory=InventoryService(InventoryIndex(database)),
         collections=CollectionService(CollectionIndex(database), settings.accession_prefix),
         status=StatusService(FiguresIndex(database), settings.workers),

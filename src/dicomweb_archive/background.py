@@ -13,6 +13,9 @@ from dicomweb_archive.checks.findings import Severity
 from dicomweb_archive.errors import TransitionError
 from dicomweb_archive.index.curation.conflict_decisions import ConflictDecisions
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
+from dicomweb_archive.index.curation.edits.content import EditContent
+from dicomweb_archive.index.curation.edits.records import EditIndex
+from dicomweb_archive.index.curation.edits.writing import EditWriter
 from dicomweb_archive.index.curation.emptying import EmptyingIndex
 from dicomweb_archive.index.curation.examined import ExaminedContent
 from dicomweb_archive.index.curation.expiry import ExpiryIndex
@@ -42,6 +45,10 @@ from dicomweb_archive.services.checks.files import FileReader
 from dicomweb_archive.services.checks.iod import IodValidator
 from dicomweb_archive.services.checks.service import RUN_CHECKS, CheckService
 from dicomweb_archive.services.compaction import Compacted, CompactionService
+from dicomweb_archive.services.edits.applying import EditApplier
+from dicomweb_archive.services.edits.edit_job import edit_kind
+from dicomweb_archive.services.edits.preview import EditPreviewer
+from dicomweb_archive.services.edits.service import EditService
 from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun, Lane
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
@@ -109,7 +116,8 @@ async def at_work(runner: JobRunner, sealer: Sealer) -> AsyncIterator[None]:
 
 def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: JobQueue) -> list[JobKind]:
     checks = check_service(database, objects)
-    submissions = submission_service(database, checks)
+    edits = edit_service(database, objects)
+    submissions = submission_service(database, checks, edits)
     publishing = PublishingService(
         submissions, Publication(database, timezone=settings.timezone), objects, Foresight(database)
     )
@@ -123,6 +131,7 @@ def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: 
         decisions_kind(submissions, publishing, queue),
         conflict_decisions_kind(conflict_decision_service(settings, database, objects, submissions)),
         _checking(submissions, checks),
+        _editing(settings, database, objects),
     ]
     if settings.webhook_hosts or settings.webhook_private_hosts:
         kinds.append(_delivering(settings, database))
@@ -154,14 +163,14 @@ def conflict_decision_service(
 
 
 def submission_service(
-    database: Database, checks: CheckService, wake: Callable[[], None] | None = None
+    database: Database, checks: CheckService, edits: EditService, wake: Callable[[], None] | None = None
 ) -> SubmissionService:
     """Make what keeps submissions, with all that stands in the way of their decisions and follows from them."""
     return SubmissionService(
         SubmissionIndex(database),
         SubmissionQueue(database),
         SubmissionTrail(database),
-        gates=(checks.against_approval,),
+        gates=(edits.against_approval, checks.against_approval),
         follow_ups={Action.SEAL: checks.after_sealing},
         wake=wake,
     )
@@ -172,6 +181,22 @@ def check_service(database: Database, objects: ObjectStore) -> CheckService:
     content = ExaminedContent(database)
     examiner = Examiner(content, FileReader(content, objects, IodValidator.find()), ManifestIndex(database))
     return CheckService(SubmissionIndex(database), FindingIndex(database), examiner)
+
+
+def edit_service(database: Database, objects: ObjectStore, wake: Callable[[], None] | None = None) -> EditService:
+    """Make what lets curators correct what waits."""
+    return EditService(EditIndex(database), EditPreviewer(EditContent(database), objects), wake)
+
+
+def _editing(settings: Settings, database: Database, objects: ObjectStore) -> JobKind:
+    applier = EditApplier(
+        EditContent(database),
+        EditWriter(database, timezone=settings.timezone),
+        objects,
+        pack_bytes=settings.pack_bytes,
+        pack_instances=settings.pack_instances,
+    )
+    return edit_kind(SubmissionIndex(database), EditIndex(database), applier)
 
 
 def _checking(submissions: SubmissionService, checks: CheckService) -> JobKind:

@@ -16,6 +16,7 @@ from dicomweb_archive.services.checks.service import CheckService
 from dicomweb_archive.services.collections import CollectionService
 from dicomweb_archive.services.composition.service import CompositionService
 from dicomweb_archive.services.delete import DeleteService
+from dicomweb_archive.services.edits.service import EditService
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
 from dicomweb_archive.services.inventory import InventoryService
@@ -112,6 +113,7 @@ class Services:
     webhooks: WebhookService
     collections: CollectionService
     inventory: InventoryService
+    edits: EditService
     body_limits: BodyLimits
     search_limits: Mapping[Level, SearchLimits]
     viewer: ViewerFiles | None

@@ -1,22 +1,15 @@
 """Values of an element as a curator reads them: one text for the whole element, at each path below it."""
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from dicomweb_archive.dicom.element_text import read_element, shown_text, whole_text
 from dicomweb_archive.dicom.held_attributes import path_steps
 from dicomweb_archive.dicom.matching import normalise
 from dicomweb_archive.dicom.query import PathStep
 
-LONGEST_TEXT: Final = 512
-"""Characters of a value that are kept; a longer one ends with a digest of the whole, so that values stay distinct."""
-
 _LONGEST_KEPT: Final = 512
-
-# Numbers keep the digits that were sent, and markers of bulk values are control characters.
-_read = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, strict=False).decode
 
 
 class ElementValues(NamedTuple):
@@ -69,12 +62,6 @@ def is_creator(tag: str) -> bool:
     return tag[3] in "13579BDF" and tag[4:6] == "00" and tag[6] != "0"
 
 
-def read_element(element: bytes) -> dict[str, Any]:
-    """Read an element in the form of a segment's document; numbers are texts."""
-    read: dict[str, Any] = _read(element.decode())
-    return read
-
-
 def _values(step: str, element: bytes) -> ElementValues:
     paths: dict[str, str] = {}
     values: dict[tuple[str, str | None], None] = {}
@@ -104,19 +91,5 @@ def _creators(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(element: Mapping[str, Any]) -> str | None:
-    if "InlineBinary" in element or "BulkDataURI" in element:
-        return None
-    text = "\\".join(map(_one_text, element.get("Value", ())))
-    if len(text) <= LONGEST_TEXT:
-        return text
-    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-    return f"{text[:LONGEST_TEXT]}… ({digest})"
-
-
-def _one_text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        groups = (value.get(name, "") for name in ("Alphabetic", "Ideographic", "Phonetic"))
-        return "=".join(groups).rstrip("=")
-    return str(value)
+    text = whole_text(element)
+    return None if text is None else shown_text(text)

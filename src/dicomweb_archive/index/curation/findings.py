@@ -66,17 +66,22 @@ select severity, count(*) filter (where waived_at is null) as open, count(*) as 
 from finding where space_id = $1 group by severity
 """
 
-LIST_RUNS = """
-select id, check_set, set_version, read_files, actor, started_at, finished_at, series, instances
-from check_run where space_id = $1 order by id desc limit $2
-"""
+_IS_STALE = """exists (
+  select from edit e join submission s on s.id = e.submission_id
+  where s.space_id = r.space_id and e.changed_at > r.started_at)"""
 
-# Whether the last run of a set has looked at as much as there is now.
-IS_EXAMINED = """
+LIST_RUNS = f"""
+select r.id, r.check_set, r.set_version, r.read_files, r.actor, r.started_at, r.finished_at, r.series, r.instances,
+  {_IS_STALE} as is_stale
+from check_run r where r.space_id = $1 order by r.id desc limit $2
+"""  # noqa: S608 - composed of constants
+
+# Whether the last run of a set has looked at as much as there is now, and nothing was edited since it began.
+IS_EXAMINED = f"""
 select coalesce(
-  (select r.instances from check_run r where r.space_id = $1 and r.check_set = $2 order by r.id desc limit 1)
-    = (select count(*) from instance i where i.space_id = $1), false)
-"""
+  (select r.instances from check_run r where r.space_id = $1 and r.check_set = $2 and not {_IS_STALE}
+    order by r.id desc limit 1) = (select count(*) from instance i where i.space_id = $1), false)
+"""  # noqa: S608 - composed of constants
 
 WAIVE = """
 update finding set waived_by = $3, waived_at = now(), waiver_reason = $4
@@ -115,7 +120,11 @@ class KeptFinding:
 
 @dataclass(frozen=True, slots=True)
 class CheckRun:
-    """One run of a set of checks over a space."""
+    """One run of a set of checks over a space.
+
+    Attributes:
+        is_stale: what it has looked at was edited since it began.
+    """
 
     id: int
     check_set: str
@@ -126,6 +135,7 @@ class CheckRun:
     finished_at: datetime
     series: int
     instances: int
+    is_stale: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from dicomweb_archive.dicom.element_text import read_element
 from dicomweb_archive.dicom.held_attributes import path_steps
 from dicomweb_archive.index.curation.element_values import (
     ElementValues,
     creator_of,
     is_creator,
-    read_element,
     step_of,
     values_of,
 )

@@ -13,6 +13,7 @@ from asyncpg import exceptions
 
 from dicomweb_archive.errors import DatabaseUnavailableError
 from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.curation.edits.purged import forget_edits
 from dicomweb_archive.index.curation.purged_findings import forget_findings
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.scope import Scope
@@ -250,6 +251,7 @@ class Purging:
         await mark_terms(connection, [row["id"] for row in await connection.fetch(LIST_SEGMENTS, *named)])
         instances = await _delete_conflicts(connection, order)
         await forget_findings(connection, order.scope)
+        await forget_edits(connection, order.scope)
         for place in places:
             if place["only_conflicts"]:
                 continue

@@ -446,6 +446,45 @@ manifest_instance = Table(
     Column("digest", LargeBinary),
 )
 
+# Corrections of what waits in a submission.
+edit = Table(
+    "edit",
+    metadata,
+    _identity(),
+    Column("submission_id", BigInteger, ForeignKey("submission.id"), nullable=False),
+    Column("undoes", BigInteger, ForeignKey("edit.id")),
+    Column("rules", JSONB, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, CheckConstraint("state in ('applying', 'applied', 'stopped')"), nullable=False),
+    Column("actor", Text, nullable=False),
+    # How many instances it has changed, and how many it was meant for and has left as they are.
+    _count("instances"),
+    _count("unfit"),
+    _now("created_at"),
+    # When it changed an instance last: what checks have found before that is out of date.
+    Column("changed_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+)
+Index("edit_submission_id_idx", edit.c.submission_id, edit.c.id)
+
+# What an edit has done to each instance. Old values are here and nowhere else: for curators, and to undo it.
+edit_instance = Table(
+    "edit_instance",
+    metadata,
+    Column("edit_id", BigInteger, ForeignKey("edit.id", ondelete="CASCADE"), primary_key=True),
+    Column("sop_instance_uid", _TEXT, primary_key=True),
+    _text("study_instance_uid"),
+    _text("series_instance_uid"),
+    Column("digest_before", LargeBinary, nullable=False),
+    Column("digest_after", LargeBinary),
+    # Why it was left as it is.
+    _words("problem"),
+    Column("changes", JSONB, nullable=False),
+    # The elements that were edited, as they were.
+    Column("elements", LargeBinary),
+)
+Index("edit_instance_study_instance_uid_idx", edit_instance.c.study_instance_uid)
+
 segment = Table(
     "segment",
     metadata,

@@ -24,6 +24,8 @@ class EventKind(StrEnum):
     SUBMISSION_STATE_CHANGED = "submission_state_changed"
     SUBMISSION_COMMENTED = "submission_commented"
     SUBMISSION_MANIFEST_SET = "submission_manifest_set"
+    EDIT_BEGUN = "edit_begun"
+    EDIT_ENDED = "edit_ended"
     CONFLICT_KEPT = "conflict_kept"
     CONFLICTS_DECIDED = "conflicts_decided"
     CONFLICTS_DROPPED = "conflicts_dropped"

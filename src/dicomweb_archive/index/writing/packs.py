@@ -25,6 +25,15 @@ delete from pack p where p.id = any($1::int8[]) and {NOTHING_LIVES} returning p.
 # Of the others it is to be looked at how much of them is still alive.
 MARK_THINNED = "update pack set thinned_at = now() where id = any($1::int8[])"
 
+# The same, but their objects stay for the grace time of compaction: who has begun to read them goes on.
+RETIRE_FREE_PACKS = f"""
+with free as (
+  delete from pack p where p.id = any($1::int8[]) and {NOTHING_LIVES} returning p.object_key, p.size_bytes
+)
+insert into retired_pack (object_key, size_bytes, study_instance_uid, series_instance_uid)
+select object_key, size_bytes, $2, $3 from free
+"""  # noqa: S608 - composed of constants
+
 # Packs that held a study, or one series of it, before they were compacted; of old ones the series is not known.
 TAKE_RETIRED = """
 delete from retired_pack
@@ -51,6 +60,14 @@ async def delete_free_packs(connection: Connection, pack_ids: Sequence[int]) -> 
     if len(rows) < len(pack_ids):
         await connection.execute(MARK_THINNED, pack_ids)
     return tuple(row["object_key"] for row in rows)
+
+
+async def retire_free_packs(
+    connection: Connection, pack_ids: Sequence[int], study_instance_uid: str, series_instance_uid: str
+) -> None:
+    """Retire those packs of a series in which nothing lives any more; compaction looks at the others."""
+    await connection.execute(RETIRE_FREE_PACKS, pack_ids, study_instance_uid, series_instance_uid)
+    await connection.execute(MARK_THINNED, pack_ids)
 
 
 async def take_retired_packs(connection: Connection, scope: Scope) -> tuple[str, ...]:

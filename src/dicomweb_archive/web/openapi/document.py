@@ -18,6 +18,7 @@ from dicomweb_archive.web.routers import (
     collections,
     conflicts,
     decisions,
+    edits,
     inventory,
     jobs,
     keys,
@@ -62,6 +63,7 @@ JSON_ROUTERS = (
     submissions,
     publication,
     inventory,
+    edits,
     checks,
     purges,
 )

@@ -88,6 +88,7 @@ class RunDocument(BaseModel):
     finished_at: datetime
     series: int
     instances: int
+    is_stale: bool = Field(description="What it has looked at was edited since it began.")
 
 
 class RunsDocument(BaseModel):

@@ -10,7 +10,8 @@ from pydicom import DataElement, Dataset, dcmread
 from tests.factories import ct_series, image, mr_series, part10
 from tests.stored import segment_of
 
-from dicomweb_archive.index.curation.element_values import LONGEST_TEXT, is_path, values_of
+from dicomweb_archive.dicom.element_text import LONGEST_TEXT
+from dicomweb_archive.index.curation.element_values import is_path, values_of
 from dicomweb_archive.index.curation.inventory import InventoryCount, PathTally
 from dicomweb_archive.index.segments.building import build_segment
 from dicomweb_archive.index.segments.document import Document, decode_document

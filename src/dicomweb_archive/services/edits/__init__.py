@@ -1,0 +1,1 @@
+"""Corrections of what waits: seen before they are made, applied as a job, told and undone."""

@@ -1,0 +1,216 @@
+"""Applies an edit to what a submission holds, or takes one back: in batches, each of which is one transaction.
+
+What a batch has been through is written beside it, so that an interrupted edit goes on where it was and does nothing
+twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Final
+
+import orjson
+
+from dicomweb_archive.dicom.editing.files import decode_raw, edit_file, restore_file
+from dicomweb_archive.dicom.editing.planning import ChangeKind, EditPlan, plan_edit
+from dicomweb_archive.dicom.editing.rules import EditRules
+from dicomweb_archive.dicom.editing.unfit import Unfit, UnfitForEditError
+from dicomweb_archive.errors import ArchiveError, DatabaseUnavailableError, ObjectNotFoundError
+from dicomweb_archive.index.curation.edits.content import EditContent, InstanceToEdit, InstanceToRestore, SeriesToEdit
+from dicomweb_archive.index.curation.edits.records import Edit
+from dicomweb_archive.index.curation.edits.writing import EditBatch, EditWriter, MadeEdit
+from dicomweb_archive.index.curation.submissions import Submission
+from dicomweb_archive.services.edits.making import FileMaker, OldFile
+from dicomweb_archive.services.packing import Packing
+from dicomweb_archive.storage.base import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+# Segments are merged and packs compacted beside us; what has moved is looked for again.
+_PASSES: Final = 5
+_TURNED: Final = {ChangeKind.ADDED: ChangeKind.REMOVED, ChangeKind.REMOVED: ChangeKind.ADDED}
+
+Tell = Callable[[int, int], Awaitable[None]]
+"""Takes how many more instances were looked at, and the series that all before are of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An instance that the rules are meant for: what is to be done, or why it cannot be."""
+
+    instance: InstanceToEdit
+    plan: EditPlan | None
+    unfit: Unfit | None = None
+
+
+def plan_instances(rules: EditRules, instances: Sequence[InstanceToEdit]) -> list[Planned]:
+    """Say what rules do to instances; those for which they are not meant are left out."""
+    found = []
+    for instance in instances:
+        try:
+            plan = plan_edit(rules, instance.texts())
+        except UnfitForEditError as error:
+            found.append(Planned(instance, None, error.why))
+            continue
+        if plan.operations:
+            found.append(Planned(instance, plan))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class EditApplier:
+    """Applies edits, and takes them back.
+
+    Attributes:
+        pack_bytes, pack_instances: a new pack is closed when it has reached one of them.
+    """
+
+    content: EditContent
+    writer: EditWriter
+    objects: ObjectStore
+    pack_bytes: int
+    pack_instances: int
+
+    async def apply(self, submission: Submission, edit: Edit, *, after: int, tell: Tell) -> None:
+        """Apply the rules of an edit to each instance of a submission, once.
+
+        Args:
+            after: the series up to which an earlier attempt has come.
+
+        Raises:
+            ConflictError: the submission is no longer to be edited; what was done until then stays.
+            DatabaseUnavailableError, StorageUnavailableError, StorageFullError: what was done until then stays.
+        """
+        rules = EditRules.from_json([dict(rule) for rule in edit.rules])
+        before = after
+        async for series in self.content.series(submission.space_id, after=after):
+            async for looked_at in self._edit_series(submission, edit, rules, series):
+                await tell(looked_at, before)
+            before = series.id
+            await tell(0, before)
+
+    async def undo(self, submission: Submission, edit: Edit, *, tell: Tell) -> None:
+        """Put back what another edit has replaced, where nothing else has been changed since.
+
+        Raises:
+            ConflictError, DatabaseUnavailableError, StorageUnavailableError, StorageFullError: see `apply`.
+        """
+        assert edit.undoes is not None
+        for _ in range(_PASSES):
+            after, is_missed = ("", ""), False
+            while found := await self.content.changed(submission.space_id, edit.undoes, undoing=edit.id, after=after):
+                after = found[-1].series_instance_uid, found[-1].sop_instance_uid
+                for _, of_series in groupby(found, key=lambda each: (each.study_id, each.series_instance_uid)):
+                    instances = list(of_series)
+                    is_missed |= not await self._restore(submission, edit, instances)
+                    await tell(len(instances), 0)
+            if not is_missed:
+                return
+        raise _never_still()
+
+    async def _edit_series(
+        self, submission: Submission, edit: Edit, rules: EditRules, series: SeriesToEdit
+    ) -> AsyncIterator[int]:
+        for number in range(_PASSES):
+            is_missed = False
+            for segment_ids in await self.content.segments(series.id):
+                instances, are_there = await self.content.read(segment_ids, edit_id=edit.id)
+                planned = await asyncio.to_thread(plan_instances, rules, instances)
+                is_missed |= not are_there or not await self._edit(submission, edit, series, planned)
+                yield 0 if number else len(instances)
+            if not is_missed:
+                return
+        raise _never_still()
+
+    async def _edit(self, submission: Submission, edit: Edit, series: SeriesToEdit, planned: Sequence[Planned]) -> bool:
+        """Edit instances of one series; tells whether all of them were where they were said to be."""
+
+        async def make(maker: FileMaker, each: Planned) -> MadeEdit:
+            instance, plan = each.instance, each.plan
+            if plan is None:
+                assert each.unfit is not None
+                raise UnfitForEditError(each.unfit)
+            old = OldFile(instance.sop_instance_uid, instance.place, instance.digest, instance.layout)
+            change = partial(edit_file, operations=plan.operations)
+            new = await maker.make(old, change, instance.texts())
+            return MadeEdit(
+                instance.sop_instance_uid, instance.digest, new.digest, list(map(list, plan.changes)), new.elements
+            )
+
+        works = [(each.instance.sop_instance_uid, each.instance.digest, partial(make, each=each)) for each in planned]
+        about = series.study_id, series.study_instance_uid, series.series_instance_uid
+        return await self._write(submission, edit, about, works)
+
+    async def _restore(self, submission: Submission, edit: Edit, instances: Sequence[InstanceToRestore]) -> bool:
+        async def make(maker: FileMaker, each: InstanceToRestore) -> MadeEdit:
+            if each.digest != each.digest_after:
+                raise UnfitForEditError(Unfit.CHANGED)
+            old = OldFile(each.sop_instance_uid, each.place, each.digest, each.layout)
+            change = partial(restore_file, old=decode_raw(each.elements))
+            new = await maker.make(old, change, None)
+            if new.digest != each.digest_before and not old.is_deflated:
+                logger.warning("an undone edit has left other bytes than there were", extra={"edit": edit.undoes})
+            return MadeEdit(each.sop_instance_uid, each.digest, new.digest, _turned(each.changes), new.elements)
+
+        works = [(each.sop_instance_uid, each.digest, partial(make, each=each)) for each in instances]
+        first = instances[0]
+        about = first.study_id, first.study_instance_uid, first.series_instance_uid
+        return await self._write(submission, edit, about, works)
+
+    async def _write(
+        self,
+        submission: Submission,
+        edit: Edit,
+        about: tuple[int, str, str],
+        works: Sequence[tuple[str, bytes, Callable[[FileMaker], Awaitable[MadeEdit]]]],
+    ) -> bool:
+        """Make new files, durable first, then let the index know them; nothing is left of what it does not take."""
+        if not works:
+            return True
+        packing = Packing(self.objects, pack_bytes=self.pack_bytes, pack_instances=self.pack_instances)
+        maker = FileMaker(self.objects, packing)
+        made, missed = [], 0
+        try:
+            for uid, digest, make in works:
+                try:
+                    made.append(await make(maker))
+                except UnfitForEditError as error:
+                    made.append(MadeEdit(uid, digest, None, (), problem=error.why.value))
+                except ObjectNotFoundError:
+                    missed += 1
+            packs = await packing.finish()
+        except BaseException:
+            await packing.abort()
+            raise
+        try:
+            replaced = await self.writer.write(edit.id, EditBatch(submission.space_id, *about, packs, made))
+        except DatabaseUnavailableError:
+            # A lost connection may hide a commit that took place: one without rows is an orphan for the sweep.
+            raise
+        except BaseException:
+            await self._delete([pack.object_key for pack in packs])
+            raise
+        await self._delete(replaced.unused_object_keys)
+        edited = {each.sop_instance_uid for each in made if each.digest_after is not None}
+        return not missed and replaced.uids == edited
+
+    async def _delete(self, object_keys: Sequence[str]) -> None:
+        try:
+            await self.objects.delete_many(object_keys)
+        except ArchiveError:
+            logger.warning("objects without rows could not all be deleted", extra={"object_keys": len(object_keys)})
+
+
+def _turned(changes: str) -> list[list[str | None]]:
+    """Return what an edit has done as what taking it back does."""
+    return [
+        [path, vr, _TURNED.get(kind, kind), after, before] for path, vr, kind, before, after in orjson.loads(changes)
+    ]
+
+
+def _never_still() -> DatabaseUnavailableError:
+    message = "what is to be edited keeps being moved; trying again later may help"
+    return DatabaseUnavailableError(message)
