@@ -1,31 +1,30 @@
-"""The HTTP protocol: long bodies pass by the parser, and nobody can tell."""
+"""Heads of answers as they are written on a connection."""
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from dicomweb_archive.cli.http_protocol import PLAIN_BYTES, BoundedProtocol
+from dicomweb_archive.cli import http_protocol
+from dicomweb_archive.cli.http_protocol import HeadWriter
 
-LONG = bytes(range(256)) * (PLAIN_BYTES // 256) + b"end"
-GET = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+DATE = (b"date", b"Sun, 22 Nov 2026 12:00:00 GMT")
+TYPE = (b"content-type", b"application/dicom")
 
 
-class Transport(asyncio.Transport):
+class Transport:
     """Keeps what is written."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.written = b""
         self.closed = False
 
-    def write(self, data: Any) -> None:
+    def write(self, data: bytes) -> None:
         self.written += data
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
 
     def is_closing(self) -> bool:
         return self.closed
@@ -33,84 +32,85 @@ class Transport(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
-    def pause_reading(self) -> None:
-        pass
 
-    def resume_reading(self) -> None:
-        pass
+async def written(*messages: Message, ours: bool, method: str = "GET", keep_alive: bool = True) -> tuple[bytes, bool]:
+    """Return what an answer is on the wire, written by us or by uvicorn alone, and whether it is complete."""
 
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
 
-async def serve(*pieces: bytes) -> tuple[list[tuple[str, bytes]], Transport]:
-    """Feed bytes of one connection piece by piece; return the requests with their bodies, and the connection."""
-    requests: list[tuple[str, bytes]] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message["body"]
-            more = message["more_body"]
-        requests.append((scope["path"], body))
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
-
-    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
-    protocol = BoundedProtocol(config, ServerState(), {})
-    transport = Transport()
-    protocol.connection_made(transport)
-    for piece in pieces:
-        protocol.data_received(piece)
-        for _ in range(5):
-            await asyncio.sleep(0)
-    while protocol.tasks:
-        await asyncio.wait(protocol.tasks, timeout=5)
-    was_closed = transport.closed
-    protocol.connection_lost(None)
-    transport.closed = was_closed
-    return requests, transport
+    transport: Any = Transport()
+    cycle = RequestResponseCycle(
+        scope={"type": "http", "method": method},  # type: ignore[arg-type, typeddict-item]
+        transport=transport,
+        flow=FlowControl(transport),
+        logger=logging.getLogger("uvicorn.error"),
+        access_logger=logging.getLogger("uvicorn.access"),
+        access_log=False,
+        default_headers=[DATE],
+        message_event=asyncio.Event(),
+        expect_100_continue=False,
+        keep_alive=keep_alive,
+        on_response=lambda: None,
+    )
+    await cycle.run_asgi(HeadWriter(app, cycle) if ours else app)  # type: ignore[arg-type]
+    return transport.written, cycle.response_complete
 
 
-def post(body: bytes, *fields: str) -> bytes:
-    lines = ["POST /long HTTP/1.1", "Host: a", f"Content-Length: {len(body)}", *fields, "", ""]
-    return "\r\n".join(lines).encode() + body
+def head(status: int, *fields: tuple[bytes, bytes]) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": [TYPE, *fields]}
 
 
-@pytest.mark.parametrize("step", [1000, 4096, PLAIN_BYTES, 3 * PLAIN_BYTES])
-async def test_long_bodies_and_what_follows_come_whole_however_they_are_cut(step: int) -> None:
-    sent = post(LONG) + GET + post(LONG[::-1]) + post(b"short") + GET
-    requests, transport = await serve(*(sent[start : start + step] for start in range(0, len(sent), step)))
-    assert [path for path, _ in requests] == ["/long", "/next", "/long", "/long", "/next"]
-    # Compared one by one: a failure must not print them.
-    wanted = (LONG, b"", LONG[::-1], b"short", b"")
-    assert all(body == expected for (_, body), expected in zip(requests, wanted, strict=True))
-    assert transport.written.count(b"HTTP/1.1 200") == 5
-    assert not transport.closed
+def body(data: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
 
 
-async def test_a_body_that_ends_with_its_piece_leaves_the_connection_in_step() -> None:
-    head, body = post(LONG)[: -len(LONG)], LONG
-    requests, _ = await serve(head, body[:100], body[100:], GET)
-    assert [(path, len(body)) for path, body in requests] == [("/long", len(LONG)), ("/next", 0)]
+CASES: dict[str, tuple[list[Message], str, bool]] = {
+    "of known length": ([head(200, (b"content-length", b"4")), body(b"ab", more=True), body(b"cd")], "GET", True),
+    "of unknown length": ([head(200), body(b"ab", more=True), body(b"cd")], "GET", True),
+    "the head alone": ([head(200, (b"content-length", b"4")), body(b"")], "HEAD", True),
+    "unchanged": ([head(304, (b"etag", b'"1"')), body(b"")], "GET", True),
+    "the last of a connection": ([head(200, (b"content-length", b"2")), body(b"ab")], "GET", False),
+    "ending its connection": (
+        [head(408, (b"connection", b"close"), (b"content-length", b"2")), body(b"ab")],
+        "GET",
+        True,
+    ),
+    "names in capitals": ([head(200, (b"ETag", b"1"), (b"content-length", b"0")), body(b"")], "GET", True),
+    "length in capitals": ([head(200, (b"Content-Length", b"2")), body(b"ab")], "GET", True),
+    "with a long field": (
+        [head(200, (b"content-location", b"/frames/" + b"1," * 4000), (b"content-length", b"0")), body(b"")],
+        "GET",
+        True,
+    ),
+    "shorter than it says": ([head(200, (b"content-length", b"4")), body(b"ab")], "GET", True),
+}
 
 
-async def test_nothing_behind_a_connection_s_last_request_is_read() -> None:
-    head = post(LONG, "Connection: close")[: -len(LONG)]
-    requests, transport = await serve(head, LONG[:100], LONG[100:] + GET)
-    assert [path for path, _ in requests] == ["/long"]
-    assert transport.closed
+@pytest.mark.parametrize("case", CASES)
+async def test_an_answer_is_written_as_uvicorn_itself_writes_it(case: str) -> None:
+    messages, method, keep_alive = CASES[case]
+    theirs = await written(*messages, ours=False, method=method, keep_alive=keep_alive)
+    assert await written(*messages, ours=True, method=method, keep_alive=keep_alive) == theirs
+    assert theirs[0].startswith(b"HTTP/1.1 ")
 
 
-async def test_a_chunked_body_is_read_as_one() -> None:
-    head = b"POST /long HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    chunk = b"%x\r\n%b\r\n" % (len(LONG), LONG)
-    requests, _ = await serve(head, chunk[:5000], chunk[5000:], b"0\r\n\r\n" + GET)
-    assert [path for path, _ in requests] == ["/long", "/next"]
-    assert bool(requests[0][1] == LONG)
+@pytest.mark.parametrize("field", [(b"etag", b"a\r\nset-cookie: b"), (b"a b", b"c"), (b"etag\r\n", b"a")])
+async def test_a_field_that_would_end_before_its_end_is_never_written(field: tuple[bytes, bytes]) -> None:
+    wire, complete = await written(head(200, (b"content-length", b"2"), field), body(b"ab"), ours=True)
+    assert wire.startswith(b"HTTP/1.1 500 ")
+    assert complete
+    assert b"set-cookie" not in wire
 
 
-async def test_garbage_behind_a_long_body_is_refused() -> None:
-    requests, transport = await serve(post(LONG)[:-10], LONG[-10:], b"\x00\x01 no request\r\n\r\n")
-    assert [path for path, _ in requests] == ["/long"]
-    assert b"HTTP/1.1 400" in transport.written
+async def test_fields_of_all_lengths_take_little_memory() -> None:
+    http_protocol._kept_line.cache_clear()
+    for number in range(20):
+        for length in (20, 8000):
+            location = b"/%d/" % number + bytes(length).replace(b"\0", b"1")
+            await written(head(200, (b"content-length", b"0"), (b"content-location", location)), body(b""), ours=True)
+    # Date, type, length and the short ones.
+    assert http_protocol._kept_line.cache_info().currsize == 23
+    with pytest.raises(RuntimeError):
+        http_protocol._line(b"content-location", b"1" * 8000 + b"\r\n")
