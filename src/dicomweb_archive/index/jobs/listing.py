@@ -29,7 +29,8 @@ returning {COLUMNS}
 # What has failed or was cancelled begins anew; what comes again is due now.
 RUN_AGAIN = f"""
 update job set state = 'waiting', due_at = now(), attempt = 0, problem = null, finished_at = null,
-  started_at = null, cancel_asked = false, done = 0, total = null, checkpoint = null
+  started_at = null, cancel_asked = false, done = 0, total = null,
+  checkpoint = case when state = 'waiting' then checkpoint end
 where id = $2 and ($1::int4[] is null or collection_id = any($1))
   and (state in ('failed', 'cancelled') or state = 'waiting') and not exists (
     select 1 from job other where other.kind = job.kind and other.key = job.key and other.id <> job.id
