@@ -53,6 +53,8 @@ def test_a_folder_is_submitted_approved_published_and_purged(
     assert (refused.exit_code, name in refused.stderr) == (1, True)
     assert run_command("curate", "comment", name, "Looks\nfine", *at).exit_code == 0
     assert run_command("curate", "approve", name, *at).stdout == f"{name}: approved\n"
+    foreseen = run_command("curate", "publish", name, "--dry-run", "--json", *at)
+    assert [each["published"] for each in json.loads(foreseen.stdout)["studies"]] == [3], foreseen.output
     both = run_command("curate", "publish", "nobody", name, *at)
     assert (both.exit_code, f"{name}: published" in both.stdout, "nobody" in both.stderr) == (1, True, True), (
         both.output

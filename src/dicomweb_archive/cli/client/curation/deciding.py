@@ -13,7 +13,6 @@ from dicomweb_archive.cli.client.curation.options import (
     json_option,
     reason_option,
     revision_option,
-    wait_option,
 )
 from dicomweb_archive.cli.client.curation.work import Curation, Decision, Patience
 from dicomweb_archive.cli.client.json_api import Document, open_api, run_command, take_server
@@ -49,50 +48,25 @@ def _acting(action: str) -> click.Command:
         as_json: bool,
         **connection: Any,
     ) -> None:
-        _require_one(names, revision)
+        require_one(names, "--revision", given=revision is not None)
         decision = Decision(reason, comment)
 
         async def deed(curation: Curation, name: str) -> Document:
             return await curation.act(name, action, decision, revision)
 
-        _do_each(names, deed, lambda done: str(done["state"]), connection, as_json=as_json)
+        do_each(names, deed, lambda done: str(done["state"]), connection, as_json=as_json)
 
     return command
 
 
-@click.command()
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@revision_option
-@wait_option
-@json_option
-@at_option
-def publish(
-    names: tuple[str, ...], revision: int | None, wait_seconds: float, as_json: bool, **connection: Any
-) -> None:
-    """Publish approved submissions, one after the other, and wait for each.
-
-    What the archive has with other bytes stays, and the submission is approved still; `show` and the conflicts tell.
-    """
-    _require_one(names, revision)
-
-    async def deed(curation: Curation, name: str) -> Document:
-        job = await curation.publish(name, revision)
-        submission = (await curation.show(name)).document
-        return {"name": name, "state": submission["state"], "job": job["id"], "result": job["result"]}
-
-    def words(done: Document) -> str:
-        counted = ", ".join(f"{value} {name}" for name, value in (done["result"] or {}).items())
-        return f"{done['state']} ({counted})" if counted else str(done["state"])
-
-    _do_each(names, deed, words, connection, as_json=as_json, wait_seconds=wait_seconds)
+def require_one(names: Sequence[str], option: str, *, given: bool) -> None:
+    """Refuse several names with an option that is about one submission."""
+    if given and len(names) > 1:
+        message = f"{option} is of one submission"
+        raise click.UsageError(message)
 
 
-def _require_one(names: Sequence[str], revision: int | None) -> None:
-    if revision is not None and len(names) > 1:
-        raise click.UsageError("--revision is of one submission")
-
-
-def _do_each(
+def do_each(
     names: Sequence[str],
     deed: Deed,
     words: Callable[[Document], str],
@@ -122,4 +96,4 @@ def _do_each(
         raise SystemExit(ExitCode.INCOMPLETE)
 
 
-commands: list[click.Command] = [*map(_acting, _ACTIONS), publish]
+commands: list[click.Command] = [*map(_acting, _ACTIONS)]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -88,18 +88,28 @@ class Curation:
             RefusedError: its state does not know the action, or it has changed meanwhile.
             ServerUnreachableError: see `JsonApi.send`.
         """
-        etag = f'"{revision}"' if revision is not None else (await self.show(name)).etag
+        etag = await self._etag(name, revision)
         return (await self.api.send("POST", f"{path_of(name)}/{action}", decision.body(), etag=etag)).document
 
-    async def publish(self, name: str, revision: int | None = None) -> Document:
-        """Publish a submission, and wait for its job as long as patience lasts; returns the job.
+    async def foresee(self, name: str) -> Document:
+        """Say what publishing would do with each study, as one document."""
+        studies: list[Document] = []
+        since: str | None = ""
+        while since is not None:
+            page = (await self.api.get(f"{path_of(name)}/publish", since=since, limit=_PAGE)).document
+            studies += page["studies"]
+            since = page["next"]
+        return {**page, "studies": studies}
+
+    async def publish(self, name: str, revision: int | None = None, studies: Sequence[str] = ()) -> Document:
+        """Publish a submission, or studies of it, and wait for its job as long as patience lasts; returns the job.
 
         Raises:
             RefusedError, ServerUnreachableError: see `act`.
             UnexpectedAnswerError: see `outcome`.
         """
-        begun = await self.act(name, "publish", Decision(), revision)
-        return await self.outcome(begun["job"])
+        body = {"studies": list(studies)} if studies else None
+        return await self._begin(f"{path_of(name)}/publish", body, name, revision)
 
     async def outcome(self, url: str) -> Document:
         """Wait for a job as long as patience lasts; returns the job, which goes on when nothing was to be waited for.
@@ -168,9 +178,7 @@ class Curation:
             RefusedError, ServerUnreachableError: see `act`.
             UnexpectedAnswerError: see `outcome`.
         """
-        etag = f'"{revision}"' if revision is not None else (await self.show(name)).etag
-        path = f"{path_of(name)}/conflicts/decisions"
-        return await self.outcome((await self.api.send("POST", path, said, etag=etag)).document["job"])
+        return await self._begin(f"{path_of(name)}/conflicts/decisions", said, name, revision)
 
     async def trail(self, name: str) -> list[Document]:
         """Return everything that has happened to a submission, the oldest first."""
@@ -194,6 +202,14 @@ class Curation:
         """Take a study, series or instance away, with its bytes."""
         scope = dict(zip(("study", "series", "instance"), named, strict=False))
         return (await self.api.send("POST", "/purges", {**scope, "reason": reason})).document
+
+    async def _begin(self, path: str, body: Document | None, name: str, revision: int | None) -> Document:
+        """Ask for something that is done by a job, and wait for that."""
+        etag = await self._etag(name, revision)
+        return await self.outcome((await self.api.send("POST", path, body, etag=etag)).document["job"])
+
+    async def _etag(self, name: str, revision: int | None) -> str:
+        return f'"{revision}"' if revision is not None else (await self.show(name)).etag
 
 
 def path_of(name: str) -> str:
