@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,9 +44,8 @@ def put_cluster(data: Path) -> None:
     cluster = data / "postgres"
     # As root it is another one's, and whose depends on who reaches the folder.
     owner = choose_account(find_installation(), cluster).owner
-    shutil.copytree(folder / "postgres", cluster)
-    for path in (cluster, *cluster.rglob("*")):
-        os.chown(path, *owner)
+    subprocess.run(["cp", "-R", folder / "postgres", cluster], check=True)
+    subprocess.run(["chown", "-R", "{}:{}".format(*owner), cluster], check=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.clusters import open_folder
+from tests.clusters import open_folder, put_cluster
 
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres
@@ -39,6 +39,12 @@ time.sleep(300)
 def folder() -> Iterator[Path]:
     with open_folder() as folder:
         yield folder
+
+
+@pytest.fixture
+def cluster(folder: Path) -> None:
+    """Let the folder hold a cluster already, where a test is not about how one is made."""
+    put_cluster(folder)
 
 
 def ask(url: str, statement: str) -> object:
@@ -132,6 +138,7 @@ def test_a_folder_for_the_socket_that_somebody_else_made_is_refused(folder: Path
         socket_folder.rmdir()
 
 
+@pytest.mark.usefixtures("cluster")
 def test_statements_and_values_stay_out_of_the_log(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False) as postgres:
         ask(postgres.url, "create table person (name text primary key)")
@@ -143,6 +150,7 @@ def test_statements_and_values_stay_out_of_the_log(folder: Path) -> None:
     assert "Secret" not in log
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_second_starter_on_the_same_folder_is_told_who_holds_it(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False) as postgres:
         second = EmbeddedPostgres(folder, durable=False)
@@ -152,6 +160,7 @@ def test_a_second_starter_on_the_same_folder_is_told_who_holds_it(folder: Path) 
         assert ask(postgres.url, "select 1") == 1
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_killed_server_recovers_what_was_committed(folder: Path) -> None:
     postgres = EmbeddedPostgres(folder)
     with postgres:
@@ -166,6 +175,7 @@ def test_a_killed_server_recovers_what_was_committed(folder: Path) -> None:
     assert servers_on(folder) == []
 
 
+@pytest.mark.usefixtures("cluster")
 @ON_LINUX
 def test_a_lock_file_that_names_a_stranger_does_not_stop_the_start(folder: Path) -> None:
     # After a restart of a container the process id in the file is often another program's.
@@ -183,6 +193,7 @@ def test_a_lock_file_that_names_a_stranger_does_not_stop_the_start(folder: Path)
         stranger.wait()
 
 
+@pytest.mark.usefixtures("cluster")
 @ON_LINUX
 def test_the_server_ends_when_its_starter_is_killed(folder: Path) -> None:
     holder, url, _ = start_holder(folder)
@@ -194,6 +205,7 @@ def test_the_server_ends_when_its_starter_is_killed(folder: Path) -> None:
         assert ask(postgres.url, "select n from kept") == 42
 
 
+@pytest.mark.usefixtures("cluster")
 @ON_LINUX
 def test_a_start_right_after_a_kill_waits_for_the_old_server(folder: Path) -> None:
     holder, _, old = start_holder(folder)
@@ -207,9 +219,8 @@ def test_a_start_right_after_a_kill_waits_for_the_old_server(folder: Path) -> No
         assert ask(postgres.url, "select 1") == 1
 
 
+@pytest.mark.usefixtures("cluster")
 def test_another_major_version_is_refused_with_a_way_out(folder: Path) -> None:
-    with EmbeddedPostgres(folder, durable=False):
-        pass
     (folder / "postgres" / "PG_VERSION").write_text("17\n")
     with pytest.raises(SetupError, match=r"PostgreSQL 17.*18\..*database backup.*database restore"):
         EmbeddedPostgres(folder, durable=False).start()
@@ -241,9 +252,8 @@ def test_an_interrupted_first_start_is_begun_again(folder: Path) -> None:
     assert not (folder / "postgres.unfinished").exists()
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_server_that_cannot_start_says_where_the_reason_stands(folder: Path) -> None:
-    with EmbeddedPostgres(folder, durable=False):
-        pass
     (folder / "postgres" / "postgresql.auto.conf").write_text("no_such_setting = 1\n")
     with pytest.raises(SetupError, match=r"did not start.*postgres\.log"):
         EmbeddedPostgres(folder, durable=False).start()

@@ -22,6 +22,7 @@ from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService, Orphans
 from dicomweb_archive.settings import Settings
+from dicomweb_archive.storage.opening import open_objects
 
 
 @click.group()
@@ -190,9 +191,6 @@ async def _find_orphans(url: str, settings: Settings, *, delete: bool) -> Orphan
     if settings.object_bucket is None and not await asyncio.to_thread(folder.is_dir):
         message = f"There is no object store in {folder}"
         raise SetupError(message)
-    # Read late: the other commands do without the application.
-    from dicomweb_archive.app import open_objects
-
     async with await Database.open(url, point_connections=1, search_connections=1) as index:
         store = await open_objects(settings)
         try:

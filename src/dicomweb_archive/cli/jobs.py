@@ -13,6 +13,7 @@ from dicomweb_archive.index.database.migrate import check_schema
 from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.settings import Settings
+from dicomweb_archive.storage.opening import open_objects
 
 
 @click.command()
@@ -52,7 +53,6 @@ def database_url(settings: Settings) -> str:
 async def _work(settings: Settings, url: str, *, once: bool) -> None:
     await check_schema(url)
     # Read late: the command's help does without the application.
-    from dicomweb_archive.app import open_objects
     from dicomweb_archive.background import at_work, open_runner
 
     stopped = asyncio.Event()

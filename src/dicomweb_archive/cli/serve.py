@@ -24,6 +24,7 @@ from dicomweb_archive.index.database.embedded import EmbeddedPostgres
 from dicomweb_archive.index.database.migrate import upgrade
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.settings import Settings
+from dicomweb_archive.storage.opening import open_objects
 
 # Migrations, psql and a second set while workers are replaced.
 _SPARE_CONNECTIONS = 20
@@ -119,9 +120,6 @@ async def _check_bucket(settings: Settings) -> None:
     """Say what is wrong with a bucket in one line, before each server process fails at it with a page of its own."""
     if settings.object_bucket is None:
         return
-    # Read late: only a bucket needs it here.
-    from dicomweb_archive.app import open_objects
-
     await (await open_objects(settings)).close()
 
 
