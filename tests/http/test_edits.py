@@ -11,6 +11,7 @@ from tests.factories import ROOT as UID
 from tests.factories import ct_series, encapsulated, image, mr_series, part10
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
+from tests.http.test_emptying import empty
 from tests.pydicom_files import read
 from tests.spaces import disagreements
 from tests.submitted import database_of, lay_into
@@ -251,6 +252,15 @@ async def test_a_purge_takes_along_what_there_was_before_an_edit(archive: Archiv
         {"instances": [], "next": None},
     )
     assert not [path for path in archive.files() if b"secret words" in path.read_bytes()]
+
+
+async def test_what_a_rejected_submission_drops_is_nowhere_told_either(archive: Archive) -> None:
+    submitted = await Submitted.of(archive, *ct_series(2), *ct_series(1, study=2))
+    result = await submitted.edit({"attribute": "PatientID", "action": "set", "value": "X"})
+    assert (await submitted.post("/reject", reason="quality")).status_code == 200
+    assert (await empty(archive, days=30, after=30.1)).submissions == 1
+    assert (await submitted.get(f"/edits/{result['edit']}/instances"))["instances"] == []
+    assert (await submitted.get(f"/edits/{result['edit']}"))["instances"] == 3
 
 
 async def test_compressed_pixels_and_what_cannot_be_edited_stay_as_they_are(archive: Archive) -> None:

@@ -8,6 +8,7 @@ from asyncpg import exceptions
 
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.curation.edits.purged import forget_edits_of
 from dicomweb_archive.index.curation.submissions import (
     COLUMNS,
     Submission,
@@ -99,6 +100,7 @@ class EmptyingIndex:
                         if await connection.fetchval(HOLD_ENDED, submission.id, _ENDED, since) is None:
                             return None
                         gone = await self._removal.delete_within(connection, Scope(study), sees, segments, actor=actor)
+                        await forget_edits_of(connection, submission.id, study)
                         return Dropped(gone.instances, gone.free_object_keys)
                 except _TRY_AGAIN:
                     continue
