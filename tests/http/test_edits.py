@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 from pydicom import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from tests.factories import ROOT as UID
-from tests.factories import ct_series, encapsulated, image, mr_series, part10
+from tests.factories import ct_series, encapsulated, identified, image, mr_series, part10
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.http.test_emptying import empty
@@ -18,9 +19,9 @@ from tests.submitted import database_of, lay_into
 
 from dicomweb_archive.errors import ConflictError
 from dicomweb_archive.index.curation.edits.content import EditContent
-from dicomweb_archive.index.curation.edits.records import EditIndex
+from dicomweb_archive.index.curation.edits.records import Edit, EditIndex
 from dicomweb_archive.index.curation.edits.writing import EditBatch, EditWriter
-from dicomweb_archive.index.curation.submissions import SubmissionIndex, SubmissionScope
+from dicomweb_archive.index.curation.submissions import Submission, SubmissionIndex, SubmissionScope
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 from dicomweb_archive.services.edits.applying import EditApplier
 
@@ -85,6 +86,21 @@ class Submitted:
         answer = await self.archive.client.get(self.path + path, headers=OCTETS)
         assert answer.status_code == 200, answer.text
         return answer.content
+
+
+async def found(archive: Archive, submitted: Submitted, begun: httpx.Response) -> tuple[Submission, Edit]:
+    database = database_of(archive)
+    submission = await SubmissionIndex(database).find(submitted.name, SubmissionScope(None))
+    assert submission is not None
+    edit = await EditIndex(database).find(submission, begun.json()["id"])
+    assert edit is not None
+    return submission, edit
+
+
+def applier_of(archive: Archive, **bounds: int) -> EditApplier:
+    database, objects = database_of(archive), archive.app.state.services.store.objects
+    content, writer = EditContent(database), EditWriter(database)
+    return EditApplier(content, writer, objects, pack_bytes=2**30, pack_instances=1000, **bounds)
 
 
 def without(dataset: Dataset, *keywords: str) -> Dataset:
@@ -206,13 +222,9 @@ async def test_an_interrupted_edit_goes_on_and_does_nothing_twice(start_archive:
         second = await submitted.post("/edits", rules=[rule], reason="Beside it")
         assert (begun.status_code, second.status_code) == (202, 409)
         database = database_of(archive)
-        index = EditIndex(database)
-        submission = await SubmissionIndex(database).find(submitted.name, SubmissionScope(None))
-        assert submission is not None
-        edit = await index.find(submission, begun.json()["id"])
-        assert edit is not None
-        writer, objects = EditWriter(database), archive.app.state.services.store.objects
-        applier = EditApplier(EditContent(database), writer, objects, pack_bytes=2**30, pack_instances=1000)
+        submission, edit = await found(archive, submitted, begun)
+        writer = EditWriter(database)
+        applier = applier_of(archive)
 
         async def die(looked_at: int, _: int) -> None:
             if looked_at:
@@ -238,6 +250,37 @@ async def test_an_interrupted_edit_goes_on_and_does_nothing_twice(start_archive:
         assert (await submitted.get(f"/edits/{edit.id}"))["state"] == "stopped"
         with pytest.raises(ConflictError):
             await writer.write(edit.id, EditBatch(submission.space_id, 1, "1", "1", [], []))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+async def test_files_that_are_too_long_to_be_held_are_copied_in_pieces(
+    start_archive: StartArchive, syntax: str
+) -> None:
+    async with start_archive(job_slots=0) as archive:
+        files = [part10(image(instance=number), syntax) for number in (1, 2)]
+        files.append(part10(identified(instance=3, PatientName="None^At all"), syntax))
+        submitted = await Submitted.of(archive, *files)
+        rule = {"attribute": "PatientName", "action": "set", "value": "A name that is longer^Than before"}
+        begun = await submitted.post("/edits", rules=[rule], reason="Because")
+        submission, edit = await found(archive, submitted, begun)
+
+        async def tell(*_: int) -> None:
+            """Say nothing."""
+
+        await applier_of(archive, held_bytes=0).apply(submission, edit, after=0, tell=tell)
+        for number, old in enumerate(files, 1):
+            before, after = read(old), read(await submitted.file(number))
+            assert after.PatientName == rule["value"]
+            assert without(after, "PatientName") == without(before, "PatientName")
+        assert await disagreements(database_of(archive)) == [0] * 5
+        await archive.client.post(f"{begun.json()['job']}/cancel")
+        undoing = await submitted.post(f"/edits/{edit.id}/undo", reason="Because")
+        await applier_of(archive, held_bytes=0).undo(*await found(archive, submitted, undoing), tell=tell)
+        archive.app.state.services.retrieve.instances.forget_deleted()
+        for number, old in enumerate(files, 1):
+            back = await submitted.file(number)
+            assert read(back) == read(old)
+            assert syntax == DeflatedExplicitVRLittleEndian or back == old
 
 
 async def test_a_purge_takes_along_what_there_was_before_an_edit(archive: Archive) -> None:

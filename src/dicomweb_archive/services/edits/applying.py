@@ -23,7 +23,7 @@ from dicomweb_archive.index.curation.edits.content import EditContent, InstanceT
 from dicomweb_archive.index.curation.edits.records import Edit
 from dicomweb_archive.index.curation.edits.writing import EditBatch, EditWriter, MadeEdit
 from dicomweb_archive.index.curation.submissions import Submission
-from dicomweb_archive.services.edits.making import FileMaker, OldFile
+from dicomweb_archive.services.edits.making import HELD_BYTES, FileMaker, OldFile
 from dicomweb_archive.services.packing import Packing
 from dicomweb_archive.storage.base import ObjectStore
 
@@ -66,6 +66,7 @@ class EditApplier:
 
     Attributes:
         pack_bytes, pack_instances: a new pack is closed when it has reached one of them.
+        held_bytes: a longer file is copied in pieces behind its head.
     """
 
     content: EditContent
@@ -73,6 +74,7 @@ class EditApplier:
     objects: ObjectStore
     pack_bytes: int
     pack_instances: int
+    held_bytes: int = HELD_BYTES
 
     async def apply(self, submission: Submission, edit: Edit, *, after: int, tell: Tell) -> None:
         """Apply the rules of an edit to each instance of a submission, once.
@@ -171,7 +173,7 @@ class EditApplier:
         if not works:
             return True
         packing = Packing(self.objects, pack_bytes=self.pack_bytes, pack_instances=self.pack_instances)
-        maker = FileMaker(self.objects, packing)
+        maker = FileMaker(self.objects, packing, self.held_bytes)
         made, missed = [], 0
         try:
             for uid, digest, make in works:

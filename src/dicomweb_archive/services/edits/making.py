@@ -53,10 +53,12 @@ class FileMaker:
 
     Attributes:
         packing: where they go; its owner finishes or aborts it.
+        held_bytes: a longer file is copied in pieces behind its head.
     """
 
     objects: ObjectStore
     packing: Packing
+    held_bytes: int = HELD_BYTES
     _intake: Intake = field(default_factory=Intake)
 
     async def make(self, old: OldFile, edit: Edit, texts: Mapping[int, bytes] | None) -> NewFile:
@@ -70,7 +72,7 @@ class FileMaker:
             ObjectNotFoundError: the old file is no longer there.
         """
         try:
-            if old.place.length <= HELD_BYTES:
+            if old.place.length <= self.held_bytes:
                 return await self._make_held(old, edit, texts)
             return await self._make_streamed(old, edit, texts)
         except DamagedObjectError:
