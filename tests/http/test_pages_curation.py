@@ -130,7 +130,9 @@ async def test_decisions_are_made_with_forms_and_refused_without_losing_what_was
     assert page.one(id="progress").text.count("Running checks: waiting") == 2
 
     assert (await send(archive, decide, {"action": "approve", "revision": "3"})).status_code == 303
-    assert choices(await page_of(archive, path)) == ["publish", "reject", "reconsider", "withdraw"]
+    page = await page_of(archive, path)
+    assert choices(page) == ["publish", "reject", "reconsider", "withdraw"]
+    assert page.one(id="foreseen").text == f"2 of 2 instances published {ROOT}.5"
     published = await send(archive, decide, {"action": "publish", "revision": "4", "comment": "at last"})
     assert published.headers["location"] == f"{path}?done=publish"
     page = await page_of(archive, path)
@@ -235,6 +237,63 @@ async def test_many_submissions_are_decided_on_with_one_form(start_archive: Star
         assert told[0] == "Bulk 1 done"
         assert told[1].startswith("Bulk 2 changed")
         assert (await archive.client.get("/submissions/decisions/0", headers=BROWSER)).status_code == 404
+
+
+async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_back(
+    start_archive: StartArchive,
+) -> None:
+    async with start_archive() as archive:
+        path = await opened(archive, *ct_series(3, study=9), title="Corrected")
+        attribute = f"{path}/inventory/values?attribute=00081030"
+        assert (await page_of(archive, attribute)).find("input", name="old") == []
+        await archive.client.post(f"{path}/seal", headers={"if-match": "*"})
+        # Its checks find nothing.
+        while (await archive.client.get(path)).json()["state"] != "in_review":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        page = await page_of(archive, attribute)
+        assert [each.attributes["value"] for each in page.find("input", name="old")] == ["HEAD^ROUTINE"]
+        fields = {"attribute": "00081030", "scope": "one", "old": "HEAD^ROUTINE", "deed": "becomes", "new": "Head <1>"}
+        for wrong in (
+            {"deed": ""},
+            {"attribute": ""},
+            {"new": "x" * 5000},
+            {"attribute": "00080018", "scope": "every"},
+        ):
+            assert (await send(archive, f"{path}/correct", {**fields, **wrong})).status_code in (400, 409), wrong
+        tried = parse((await send(archive, f"{path}/correct", fields)).text)
+        assert barriers(tried) == []
+        assert tried.one(id="preview").text.startswith("3 instances of 1 series in 1 study would change")
+        (row,) = tried.one(id="changes").one("tbody").find("tr")
+        assert row.text == "StudyDescription 00081030 HEAD^ROUTINE Head <1> 3"
+        hidden = {each.attributes["name"]: each.attributes["value"] for each in tried.find("input", type="hidden")}
+        assert (await send(archive, f"{path}/correct", {**hidden, "reason": ""})).status_code == 400
+        assert (await send(archive, f"{path}/correct", {**hidden, "revision": "1", "reason": "y"})).status_code == 412
+        begun = await send(archive, f"{path}/correct", {**hidden, "reason": "house style"})
+        assert begun.status_code == 303, begun.text
+        page = await ended(archive, begun.headers["location"])
+        assert "3 instances changed" in page.one(id="edit").text
+        assert row.text == page.one(id="changes").one("tbody").one("tr").text
+        assert (
+            "Head <1> 3" in (await page_of(archive, f"{path}/inventory", q="StudyDescription")).one(id="inventory").text
+        )
+
+        undo = f"{begun.headers['location']}/take-back"
+        revision = page.one("input", name="revision").attributes["value"]
+        assert (await send(archive, undo, {"revision": revision})).status_code == 400
+        undone = await send(archive, undo, {"revision": revision, "reason": "it was right"})
+        assert undone.status_code == 303
+        assert "takes edit" in (await ended(archive, undone.headers["location"])).one(id="edit").text
+        edits = (await page_of(archive, f"{path}/edits")).one(id="edits").one("tbody").find("tr")
+        assert [row.one("a").text for row in edits] == ["it was right", "house style"]
+        assert (await archive.client.get(f"{path}/edits/x", headers=BROWSER)).status_code == 404
+        assert (await archive.client.get(f"{path}/correct", headers=BROWSER)).status_code == 303
+
+
+async def ended(archive: Archive, path: str) -> Node:
+    """Wait for the end of an edit and return its page."""
+    while "data-refresh" in (await archive.client.get(path, headers=BROWSER)).text:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    return await page_of(archive, path)
 
 
 async def test_conflicts_are_shown_beside_what_has_their_uid(archive: Archive) -> None:

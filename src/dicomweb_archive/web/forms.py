@@ -33,13 +33,15 @@ class Form:
         """Return what stands in a field, nothing where there is none."""
         return self.fields.get(name, ("",))[0]
 
-    def text(self, name: str, *, at_most: int) -> str:
-        """Return what somebody has written, without the blanks around it and with plain line ends.
+    def text(self, name: str, *, at_most: int, trimmed: bool = True) -> str:
+        """Return what somebody has written, with plain line ends and, unless it says otherwise, no blanks around it.
 
         Raises:
             InvalidParameterError: it is too long, or holds the character NUL.
         """
-        text = self.get(name).replace("\r\n", "\n").strip()
+        text = self.get(name).replace("\r\n", "\n")
+        if trimmed:
+            text = text.strip()
         if len(text) > at_most or "\0" in text:
             raise InvalidParameterError(name, accepted=f"a text of at most {at_most} characters")
         return text

@@ -3,7 +3,9 @@
 from dicomweb_archive.web.pages.curation import (
     bulk,
     conflicts,
+    correcting,
     deciding,
+    edits,
     findings,
     inventory,
     overview,
@@ -14,7 +16,7 @@ from dicomweb_archive.web.pages.curation import (
 
 routes = [
     route
-    for page in (queue, bulk, findings, inventory, conflicts, trail, sheet, deciding, overview)
+    for page in (queue, bulk, findings, inventory, correcting, edits, conflicts, trail, sheet, deciding, overview)
     for route in page.routes
 ]
 """The page of a submission comes last: its path begins all others."""

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb_archive.errors import InvalidParameterError
+from dicomweb_archive.index.curation.edits.records import EDITABLE_STATES
 from dicomweb_archive.index.curation.element_values import is_path
 from dicomweb_archive.index.curation.findings import FindingFilter
 from dicomweb_archive.web.dependencies import get_services
@@ -67,6 +68,7 @@ async def show_values(request: Request) -> Response:
         "values.html",
         page=page,
         line=page.lines[0],
+        is_editable=seen.is_curator and seen.submission.state in EDITABLE_STATES and page.lines[0].vr != "UI",
         offset=offset,
         page_size=VALUES_PAGE,
         query=lambda **changed: urlencode({"attribute": name} | changed),

@@ -11,6 +11,7 @@ from dicomweb_archive.index.curation.findings import FindingFilter
 from dicomweb_archive.index.curation.queue import QueueFilter, QueueOrder
 from dicomweb_archive.index.curation.submissions import SubmissionState
 from dicomweb_archive.index.jobs.rows import Job
+from dicomweb_archive.services.submissions.publishing import Foreseen
 from dicomweb_archive.services.submissions.transitions import Action
 from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.forms import Form
@@ -25,6 +26,7 @@ from dicomweb_archive.web.pages.problems import as_page
 _FINDINGS: Final = 5
 _EVENTS: Final = 8
 _JOBS: Final = 3
+_STUDIES: Final = 20
 _NOTHING: Final = Form({})
 _UNDER_WAY: Final = frozenset(STAGES["running"][1])
 
@@ -48,7 +50,8 @@ async def render_overview(
         services.checks.list(submission, FindingFilter(waived=False), limit=_FINDINGS, offset=0),
         services.submissions.latest_events(submission, limit=_EVENTS),
     )
-    jobs, against, following = await asyncio.gather(
+    foreseen, jobs, against, following = await asyncio.gather(
+        _foreseen(request, seen),
         _jobs(request, seen),
         _against(request, seen),
         _following(request, seen),
@@ -69,6 +72,7 @@ async def render_overview(
         job_names=JOBS,
         is_running=submission.state in _UNDER_WAY or any(not job.state.is_over for job in jobs),
         against=against,
+        foreseen=foreseen,
         following=following,
         choices=choices_of(request, seen),
         reasons=REASONS,
@@ -93,6 +97,15 @@ async def _against(request: Request, seen: Visit) -> Sequence[str]:
     if Action.APPROVE not in services.submissions.may(seen.principal, seen.submission):
         return ()
     return await services.checks.against_approval(seen.submission)
+
+
+async def _foreseen(request: Request, seen: Visit) -> Foreseen | None:
+    """Say what publishing it would do, where somebody may."""
+    if not seen.is_curator or seen.submission.state is not SubmissionState.APPROVED:
+        return None
+    return await get_services(request).publishing.foresee(
+        seen.principal, seen.submission.name, after="", limit=_STUDIES
+    )
 
 
 async def _following(request: Request, seen: Visit) -> str | None:

@@ -85,6 +85,7 @@ JOBS: Final = MappingProxyType(
     {
         "publish-submission": "Publishing",
         "run-checks": "Running checks",
+        "apply-edit": "Editing",
         "decide-submissions": "Deciding",
         "decide-conflicts": "Deciding on conflicts",
     }
@@ -104,6 +105,8 @@ _KINDS: Final = MappingProxyType(
         "submission_described": "Described anew",
         "submission_commented": "Comment",
         "submission_manifest_set": "Manifest announced",
+        "edit_begun": "Edit begun",
+        "edit_ended": "Edit ended",
         "conflict_kept": "Conflict kept",
         "conflicts_decided": "Conflicts decided",
         "checks_run": "Checks run",
