@@ -105,6 +105,16 @@ def test_what_keeps_a_submission_back_is_told_waived_and_mended(
     decided = run_command("curate", "decide", name, "keep", "--all", "--comment", "The first is right", *at)
     assert (decided.exit_code, "decided 1" in decided.stdout) == (0, True), decided.output
     assert run_command("curate", "review", name, *at).stdout == f"{name}: in_review\n"
+    rules = tmp_path / "rules.json"
+    rules.write_text('{"rules": [{"attribute": "StationName", "action": "set", "value": "CT1"}]}')
+    tried = run_command("curate", "edit", name, rules, *at)
+    assert (tried.exit_code, "CT1" in tried.stdout, "3 of 3 instances" in tried.stderr) == (0, True, True), tried.output
+    applied = run_command("curate", "edit", name, rules, "--apply", "Named anew", *at)
+    assert (applied.exit_code, f"{name}: succeeded" in applied.stdout) == (0, True), applied.output
+    (done,) = json.loads(run_command("curate", "edits", name, "--json", *at).stdout)
+    assert (done["instances"], "Named anew" in run_command("curate", "edits", name, *at).stdout) == (3, True)
+    undone = run_command("curate", "undo-edit", name, done["id"], "--reason", "It was right", *at)
+    assert (undone.exit_code, f"{name}: succeeded" in undone.stdout) == (0, True), undone.output
     assert run_command("curate", "reject", name, *at).exit_code == 2
     rejected = run_command("curate", "reject", name, "--reason", "duplicate", "--comment", "Twice", "--json", *at)
     assert _last(rejected.stdout)["state"] == "rejected"

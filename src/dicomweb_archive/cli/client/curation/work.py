@@ -180,6 +180,29 @@ class Curation:
         """
         return await self._begin(f"{path_of(name)}/conflicts/decisions", said, name, revision)
 
+    async def try_edit(self, name: str, rules: list[Any]) -> Document:
+        """Say what rules would make of a submission, and change nothing."""
+        return (await self.api.send("POST", f"{path_of(name)}/edits/preview", {"rules": rules})).document
+
+    async def edit(self, name: str, said: Document, revision: int | None) -> Document:
+        """Apply rules, and wait for the job that does it; see `decide_conflicts`."""
+        return await self._begin(f"{path_of(name)}/edits", said, name, revision)
+
+    async def undo_edit(self, name: str, edit: int, reason: str, revision: int | None) -> Document:
+        """Take an edit back, and wait for the job that does it; see `decide_conflicts`."""
+        return await self._begin(f"{path_of(name)}/edits/{edit}/undo", {"reason": reason}, name, revision)
+
+    async def edits(self, name: str) -> list[Document]:
+        """Return the edits of a submission, the newest first."""
+        found: list[Document] = []
+        before: int | None = None
+        while True:
+            page = (await self.api.get(f"{path_of(name)}/edits", before=before, limit=_PAGE)).document
+            found += page["edits"]
+            before = page["next"]
+            if before is None:
+                return found
+
     async def trail(self, name: str) -> list[Document]:
         """Return everything that has happened to a submission, the oldest first."""
         events: list[Document] = []
