@@ -34,6 +34,8 @@ def submission(archive: RunningServer, images: list[Dataset]) -> str:
 
 
 def press(page: Page, *keys: str) -> None:
+    # What is seen already may not listen to keys yet.
+    page.wait_for_load_state()
     for key in keys:
         page.keyboard.press(key)
 
