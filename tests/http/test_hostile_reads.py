@@ -13,6 +13,9 @@ from tests.factories import ct_series, image, part10
 from tests.http.archive import ROOT, Archive
 from tests.http.conftest import StartArchive
 
+from dicomweb_archive.web.pages.browser_route import BrowserRoute
+from dicomweb_archive.web.routing import PageRoute
+
 INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
 OPEN_TO_ALL = {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/redoc"} | {
     "/assets/{name}",  # our own styles and scripts
@@ -24,7 +27,6 @@ OPEN_TO_ALL = {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "
     "/sign-in",
     "/sign-out",
 }
-PAGES = {"/studies/{study}", "/status", "/ohif/{name:path}"}
 
 
 async def test_every_route_asks_for_the_key_when_reading_needs_it(start_archive: StartArchive) -> None:
@@ -45,7 +47,7 @@ async def test_every_route_asks_for_the_key_when_reading_needs_it(start_archive:
             for method in route.methods or ():
                 answer = await archive.client.request(method, path, headers={"content-type": "application/dicom"})
                 asked += 1
-                if route.path in PAGES:
+                if isinstance(route, PageRoute) and not isinstance(route, BrowserRoute):
                     assert answer.status_code == 303, (method, path)
                     assert answer.headers["location"].startswith("/sign-in?next="), (method, path)
                     continue
@@ -150,7 +152,8 @@ LYING = {
 
 async def test_attributes_that_cannot_be_are_4xx_where_they_matter_and_nowhere_else(archive: Archive) -> None:
     for name, (data, picture) in LYING.items():
-        assert (await archive.store(data)).status_code == 200, name
+        # With a warning where a value has not the form of its VR.
+        assert (await archive.store(data)).status_code in (200, 202), name
         for path in ("/rendered", "/thumbnail", "/frames/1/rendered"):
             assert (await archive.get(INSTANCE + path)).status_code == picture, (name, path)
         assert (await archive.get(f"{INSTANCE}/frames/2")).status_code == 404, name

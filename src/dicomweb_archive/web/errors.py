@@ -163,7 +163,7 @@ def _allowed_methods(request: Request) -> set[str]:
     for route in request.app.router.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             allowed |= getattr(route, "methods", None) or set()
-    return allowed
+    return allowed | {"HEAD"} if "GET" in allowed else allowed
 
 
 def _place_of(error: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from starlette.types import Message
+from starlette.routing import Match
+from starlette.types import Message, Receive, Scope, Send
 
 from dicomweb_archive.errors import ForbiddenError
 from dicomweb_archive.services.access import Role, require
@@ -46,8 +47,20 @@ IF_MATCH: Final[dict[str, Any]] = {
 class JsonRoute(APIRoute):
     """A route whose body, when the request has one, is JSON of at most `LARGEST_BODY` bytes.
 
-    FastAPI would read a body of any length, at any pace.
+    FastAPI would read a body of any length, at any pace, and answer 405 to HEAD where GET is (RFC 9110 9.3.2).
     """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match HEAD where GET is; the server leaves the body out."""
+        match, child_scope = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL and self._is_head(scope) else match), child_scope
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that matches."""
+        await (self.app if self._is_head(scope) else super().handle)(scope, receive, send)
+
+    def _is_head(self, scope: Scope) -> bool:
+        return scope["method"] == "HEAD" and "GET" in (self.methods or ())
 
     def get_route_handler(self) -> Handler:
         """Return FastAPI's own handler behind one that has read the body."""

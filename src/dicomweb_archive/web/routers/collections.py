@@ -135,7 +135,6 @@ class CollectionList(BaseModel):
     collections: list[CollectionDocument]
 
 
-@router.head("/collections", include_in_schema=False)
 @router.get("/collections")
 async def list_collections(
     request: Request,
@@ -163,7 +162,6 @@ async def create_collection(
     return _document(request, collection)
 
 
-@router.head("/collections/{accession}", include_in_schema=False, response_model=None)
 @router.get(
     "/collections/{accession}",
     response_model=CollectionDocument,

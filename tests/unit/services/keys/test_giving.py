@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dicomweb_archive.errors import InvalidParameterError
-from dicomweb_archive.index.writing.keys import NewKey
+from dicomweb_archive.index.writing.keys import EVERY_KEY, KeyReach, NewKey
 from dicomweb_archive.services.access import Role
 from dicomweb_archive.services.keys.giving import OPERATOR, KeyService
 
@@ -16,8 +16,8 @@ class Table:
     def __init__(self) -> None:
         self.made: list[NewKey] = []
 
-    async def create(self, key: NewKey, *, actor: str) -> None:
-        assert actor == OPERATOR
+    async def create(self, key: NewKey, *, actor: str, reach: KeyReach) -> None:
+        assert (actor, reach) == (OPERATOR, EVERY_KEY)
         self.made.append(key)
 
 
@@ -52,15 +52,15 @@ async def test_roles_are_kept_in_their_order(service: KeyService, table: Table) 
 
 
 async def test_a_key_for_nothing_or_of_the_past_is_not_made(service: KeyService, table: Table) -> None:
-    with pytest.raises(InvalidParameterError, match="role cannot"):
+    with pytest.raises(InvalidParameterError, match="roles cannot"):
         await service.create("a", [])
-    with pytest.raises(InvalidParameterError, match="expires cannot"):
+    with pytest.raises(InvalidParameterError, match="expires_at cannot"):
         await service.create("a", {Role.READER}, expires_at=datetime.now(UTC) - timedelta(seconds=1))
     assert table.made == []
 
 
 async def test_an_administrator_is_one_of_all_collections(service: KeyService, table: Table) -> None:
-    with pytest.raises(InvalidParameterError, match="collection cannot"):
+    with pytest.raises(InvalidParameterError, match="collections cannot"):
         await service.create("a", {Role.ADMIN}, accessions=["default"])
     await service.create("a", {Role.ADMIN})
     assert table.made[0].accessions is None

@@ -10,11 +10,11 @@ from starlette.responses import Response
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.web.pages import datasets
-from dicomweb_archive.web.pages.browser_route import BrowserRoute
 from dicomweb_archive.web.pages.curation.parameters import number_of, require_known
 from dicomweb_archive.web.pages.curation.series_cards import find
 from dicomweb_archive.web.pages.curation.visit import SUBMISSION, render_submission, visit
 from dicomweb_archive.web.pages.problems import as_page
+from dicomweb_archive.web.routing import PageRoute
 from dicomweb_archive.wire.resources import parse_uid
 
 SHEET_PAGE: Final = 60
@@ -83,5 +83,5 @@ def _tiles(row: datasets.DataSet) -> Iterator[Tile]:
 
 
 routes = [
-    BrowserRoute(f"{SUBMISSION}/studies/{{study}}/series/{{series}}", as_page(show_sheet), name="contact_sheet_page")
+    PageRoute(f"{SUBMISSION}/studies/{{study}}/series/{{series}}", as_page(show_sheet), name="contact_sheet_page")
 ]
