@@ -170,8 +170,8 @@ def configure_logging(
         logging.getLogger(name).setLevel(logging.CRITICAL)
         # Python writes warnings to standard error, past every handler.
         warnings.filterwarnings("ignore", module=rf"{name}\b")
-    # At debug level they speak of values, signatures and every wait.
-    for name in ("asyncpg", "asyncio", "aiobotocore", "aiohttp", "botocore"):
+    # At debug level they speak of values, signatures and every wait, and of URLs already at level info.
+    for name in ("asyncpg", "asyncio", "aiobotocore", "aiohttp", "botocore", "httpcore", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

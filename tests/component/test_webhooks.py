@@ -1,5 +1,6 @@
 """Webhooks: each change arrives at least once and in order, at allowed addresses and nowhere else."""
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -203,6 +204,25 @@ async def test_what_goes_wrong_with_one_webhook_keeps_nothing_from_another(bench
     assert bench.receiver.studies() == ["1.1"]
 
 
+async def test_a_bug_counts_as_a_failure_so_that_nothing_is_tried_for_ever(bench: Bench) -> None:
+    @asynccontextmanager
+    async def sender(target: WebhookTarget) -> AsyncIterator[Post]:
+        async def post(body: bytes, headers: Mapping[str, str]) -> Answer:
+            message = "a bug"
+            raise RuntimeError(message)
+
+        yield post
+
+    await bench.happen("1.1")
+    await bench.make()
+    # The pause would be longer than a number can say, were it not bounded.
+    async with bench.database.connection() as connection:
+        await connection.execute("update webhook set failures = 2000")
+    await DeliveryService(bench.index, bench.delivery.feed, HOSTS, sender, 9999).deliver()
+    failing = await bench.webhook()
+    assert (failing.failures, failing.problem) == (2001, "unexpected: RuntimeError")
+
+
 @pytest.mark.parametrize(
     ("address", "public", "private"),
     [
@@ -213,6 +233,9 @@ async def test_what_goes_wrong_with_one_webhook_keeps_nothing_from_another(bench
         ("::1", False, True),
         ("fd00::1", False, True),
         ("::ffff:10.0.0.1", False, True),
+        ("100.64.0.1", False, True),
+        ("64:ff9b:1::a00:1", False, True),
+        ("::a00:1", False, True),
         ("64:ff9b::a00:1", False, True),
         ("2002:a00:1::", False, True),
         ("169.254.169.254", False, False),
@@ -282,11 +305,31 @@ async def test_a_message_goes_to_the_address_that_was_looked_at_under_the_name(b
         (answering("429 Later", "retry-after: Mon, 1 Jan 2035"), Answer("it answered 429")),
         (answering("410 Gone"), Answer("it answered 410", is_gone=True)),
         (lambda request: b"220 smtp ready\r\n", Answer("what it answered is not HTTP")),
+        # Places that are none are not looked at either.
+        (answering("302 Found", "location: mailto:x"), Answer("it answered 302, and redirects are not followed")),
+        (
+            answering("302 Found", "location: http://xn--zz--/"),
+            Answer("it answered 302, and redirects are not followed"),
+        ),
     ],
 )
 async def test_what_a_target_answers_is_understood(handle: Handle, expected: Answer) -> None:
     async with listening(handle) as port:
         assert await post_to(port, "127.0.0.1") == expected
+
+
+async def test_a_name_that_can_be_none_is_not_known() -> None:
+    target = WebhookTarget("https", f"{'a' * 64}.example.net", 443, "/", False)
+    async with open_target(target) as post:
+        assert await post(b"{}", {}) == Answer("its name is not known")
+
+
+async def test_the_url_of_a_target_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    # What lets one in at the target often stands in its path or query.
+    caplog.set_level(logging.INFO)
+    async with listening(answering("200 OK")) as port:
+        assert await post_to(port, "127.0.0.1") == Answer()
+    assert "a=b" not in caplog.text
 
 
 async def test_a_certificate_has_to_be_that_of_the_name_and_not_of_the_address() -> None:

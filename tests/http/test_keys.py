@@ -161,9 +161,12 @@ async def test_what_is_no_key_is_not_given(locked: Archive) -> None:
         {"name": "anonymous", "roles": ["reader"]},
         {"name": "a", "roles": ["reader"], "collections": []},
         {"name": "a", "roles": ["reader"], "collections": ["NONE-000001"]},
+        {"name": "a", "roles": ["reader"], "collections": ["\0"]},
         {"name": "a", "roles": ["admin"], "collections": ["default"]},
         {"name": "a", "roles": ["reader"], "expires_at": "2020-01-01T00:00:00Z"},
         {"name": "a", "roles": ["reader"], "expires_at": "2099-01-01T00:00:00"},
+        # In UTC that is a year of which nobody knows.
+        {"name": "a", "roles": ["reader"], "expires_at": "9999-12-31T23:59:59-12:00"},
     ]
     for order in refused:
         answer = await locked.client.post("/keys", json=order, headers=admin)

@@ -94,6 +94,7 @@ def test_a_task_that_failed_unseen_names_no_value(log: io.StringIO) -> None:
 def test_libraries_that_quote_values_are_silent(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     logging.getLogger("pydicom").warning("Invalid value for VR UI: %r", "Doe^Jane")
+    logging.getLogger("httpx").info("HTTP Request: POST https://hooks.example.org/in?token=secret")
     assert log.getvalue() == ""
 
 

@@ -57,7 +57,7 @@ class KeyService:
             raise InvalidParameterError("roles", accepted="one or more of " + ", ".join(Role))
         if accessions is not None and Role.ADMIN in roles:
             raise InvalidParameterError("collections", accepted="none for an admin, who may give keys for all of them")
-        if expires_at is not None and expires_at <= datetime.now(UTC):
+        if expires_at is not None and not _is_to_come(expires_at):
             raise InvalidParameterError("expires_at", accepted="a time to come")
         text, parsed = new_key()
         ordered = tuple(role.value for role in Role if role in roles)
@@ -77,3 +77,11 @@ class KeyService:
             NotFoundError: there is no such key.
         """
         return await self.index.revoke(public_id, actor=actor)
+
+
+def _is_to_come(moment: datetime) -> bool:
+    try:
+        return moment.astimezone(UTC) > datetime.now(UTC)
+    except OverflowError:
+        # In a year that only its own time zone has.
+        return False

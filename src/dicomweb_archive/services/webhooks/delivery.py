@@ -32,6 +32,7 @@ _AT_ONCE = 8
 _TURN_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 6 * 3600.0
+_MOST_DOUBLINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +109,18 @@ class DeliveryService:
 
     @staticmethod
     async def _send(webhook: Webhook, message: WebhookMessage, post: Post) -> Answer:
-        return await post(message.body, message.headers(webhook.secret, datetime.now(UTC)))
+        try:
+            return await post(message.body, message.headers(webhook.secret, datetime.now(UTC)))
+        except Exception as error:
+            # A bug, and a failure like others: unless it is counted, the same is tried every other second for ever.
+            logger.error("a message to a webhook could not be sent", exc_info=error)
+            return Answer(f"unexpected: {type(error).__name__}")
 
     async def _fail(self, webhook: Webhook, answer: Answer) -> None:
         is_last = answer.is_gone or webhook.failures + 1 >= self.attempts
         if is_last:
             logger.warning("nothing is sent to a webhook any more", extra={"webhook": webhook.public_id})
-        pause = min(_FIRST_PAUSE_SECONDS * 2.0**webhook.failures, _LONGEST_PAUSE_SECONDS)
+        pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(webhook.failures, _MOST_DOUBLINGS), _LONGEST_PAUSE_SECONDS)
         # Those that have failed together do not come again together.
         pause *= random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
         await self.index.note_failure(

@@ -52,7 +52,11 @@ async def look_up(host: str, port: int) -> Sequence[str]:
     Raises:
         OSError: it is not known.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        # Longer than a name can be.
+        raise socket.gaierror from error
     return [str(address[0]) for *_, address in found]
 
 
@@ -66,28 +70,22 @@ async def open_target(
 ) -> AsyncIterator[Post]:
     """Open a target for some messages.
 
-    A client for each target: one that had several would take a connection that was made under another name with the
-    same address. It follows no redirect, knows no proxy and reads no answer beyond its head.
+    A transport for each target: one that had several would take a connection that was made under another name with the
+    same address. It knows no proxy and reads no answer beyond its head. A client would read more of the head than we
+    need, such as cookies and where a redirect leads, stumble over what it finds there, and log the URL.
     """
-    timeout = httpx.Timeout(timeout_seconds)
-    async with httpx.AsyncClient(
-        verify=trust or _trust(),
-        timeout=timeout,
-        follow_redirects=False,
-        trust_env=False,
-        headers={"user-agent": _AGENT},
-    ) as client:
+    async with httpx.AsyncHTTPTransport(verify=trust or _trust(), trust_env=False) as transport:
 
         async def post(body: bytes, headers: Mapping[str, str]) -> Answer:
             try:
                 async with asyncio.timeout(timeout_seconds):
                     address = await _address_of(target, resolve)
-                    return await _post(client, target, address, body, headers)
+                    return await _post(transport, target, address, body, headers)
             except _RefusedAddressError:
                 return Answer("its name leads to an address that is not allowed")
             except socket.gaierror:
                 return Answer("its name is not known")
-            except (TimeoutError, httpx.TimeoutException):
+            except TimeoutError:
                 return Answer(f"it did not answer within {timeout_seconds:g} seconds")
             except (OSError, httpx.HTTPError) as error:
                 is_broken = isinstance(error, httpx.ProtocolError)
@@ -109,7 +107,8 @@ def is_allowed_address(text: str, *, may_be_private: bool) -> bool:
     # Addresses of the link serve the machine itself: clouds keep its credentials there.
     if address.is_multicast or address.is_unspecified or address.is_link_local:
         return False
-    return address.is_global or (may_be_private and (address.is_private or address.is_loopback))
+    is_own = address.is_private or any(address in network for network in _OWN_NETWORKS)
+    return may_be_private if is_own else address.is_global
 
 
 class _RefusedAddressError(Exception):
@@ -126,18 +125,22 @@ async def _address_of(target: WebhookTarget, resolve: Resolve) -> str:
 
 
 async def _post(
-    client: httpx.AsyncClient, target: WebhookTarget, address: str, body: bytes, headers: Mapping[str, str]
+    transport: httpx.AsyncHTTPTransport,
+    target: WebhookTarget,
+    address: str,
+    body: bytes,
+    headers: Mapping[str, str],
 ) -> Answer:
     host = f"[{address}]" if ":" in address else address
-    request = client.build_request(
+    request = httpx.Request(
         "POST",
         f"{target.scheme}://{host}:{target.port}{target.path}",
         content=body,
-        headers={**headers, "host": target.authority},
+        headers={**headers, "host": target.authority, "user-agent": _AGENT},
         # The certificate has to be that of the name.
         extensions={"sni_hostname": target.host},
     )
-    answer = await client.send(request, stream=True)
+    answer = await transport.handle_async_request(request)
     try:
         return _judged(answer)
     finally:
@@ -164,6 +167,9 @@ def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Networks of one's own, too, of which Python says something else or nothing: shared address space (RFC 6598), local
+# NAT64 (RFC 8215), site-local addresses (RFC 3879) and IPv4 within IPv6 of old (RFC 4291 2.5.5.1).
+_OWN_NETWORKS: Final = tuple(map(ipaddress.ip_network, ("100.64.0.0/10", "64:ff9b:1::/48", "fec0::/10", "::/96")))
 
 
 @cache

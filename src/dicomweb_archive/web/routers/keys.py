@@ -18,6 +18,7 @@ router = json_router("keys")
 
 ServicesOf = Annotated[Services, Depends(get_services)]
 PrincipalOf = Annotated[Principal, Depends(get_principal)]
+Accession = Annotated[str, Field(max_length=64, pattern="^[A-Za-z0-9._-]+$")]
 KeyId = Annotated[str, Path(pattern="^[a-z2-7]{12}$", description="The public part of a key, between its underscores.")]
 
 
@@ -31,7 +32,7 @@ class NewKeyOrder(BaseModel):
         description="Stands in the log of events for whatever is done with it; keys of one name are one principal.",
     )
     roles: list[Role] = Field(min_length=1, max_length=len(Role), description="Managers give the first three.")
-    collections: list[Annotated[str, Field(max_length=64)]] | None = Field(
+    collections: list[Accession] | None = Field(
         None,
         min_length=1,
         max_length=1000,
