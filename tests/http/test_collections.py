@@ -79,6 +79,7 @@ async def test_a_change_names_the_revision_that_it_is_meant_for(archive: Archive
     closing = await archive.client.patch(path, json={"closed": True}, headers={"if-match": "*"})
     assert closing.status_code == 409
     assert (await archive.client.patch("/collections/COL-9", json={}, headers={"if-match": "*"})).status_code == 404
+    assert (await archive.client.get("/collections/%00")).status_code == 400
 
 
 async def test_what_does_not_fit_is_named_and_not_repeated(archive: Archive) -> None:

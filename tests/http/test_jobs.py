@@ -38,6 +38,8 @@ async def test_jobs_are_listed_watched_ended_and_begun_anew(archive: Archive) ->
     assert (again.status_code, again.headers["content-type"]) == (409, "application/problem+json")
     assert (await archive.client.post(f"{one}/run-again", headers=KEY)).json()["state"] == "waiting"
     assert (await archive.client.get("/jobs/99999", headers=KEY)).status_code == 404
+    for parameter in ("kind", "subject"):
+        assert (await archive.client.get("/jobs", params={parameter: "a\0"}, headers=KEY)).status_code == 400
     for wrong in ("/jobs/0", "/jobs/abc", "/jobs?limit=0", "/jobs?state=asleep", f"/jobs/{2**63}"):
         answer = await archive.client.get(wrong, headers=KEY)
         assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), wrong

@@ -37,7 +37,7 @@ async def test_a_webhook_is_made_seen_and_ended_by_managers_of_its_collections(a
     assert (await client.post("/webhooks", json=asked, headers=c)).status_code == 403
     assert (await client.post("/webhooks", json={"url": URL}, headers=m)).status_code == 403
     answer = await client.post("/webhooks", json=asked, headers=m)
-    assert answer.status_code == 201, answer.text
+    assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store"), answer.text
     document = answer.json()
     secret = document.pop("secret")
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32

@@ -26,7 +26,11 @@ router = json_router("collections")
 
 ServicesOf = Annotated[Services, Depends(get_services)]
 Caller = Annotated[Principal, Depends(get_principal)]
-Accession = Annotated[str, Path(max_length=64, description="Name of the collection, e.g. `COL-000123` or `default`.")]
+# PostgreSQL has no place for NUL in a text.
+Accession = Annotated[
+    str,
+    Path(max_length=64, pattern="^[^\\x00]*$", description="Name of the collection, e.g. `COL-000123` or `default`."),
+]
 
 
 def _uid(kind: UidType) -> Callable[[str], str]:

@@ -16,6 +16,8 @@ from dicomweb_archive.web.json_routes import json_router
 router = json_router("jobs")
 
 _LARGEST_ID = 2**63 - 1
+# PostgreSQL has no place for NUL in a text.
+_WORDS = "^[^\\x00]*$"
 
 ServicesOf = Annotated[Services, Depends(get_services)]
 PrincipalOf = Annotated[Principal, Depends(get_principal)]
@@ -75,8 +77,8 @@ async def list_jobs(
     services: ServicesOf,
     principal: PrincipalOf,
     state: JobState | None = None,
-    kind: Annotated[str | None, Query(max_length=64)] = None,
-    subject: Annotated[str | None, Query(max_length=256)] = None,
+    kind: Annotated[str | None, Query(max_length=64, pattern=_WORDS)] = None,
+    subject: Annotated[str | None, Query(max_length=256, pattern=_WORDS)] = None,
     before: Annotated[int | None, Query(ge=1, le=_LARGEST_ID, description="Jobs with smaller ids only.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> JobPage:

@@ -77,6 +77,7 @@ async def create_webhook(
     made = await services.webhooks.create(principal, asked.url, asked.collections, asked.since)
     document = _document(request, made)
     response.headers["location"] = document.resource
+    response.headers["cache-control"] = "no-store"
     return MadeWebhookDocument(**document.model_dump(), secret=format_secret(made.webhook.secret))
 
 
