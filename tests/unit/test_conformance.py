@@ -5,6 +5,7 @@ import re
 import pytest
 from pydicom.datadict import keyword_for_tag
 from tests.conftest import REPOSITORY
+from tests.hostile_instances import generated_kinds
 
 from dicomweb_archive.dicom.attributes import INSTANCE_RETURN, SERIES_RETURN, STUDY_RETURN
 from dicomweb_archive.dicom.query import Level
@@ -41,6 +42,15 @@ def test_every_line_of_a_comparison_names_its_test_or_says_why_there_is_none(abo
     assert {state for _, state, _ in lines} == {"yes", "no"}
     assert [name for name, state, held in lines if state == "yes" and "`test_" not in held] == []
     assert [name for name, state, why in lines if state == "no" and len(why.split()) < 8] == []
+
+
+def test_every_kind_of_bad_input_is_generated_or_names_its_test():
+    section = re.split(r"\n##", STATEMENT.read_text().partition("## Bad input, kind by kind")[2])[0]
+    rows = [row.split("|") for row in re.findall(r"^\|( \d.+)\|$", section, re.MULTILINE)]
+    kinds = [(number, kind, row) for row in rows for number, kind in re.findall(r"((\d+)\*?)", row[0])]
+    assert sorted(int(kind) for _, kind, _ in kinds) == list(range(1, 39))
+    assert {int(kind) for number, kind, _ in kinds if not number.endswith("*")} == generated_kinds()
+    assert [number for number, _, row in kinds if number.endswith("*") and "`test_" not in row[2]] == []
 
 
 def test_the_attributes_of_the_statement_are_those_that_match_and_are_returned():

@@ -64,9 +64,9 @@ def data_set(*elements: bytes, order: str = "<", **changes: bytes | None) -> byt
     return b"".join(sorted([*own, *elements], key=tag_of))
 
 
-def implicit_data_set(*elements: bytes) -> bytes:
+def implicit_data_set(*elements: bytes, **changes: bytes | None) -> bytes:
     """The identifiers and further implicit elements, in tag order."""
-    own = [implicit(tag, value) for tag, (_, value) in identifiers().items()]
+    own = [implicit(tag, value) for tag, (_, value) in identifiers(**changes).items()]
     return b"".join(sorted([*own, *elements], key=lambda element: struct.unpack("<HH", element[:4])))
 
 
