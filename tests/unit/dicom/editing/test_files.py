@@ -45,13 +45,27 @@ SOME = rules(
 )
 
 
-@pytest.mark.parametrize("name", bundled_names())
+# Files that a store refuses, so that there is nothing to edit.
+REFUSED = {
+    "JPEGLSNearLossless_08.dcm",
+    "JPEGLSNearLossless_16.dcm",
+    "MR_truncated.dcm",
+    "SC_rgb_jls_lossy_line.dcm",
+    "SC_rgb_jls_lossy_sample.dcm",
+    "UN_sequence.dcm",
+    "empty_charset_LEI.dcm",
+    "meta_missing_tsyntax.dcm",
+    "nested_priv_SQ.dcm",
+    "no_meta_group_length.dcm",
+    "priv_SQ.dcm",
+    "rtplan_truncated.dcm",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in bundled_names() if name not in REFUSED])
 def test_nothing_but_what_is_edited_changes_and_all_of_it_can_be_undone(name: str) -> None:
     data = bundled(name)
-    try:
-        before = scan(data)
-    except InvalidInstanceError:
-        pytest.skip("no instance that is stored")
+    before = scan(data)
     plan = planned(data, SOME)
     made = edit_file(data, plan.operations)
     new = made.head + data[made.replaced :]
