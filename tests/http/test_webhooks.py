@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 
 import orjson
 import pytest
+from tests.factories import ROOT as UID
 from tests.factories import ct_series
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.listening import listening
+from tests.submitted import database_of
 
+from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 from dicomweb_archive.services.jobs.kinds import Lane
 from dicomweb_archive.services.jobs.runner import JobRunner
@@ -81,9 +84,15 @@ async def test_a_target_is_sent_what_the_change_feed_says(start_archive: StartAr
         made = await archive.client.post("/webhooks", json={"url": f"http://127.0.0.1:{port}/in"})
         await archive.store(*ct_series(2, study=830))
         feed = (await archive.client.get("/changes")).json()
+        # Nobody is told of what is under embargo, whoever may see it here.
+        await archive.store(*ct_series(1, study=831))
+        async with database_of(archive).connection() as connection:
+            embargo = "update study set embargo_until = '2999-01-01' where study_instance_uid = $1"
+            await connection.execute(embargo, f"{UID}.831")
+        await Sealer(database_of(archive)).seal()
         runner: JobRunner = archive.app.state.services.jobs.wake.__self__
         await runner.announce()
-        async with archive.app.state.services.health.database.connection() as connection:
+        async with database_of(archive).connection() as connection:
             await connection.execute("update job set due_at = now()")
         job = await runner.run_one(Lane.DELIVERIES)
         assert job is not None

@@ -58,7 +58,7 @@ order by w.next_attempt_at limit $1
 # All say from which position they have worked, so that nobody's work is written over by whoever was overtaken.
 BEGIN_SENDING = "update webhook set sending_to = $3 where id = $1 and position = $2 and state = 'active'"
 MOVE_ON = """
-update webhook set position = $3, sending_to = null where id = $1 and position = $2
+update webhook set position = $3, sending_to = null, next_attempt_at = now() where id = $1 and position = $2
 """
 NOTE_DELIVERED = """
 update webhook set position = $3, sending_to = null, failures = 0, problem = null, delivered_at = now(),
