@@ -243,7 +243,8 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
     start_archive: StartArchive,
 ) -> None:
     async with start_archive() as archive:
-        path = await opened(archive, *ct_series(3, study=9), title="Corrected")
+        lines = part10(image(study=9, series=2, instance=1, StudyDescription="Lines", ImageComments="a b\r\nc"))
+        path = await opened(archive, *ct_series(3, study=9), lines, title="Corrected")
         attribute = f"{path}/inventory/values?attribute=00081030"
         assert (await page_of(archive, attribute)).find("input", name="old") == []
         await archive.client.post(f"{path}/seal", headers={"if-match": "*"})
@@ -251,15 +252,24 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
         while (await archive.client.get(path)).json()["state"] != "in_review":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         page = await page_of(archive, attribute)
-        assert [each.attributes["value"] for each in page.find("input", name="old")] == ["HEAD^ROUTINE"]
-        fields = {"attribute": "00081030", "scope": "one", "old": "HEAD^ROUTINE", "deed": "becomes", "new": "Head <1>"}
+        values = [each.attributes["value"] for each in page.find("input", name="old")]
+        assert values == ["HEAD%5EROUTINE", "Lines"]
+        fields = {"attribute": "00081030", "scope": "one", "old": values[0], "deed": "becomes", "new": "Head <1>"}
         for wrong in (
             {"deed": ""},
             {"attribute": ""},
             {"new": "x" * 5000},
+            {"old": "%00"},
+            {"scope": ""},
             {"attribute": "00080018", "scope": "every"},
         ):
             assert (await send(archive, f"{path}/correct", {**fields, **wrong})).status_code in (400, 409), wrong
+        unchosen = {name: value for name, value in fields.items() if name != "old"}
+        assert (await send(archive, f"{path}/correct", unchosen)).status_code == 400
+        (lines,) = (await page_of(archive, f"{path}/inventory/values?attribute=00204000")).find("input", name="old")
+        several = {**fields, "attribute": "00204000", "old": lines.attributes["value"]}
+        tried = parse((await send(archive, f"{path}/correct", several)).text)
+        assert tried.one(id="preview").text.startswith("1 instance of"), "a form makes all line ends the same"
         tried = parse((await send(archive, f"{path}/correct", fields)).text)
         assert barriers(tried) == []
         assert tried.one(id="preview").text.startswith("3 instances of 1 series in 1 study would change")
@@ -276,6 +286,8 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
         assert (
             "Head <1> 3" in (await page_of(archive, f"{path}/inventory", q="StudyDescription")).one(id="inventory").text
         )
+
+        assert "what was edited has to be checked again" in (await page_of(archive, path)).one(id="against").text
 
         undo = f"{begun.headers['location']}/take-back"
         revision = page.one("input", name="revision").attributes["value"]

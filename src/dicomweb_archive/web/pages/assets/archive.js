@@ -145,16 +145,20 @@ function addCopyButton(place) {
   place.append(button);
 }
 
-/** Keep a page of figures fresh while somebody looks at it. */
+/** Keep a page of figures fresh while somebody looks at it, and show it anew when they change no more. */
 function keepFresh(region) {
   const seconds = Number(region.dataset.refresh);
-  setInterval(async () => {
+  const timer = setInterval(async () => {
     if (document.hidden || region.contains(document.activeElement)) return;
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
     if (!answer?.ok || answer.redirected) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById(region.id);
-    if (fresh) region.replaceChildren(...document.adoptNode(fresh).childNodes);
+    if (!fresh) return;
+    region.replaceChildren(...document.adoptNode(fresh).childNodes);
+    if ("refresh" in fresh.dataset) return;
+    clearInterval(timer);
+    location.replace(location.pathname + location.search);
   }, seconds * 1000);
 }
 

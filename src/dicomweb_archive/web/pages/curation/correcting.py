@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dicomweb_archive.dicom.held_attributes import held_attribute
-from dicomweb_archive.errors import ConflictError, InvalidRequestError, PreconditionFailedError
+from dicomweb_archive.errors import (
+    ConflictError,
+    InvalidParameterError,
+    InvalidRequestError,
+    PreconditionFailedError,
+)
 from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.errors import problem_of
@@ -20,8 +25,11 @@ from dicomweb_archive.wire.edit_rules import read_rules
 
 BECOMES: Final = "becomes"
 REMOVED: Final = "removed"
+_ONE: Final = "one"
 _EVERY: Final = "every"
 _LONGEST_VALUE: Final = 4000
+# What is shown of a value has far less than a thousand characters, of up to four bytes, each byte as three.
+_LONGEST_OLD: Final = 12_000
 _LONGEST_REASON: Final = 4000
 _LARGEST_FORM: Final = 120_000
 _SHOWN: Final = 200
@@ -73,12 +81,18 @@ async def _try(
 
 
 def _rule(form: Form) -> Mapping[str, Any]:
-    """Return the rule that a form means, as a request would write it."""
+    """Return the rule that a form means, as a request would write it.
+
+    The value that is chosen comes percent-encoded: a form by itself makes every line end in it the same.
+    """
     attribute = form.text("attribute", at_most=1024)
     # Blanks at the ends of a value are what may be wrong with it.
-    old = form.text("old", at_most=_LONGEST_VALUE, trimmed=False)
+    old = unquote(form.text("old", at_most=_LONGEST_OLD, trimmed=False))
+    if "\0" in old:
+        raise InvalidParameterError("old", accepted="a value without the character NUL")
     new = form.text("new", at_most=_LONGEST_VALUE, trimmed=False)
-    if form.get("deed") not in (BECOMES, REMOVED) or "scope" not in form.fields or not attribute:
+    is_chosen = form.get("scope") == _EVERY or (form.get("scope") == _ONE and "old" in form.fields)
+    if form.get("deed") not in (BECOMES, REMOVED) or not is_chosen or not attribute:
         raise InvalidRequestError("nothing was chosen: say which value, and what becomes of it")
     is_removed = form.get("deed") == REMOVED
     if form.get("scope") == _EVERY:

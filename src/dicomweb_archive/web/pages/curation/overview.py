@@ -96,7 +96,8 @@ async def _against(request: Request, seen: Visit) -> Sequence[str]:
     services = get_services(request)
     if Action.APPROVE not in services.submissions.may(seen.principal, seen.submission):
         return ()
-    return await services.checks.against_approval(seen.submission)
+    gates = (services.edits.against_approval, services.checks.against_approval)
+    return [reason for gate in gates for reason in await gate(seen.submission)]
 
 
 async def _foreseen(request: Request, seen: Visit) -> Foreseen | None:
