@@ -188,6 +188,20 @@ async def test_one_part_named_many_times_in_an_instance_is_bounded(tmp_path: Pat
     assert failures(await compose(parts, tmp_path, limits=CompositionLimits(repeated_bytes=8000))) == []
 
 
+async def test_how_often_parts_are_shared_is_bounded(tmp_path: Path) -> None:
+    models, _ = metadata_of(image(instance=1), image(instance=2), image(instance=3))
+    for model in models:
+        model["00280008"] = {"vr": "IS", "Value": [10]}
+        model["7FE00010"]["BulkDataURI"] = "x"
+    frames = [({"Content-Type": "image/jpeg", "Content-Location": "x"}, b"no picture") for _ in range(10)]
+    metadata = [json_part([model]) for model in models]
+    for parts in ([*metadata, *frames], [*frames, *metadata]):
+        with pytest.raises(RequestTooLargeError):
+            await compose(parts, tmp_path, limits=CompositionLimits(shared_parts=19))
+        composed = await compose(parts, tmp_path, limits=CompositionLimits(shared_parts=20))
+        assert failures(composed)[-1:] == [status.CANNOT_UNDERSTAND]
+
+
 async def test_what_all_requests_hold_is_bounded_and_given_back(tmp_path: Path) -> None:
     models, bulk = metadata_of(image(instance=1), image(instance=2))
     parts = [json_part(models), *bulk]

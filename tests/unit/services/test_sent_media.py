@@ -20,6 +20,7 @@ from dicomweb_archive.dicom import status
 from dicomweb_archive.dicom.model_encoding import encode_model
 from dicomweb_archive.errors import InvalidInstanceError
 from dicomweb_archive.services.composition.assembly import Assembly, Part
+from dicomweb_archive.services.composition.limits import CompositionLimits
 from dicomweb_archive.services.decoding import DecodingPool
 from dicomweb_archive.storage.spool import Spool, SpooledValue
 
@@ -130,6 +131,25 @@ async def test_grey_of_16_bits_and_frames_of_a_gif_are_kept(tmp_path: Path) -> N
     made = await stored([metadata(), bulk_part(buffer.getvalue(), content_type="image/gif")], tmp_path)
     assert made.NumberOfFrames == 2
     assert made.pixel_array[:, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
+
+
+async def test_no_more_blank_pictures_are_decoded_than_may_be_kept(tmp_path: Path) -> None:
+    decoded = 0
+
+    class Counting(InProcess):
+        async def run_streamed(self, *arguments: Any) -> dict[str, Any]:
+            nonlocal decoded
+            decoded += 1
+            return await super().run_streamed(*arguments)
+
+    buffer = BytesIO()
+    Image.new("L", (400, 400)).save(buffer, "PNG")
+    frame = bulk_part(buffer.getvalue(), content_type="image/png")
+    parts = [metadata(NumberOfFrames=10), *[frame] * 10]
+    limits = CompositionLimits(repeated_bytes=100_000)
+    composed = await compose(parts, tmp_path, limits=limits, decoding=cast(DecodingPool, Counting()))
+    assert failures(composed) == [status.OUT_OF_RESOURCES]
+    assert decoded < 5
 
 
 async def test_a_document_tells_its_type_and_length(tmp_path: Path) -> None:

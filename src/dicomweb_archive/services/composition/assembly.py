@@ -11,7 +11,12 @@ from dicomweb_archive.dicom.element_encoding import SEQUENCE_END, UNDEFINED_LENG
 from dicomweb_archive.dicom.model_encoding import BulkReference, Elsewhere, EncodedDataSet
 from dicomweb_archive.dicom.part10 import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomweb_archive.dicom.part10_writing import encode_file_head
-from dicomweb_archive.dicom.status import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH_SOP_CLASS, LIMIT_EXCEEDED
+from dicomweb_archive.dicom.status import (
+    CANNOT_UNDERSTAND,
+    DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
+    LIMIT_EXCEEDED,
+    OUT_OF_RESOURCES,
+)
 from dicomweb_archive.dicom.value_encoding import pad
 from dicomweb_archive.errors import InvalidInstanceError, UndecodableError
 from dicomweb_archive.imaging.image_heads import SentImage
@@ -62,6 +67,12 @@ class Range(NamedTuple):
 Assembled: TypeAlias = list[bytes | Range]
 
 
+def too_much_made() -> InvalidInstanceError:
+    """Return the error of more than a request may make of what it brings."""
+    reason = "too much is made of what was sent; name a part less often"
+    return InvalidInstanceError(reason, failure=OUT_OF_RESOURCES)
+
+
 def frames_expected(number_of_frames: str, media_type: str, *, is_pixels: bool) -> int:
     """Tell how many parts hold a value: compressed frames of a single-frame media type are a part each."""
     if media_type not in SINGLE_FRAME_TYPES or not is_pixels:
@@ -75,12 +86,16 @@ def frames_expected(number_of_frames: str, media_type: str, *, is_pixels: bool) 
 class Assembly:
     """Puts the pieces of one instance in order; what is large stays in the spool.
 
+    Args:
+        most_made_bytes: most bytes that may be made of parts.
+
     Attributes:
         made: values that were made of parts; whoever has sent them on releases them.
     """
 
     spool: Spool
     decoding: DecodingPool
+    most_made_bytes: int = UNDEFINED_LENGTH
     made: list[SpooledValue] = field(default_factory=list)
 
     async def assemble(
@@ -180,6 +195,12 @@ class Assembly:
                 yield piece
 
         async def keep(piece: bytes) -> None:
+            # Asked before it is written: thousands of blank pictures would fill the disk.
+            if value.length + len(piece) > self.most_made_bytes:
+                raise too_much_made()
+            if value.length + len(piece) >= UNDEFINED_LENGTH - 1:
+                reason = "the pixels are more than an element can hold"
+                raise InvalidInstanceError(reason, failure=LIMIT_EXCEEDED)
             await asyncio.to_thread(self.spool.write, value, piece)
 
         try:

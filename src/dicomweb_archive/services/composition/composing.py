@@ -80,6 +80,7 @@ class Composing:
         self._holding = Holding(shared)
         self._bulk = BulkParts(self._holding)
         self._repetition = Repetition(shared.limits.repeated_bytes)
+        self._shares_left = shared.limits.shared_parts
         self._number = self._instances = 0
         # In the order of their metadata, which is the order of the answer.
         self._pending: dict[int, _Pending] = {}
@@ -111,7 +112,9 @@ class Composing:
                 taken = self._take_bulk(event.head, parts)
             async for each in taken:
                 yield each
-        for judged in self._leftovers():
+        leftovers = self._leftovers()
+        # Thousands of data sets, which others would wait for.
+        while (judged := await asyncio.to_thread(next, leftovers, None)) is not None:
             yield judged
 
     async def _take_metadata(self, form: MetadataFormat, parts: AsyncIterator[Event]) -> AsyncIterator[Event]:
@@ -137,7 +140,7 @@ class Composing:
         for uri in data.uris:
             for sent in self._bulk.of(uri):
                 if uri in pending.open:
-                    pending.attach(uri, sent)
+                    self._attach(pending, uri, sent)
             if uri not in pending.open and uri not in self._wanted:
                 self._bulk.serve(uri)
         if not pending.open:
@@ -147,6 +150,15 @@ class Composing:
         self._pending[id(pending)] = pending
         for uri in pending.open:
             self._wanted.setdefault(uri, []).append(pending)
+
+    def _attach(self, pending: _Pending, uri: str, sent: SentPart) -> None:
+        """Give a part to an instance; without a bound many frames in many instances would be their product."""
+        if sent.is_taken:
+            self._shares_left -= 1
+            if self._shares_left < 0:
+                message = "too many instances name the same parts; send fewer instances at once"
+                raise RequestTooLargeError(message)
+        pending.attach(uri, sent)
 
     def _count_instance(self) -> None:
         """Count what becomes an outcome; without a bound a few MiB of braces would be answered with gigabytes."""
@@ -175,7 +187,7 @@ class Composing:
         sent = self._bulk.add(location, self._number, part)
         wanting = self._wanted.get(location, [])
         for pending in list(wanting):
-            pending.attach(location, sent)
+            self._attach(pending, location, sent)
             if location not in pending.open:
                 wanting.remove(pending)
             if not pending.open:
@@ -206,7 +218,7 @@ class Composing:
     async def _assembled(
         self, number: int, data: EncodedDataSet, filed: SpooledValue | None, parts: dict[str, list[Part]]
     ) -> AsyncIterator[Event]:
-        assembly = Assembly(self._spool, self._shared.decoding)
+        assembly = Assembly(self._spool, self._shared.decoding, self._repetition.most_made(parts.values()))
         try:
             pieces = await assembly.assemble(data, parts, filed)
             self._repetition.allow(pieces, assembly.made, parts.values())

@@ -15,6 +15,8 @@ class CompositionLimits:
         all_memory_bytes: the same, of all requests of the process.
         repeated_bytes: bytes that a request makes beyond those that it brings, by naming a part more than once or by
             sending pictures that are compressed unusually well.
+        shared_parts: how often instances of a request may name a part that another one has already; a profile of
+            colours is named by each, a frame by one.
         watermark_bytes: room that stays free on the disk.
     """
 
@@ -24,4 +26,5 @@ class CompositionLimits:
     memory_bytes: int = 16 * 1024 * 1024
     all_memory_bytes: int = 256 * 1024 * 1024
     repeated_bytes: int = 256 * 1024 * 1024
+    shared_parts: int = 250_000
     watermark_bytes: int = 0

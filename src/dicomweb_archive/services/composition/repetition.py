@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from dicomweb_archive.dicom.status import OUT_OF_RESOURCES
-from dicomweb_archive.errors import InvalidInstanceError
-from dicomweb_archive.services.composition.assembly import Assembled, Part, Range
+from dicomweb_archive.services.composition.assembly import Assembled, Part, Range, too_much_made
 from dicomweb_archive.storage.spool import SpooledValue
 
 # Pictures become some two to ten times as much; a blank one a thousand times.
@@ -26,6 +24,11 @@ class Repetition:
         """Count what has come."""
         self._left += size
 
+    def most_made(self, parts: Iterable[Sequence[Part]]) -> int:
+        """Return how many bytes may be made of pictures in these parts."""
+        sent = {id(part.value): part.value for of_name in parts for part in of_name}
+        return self._left + _PICTURE_RATIO * sum(value.length for value in sent.values() if not value.is_given)
+
     def allow(self, pieces: Assembled, made: Sequence[SpooledValue], parts: Iterable[Sequence[Part]]) -> None:
         """Count what goes into an instance and has gone into one before, or was made of little.
 
@@ -44,6 +47,5 @@ class Repetition:
             for value in sent.values():
                 value.is_given = True
         if repeated > self._left:
-            reason = "too much is made of what was sent; name a part less often"
-            raise InvalidInstanceError(reason, failure=OUT_OF_RESOURCES)
+            raise too_much_made()
         self._left -= repeated
