@@ -3,7 +3,7 @@
 Data sets are given without their pixel data.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -121,21 +121,20 @@ def _wrapped(data: bytes, element: RawElement, content: bytes, encoding: Encodin
     return encoding.with_length(head, len(content)) + content
 
 
-def _spliced(data: bytes, start: int, stop: int, elements: Iterable[RawElement], new: Raw) -> bytes:
+def _spliced(data: bytes, start: int, stop: int, elements: Sequence[RawElement], new: Raw) -> bytes:
+    """Put new elements where those of their tags are, whatever the order; what was not there, before higher tags."""
     pieces = []
-    waiting = sorted(new)
+    waiting = sorted(new.keys() - {element.tag for element in elements}, reverse=True)
     pos = start
     for element in elements:
-        while waiting and waiting[0] <= element.tag:
-            tag = waiting.pop(0)
-            raw = new[tag]
-            pieces.append(data[pos : element.start])
-            pos = element.stop if tag == element.tag else element.start
-            pieces.append(raw or b"")
-    end = max((element.stop for element in elements), default=start)
-    pieces.append(data[pos:end])
-    pieces += [new[tag] or b"" for tag in waiting]
-    pieces.append(data[max(pos, end) : stop])
+        pieces.append(data[pos : element.start])
+        while waiting and waiting[-1] < element.tag:
+            pieces.append(new[waiting.pop()] or b"")
+        is_kept = element.tag not in new
+        pieces.append(data[element.start : element.stop] if is_kept else new[element.tag] or b"")
+        pos = element.stop
+    pieces += [new[tag] or b"" for tag in reversed(waiting)]
+    pieces.append(data[pos:stop])
     return b"".join(pieces)
 
 

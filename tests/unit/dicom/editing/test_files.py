@@ -132,6 +132,17 @@ def test_nested_and_private_attributes_are_edited_in_every_encoding(syntax: str 
     assert bytes(oracle.PixelData) == bytes(read(data).PixelData)
 
 
+def test_elements_in_another_order_are_edited_where_they_are() -> None:
+    data = part10(image(PatientName="Doe^Jane", StudyDescription="Head"))
+    element = data[data.index(b"\x08\x00\x30\x10LO") :][:12]
+    moved = data.replace(element, b"").replace(b"\x10\x00\x20\x00LO", element + b"\x10\x00\x20\x00LO")
+    assert scan(moved).attributes()[0x00081030].json == scan(data).attributes()[0x00081030].json
+    removed = edited(moved, rules({"attribute": "00081030", "action": "remove"}))
+    assert removed == moved.replace(element, b"")
+    changed = edited(moved, rules({"attribute": "00081030", "action": "set", "value": "Neck"}))
+    assert changed == moved.replace(element, element.replace(b"Head", b"Neck"))
+
+
 def test_group_lengths_go_with_what_they_told() -> None:
     dataset = image()
     data = part10(dataset)
