@@ -8,7 +8,7 @@ import httpx
 import pytest
 from tests.factories import ROOT as UID
 from tests.factories import ct_series
-from tests.http.archive import Archive
+from tests.http.archive import RELATED, Archive, related
 from tests.http.conftest import StartArchive
 from tests.spaces import disagreements
 from tests.submitted import database_of
@@ -160,6 +160,31 @@ async def test_many_are_decided_on_with_one_call(archive: Archive) -> None:
     left = (await archive.client.get(f"{path}/conflicts", params={"undecided": True})).json()["conflicts"]
     assert [each["series_instance_uid"] for each in left] == [f"{STUDY}.2"] * 2
     assert await decide_many(archive, path, "reject", reason="duplicate") == {"decided": 2, "obstacles": {}}
+
+
+async def test_what_replaces_something_that_waits_is_checked_before_it_is_approved(archive: Archive) -> None:
+    (old,), (new,) = ct_series(1), ct_series(1, PatientWeight="70")
+    headers = {"content-type": RELATED}
+    path = "/submissions/" + (await archive.client.post("/submissions", json={})).json()["name"]
+    for file, status in ((old, 200), (new, 409)):
+        answer = await archive.client.post(f"{path}/dicom-web/studies", content=related([file]), headers=headers)
+        assert answer.status_code == status, answer.text
+    database = database_of(archive)
+    async with database.transaction() as connection:
+        await connection.execute("update submission set state = 'in_review' where name = $1", path.rpartition("/")[2])
+    (conflict,) = (await archive.client.get(f"{path}/conflicts")).json()["conflicts"]
+    assert (await decide(archive, path, conflict["id"], "replace")).status_code == 200
+    refused = await archive.client.post(f"{path}/approve", json={}, headers={"if-match": "*"})
+    assert (refused.status_code, "checked again" in refused.text) == (409, True)
+    checks = (await archive.client.post(f"{path}/checks", json={})).json()["url"]
+    async with asyncio.timeout(30):
+        while (await archive.client.get(checks)).json()["state"] in ("waiting", "running"):
+            await asyncio.sleep(0.02)
+    approved = await archive.client.post(f"{path}/approve", json={}, headers={"if-match": "*"})
+    assert approved.status_code == 200, approved.text
+    # What is approved does not change behind the approval.
+    refused = await decide(archive, path, conflict["id"], "replace")
+    assert (refused.status_code, "approv" in refused.json()["detail"]) == (409, True)
 
 
 async def test_what_cannot_replace_anything_says_why(archive: Archive) -> None:

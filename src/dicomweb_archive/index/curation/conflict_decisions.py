@@ -5,9 +5,10 @@ else, so that the same decision asked for again takes it back. Readers see all o
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from asyncpg import exceptions
@@ -256,7 +257,7 @@ class ConflictDecisions:
                 try:
                     async with self._database.transaction() as connection:
                         moved = await _take_hold(connection, submission, of_revision=of_revision)
-                        await _replace(connection, submission, batch, contents, segments, ruling)
+                        await _replace(connection, moved, batch, contents, segments, ruling)
                         return moved
                 except _TRY_AGAIN:
                     continue
@@ -280,8 +281,9 @@ async def _next_revision(connection: Connection, submission: Submission) -> Subm
 async def _take_hold(connection: Connection, submission: Submission, *, of_revision: bool) -> Submission:
     if of_revision:
         return await _next_revision(connection, submission)
-    _require_unsettled(SubmissionState(await connection.fetchval(HOLD_STATE, submission.id)))
-    return submission
+    state = SubmissionState(await connection.fetchval(HOLD_STATE, submission.id))
+    _require_unsettled(state)
+    return replace(submission, state=state)
 
 
 def _require_unsettled(state: SubmissionState) -> None:
@@ -343,6 +345,10 @@ async def _replace(
     ids = sorted(stood)
     await connection.fetch(LOCK_STUDIES, sorted({each.study_id for each in stood.values()}))
     await connection.fetch(LOCK_CONFLICTS, ids)
+    waiting = [each for each in candidates if stood[each.id].space_id == submission.space_id]
+    if waiting and submission.state is SubmissionState.APPROVED:
+        message = "what is approved stays as it is; take the approval back to replace something in it"
+        raise ConflictError(message)
     # What has changed before the locks were ours shows now.
     if await _plan(connection, submission, ids) != sorted(candidates, key=lambda each: each.id):
         raise PlanChangedError
@@ -365,7 +371,8 @@ async def _replace(
                 detail={"study": study_id, "instances": instances},
             )
     series = [(each.study_instance_uid, each.series_instance_uid) for each in candidates]
-    await _conclude(connection, submission, series, ruling)
+    unchecked = Counter(each.study_instance_uid for each in waiting)
+    await _conclude(connection, submission, series, ruling, unchecked)
 
 
 async def _take_out(
@@ -427,9 +434,17 @@ async def _swap(
 
 
 async def _conclude(
-    connection: Connection, submission: Submission, series: Sequence[tuple[str, str]], ruling: Ruling
+    connection: Connection,
+    submission: Submission,
+    series: Sequence[tuple[str, str]],
+    ruling: Ruling,
+    unchecked: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Write the events of a decision, one for each study, and forget what checks have said against it."""
+    """Write the events of a decision, one for each study, and forget what checks have said against it.
+
+    Args:
+        unchecked: how many instances of a study were replaced in the submission, which checks have not looked at.
+    """
     by_study: dict[str, int] = defaultdict(int)
     for study, _ in series:
         by_study[study] += 1
@@ -442,6 +457,8 @@ async def _conclude(
         }
         if ruling.reason:
             detail["reason"] = ruling.reason
+        if study in unchecked:
+            detail["unchecked"] = unchecked[study]
         kind = EventKind.CONFLICTS_DECIDED
         await note_event(
             connection, kind, submission, actor=ruling.actor, detail=detail, comment=comment, study_instance_uid=study

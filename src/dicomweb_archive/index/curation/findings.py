@@ -66,9 +66,12 @@ select severity, count(*) filter (where waived_at is null) as open, count(*) as 
 from finding where space_id = $1 group by severity
 """
 
-_IS_STALE = """exists (
+_IS_STALE = """(exists (
   select from edit e join submission s on s.id = e.submission_id
-  where s.space_id = r.space_id and e.changed_at > r.started_at)"""
+  where s.space_id = r.space_id and e.changed_at > r.started_at)
+  or exists (
+  select from event v where v.space_id = r.space_id and v.space_id > 1000 and v.kind = 'conflicts_decided'
+    and v.detail ? 'unchecked' and v.at > r.started_at))"""
 
 LIST_RUNS = f"""
 select r.id, r.check_set, r.set_version, r.read_files, r.actor, r.started_at, r.finished_at, r.series, r.instances,
@@ -76,7 +79,7 @@ select r.id, r.check_set, r.set_version, r.read_files, r.actor, r.started_at, r.
 from check_run r where r.space_id = $1 order by r.id desc limit $2
 """  # noqa: S608 - composed of constants
 
-# Whether the last run of a set has looked at as much as there is now, and nothing was edited since it began.
+# Whether the last run of a set has looked at as much as there is now, and nothing was edited or replaced since.
 IS_EXAMINED = f"""
 select coalesce(
   (select r.instances from check_run r where r.space_id = $1 and r.check_set = $2 and not {_IS_STALE}
@@ -123,7 +126,7 @@ class CheckRun:
     """One run of a set of checks over a space.
 
     Attributes:
-        is_stale: what it has looked at was edited since it began.
+        is_stale: what it has looked at was edited or replaced since it began.
     """
 
     id: int

@@ -133,11 +133,11 @@ class EditService:
         )
 
     async def against_approval(self, submission: Submission) -> Sequence[str]:
-        """Say what stands against approving a submission: edits that have not ended, or were not checked."""
+        """Say what stands against approving a submission: edits that go on, edits and replacements not checked."""
         edit_id = await self.edits.find_unfinished(submission)
         if edit_id is not None:
             return [f"the edit {edit_id} is being applied"]
-        return ["what was edited has to be checked again"] if await self.edits.is_unchecked(submission) else []
+        return ["what was edited or replaced has to be checked again"] if await self.edits.is_unchecked(submission) else []
 
     async def _begin(
         self,

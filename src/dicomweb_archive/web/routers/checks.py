@@ -88,7 +88,7 @@ class RunDocument(BaseModel):
     finished_at: datetime
     series: int
     instances: int
-    is_stale: bool = Field(description="What it has looked at was edited since it began.")
+    is_stale: bool = Field(description="What it has looked at was edited or replaced since it began.")
 
 
 class RunsDocument(BaseModel):

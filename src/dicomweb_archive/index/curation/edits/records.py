@@ -105,10 +105,16 @@ select e.id from edit e where e.submission_id = $1 and e.state = 'applying'
   and not exists (select from edit u where u.undoes = e.id) order by e.id limit 1
 """
 
-# Whether a submission was edited after checks were begun that have come to their end.
+# Whether something of a submission was edited or replaced after checks were begun that have come to their end.
 IS_UNCHECKED: Final = """
-select exists (select from edit e join submission s on s.id = e.submission_id where e.submission_id = $1
-  and e.changed_at > coalesce((select max(r.started_at) from check_run r where r.space_id = s.space_id), '-infinity'))
+select exists (select from edit e where e.submission_id = s.id and e.changed_at > c.checked_at)
+  or exists (
+    select from event v where v.space_id = s.space_id and v.space_id > 1000 and v.kind = 'conflicts_decided'
+      and v.detail ? 'unchecked' and v.at > c.checked_at)
+from submission s cross join lateral (
+  select coalesce(max(r.started_at), '-infinity') as checked_at from check_run r where r.space_id = s.space_id
+) c
+where s.id = $1
 """
 
 # A job of the submission that is waiting or at work.
@@ -221,7 +227,7 @@ class EditIndex:
         return found
 
     async def is_unchecked(self, submission: Submission) -> bool:
-        """Tell whether the submission was edited since checks were run over it."""
+        """Tell whether something of the submission was edited or replaced since checks were run over it."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(IS_UNCHECKED, submission.id))
 
