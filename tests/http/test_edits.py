@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from blake3 import blake3
 from pydicom import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from tests.factories import ROOT as UID
@@ -21,6 +22,7 @@ from dicomweb_archive.errors import ConflictError
 from dicomweb_archive.index.curation.edits.content import EditContent
 from dicomweb_archive.index.curation.edits.records import Edit, EditIndex
 from dicomweb_archive.index.curation.edits.writing import EditBatch, EditWriter
+from dicomweb_archive.index.curation.manifests import Manifest, ManifestIndex, Totals
 from dicomweb_archive.index.curation.submissions import Submission, SubmissionIndex, SubmissionScope
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 from dicomweb_archive.services.edits.applying import EditApplier
@@ -248,6 +250,11 @@ async def test_an_interrupted_edit_goes_on_and_does_nothing_twice(start_archive:
         # Whoever stops it leaves what was done, to be taken back.
         assert (await archive.client.post(f"{begun.json()['job']}/cancel")).status_code in (200, 202)
         assert (await submitted.get(f"/edits/{edit.id}"))["state"] == "stopped"
+        # Also when that is stopped in its turn.
+        for _ in range(2):
+            undoing = await submitted.post(f"/edits/{edit.id}/undo", reason="It was right before")
+            assert undoing.status_code == 202, undoing.text
+            assert (await archive.client.post(f"{undoing.json()['job']}/cancel")).status_code in (200, 202)
         with pytest.raises(ConflictError):
             await writer.write(edit.id, EditBatch(submission.space_id, 1, "1", "1", [], []))
 
@@ -321,8 +328,18 @@ async def test_compressed_pixels_and_what_cannot_be_edited_stay_as_they_are(arch
 
 
 async def test_what_is_edited_has_to_be_checked_again(archive: Archive) -> None:
-    submitted = await Submitted.of(archive, *ct_series(1))
-    await submitted.edit({"attribute": "PatientID", "action": "set", "value": "X"})
+    (file,) = ct_series(1)
+    submitted = await Submitted.of(archive, file)
+    submission = await SubmissionIndex(database_of(archive)).find(submitted.name, SubmissionScope(None))
+    assert submission is not None
+    manifests = ManifestIndex(database_of(archive))
+    await manifests.put(submission, Manifest(Totals(), {f"{UID}.1.1.1": blake3(file).digest()}), actor="sender")
+    for value in ("Y", "X"):
+        await submitted.edit({"attribute": "PatientID", "action": "set", "value": value})
+    # It has come as it was announced.
+    compared = await manifests.compare(submitted.space)
+    assert compared is not None
+    assert (compared.there, compared.differing) == (1, 0)
     refused = await submitted.post("/approve")
     assert (refused.status_code, "checked again" in refused.text) == (409, True)
     checks = await archive.client.post(f"{submitted.path}/checks", json={})

@@ -15,7 +15,7 @@ from dicomweb_archive.wire.attribute_paths import UNSEARCHABLE_GROUPS, Attribute
 MOST_DEPTH: Final = 8
 """Sequences within each other in a path, and the attribute at its end."""
 
-_TYPED: Final = TEXT_VRS | NUMBER_VRS.keys()
+_TYPED: Final = (TEXT_VRS - {"UI"}) | NUMBER_VRS.keys()
 
 # What the instance is known by, what its text and pixels are read by: the index holds what they say.
 _FIXED: Final = frozenset(

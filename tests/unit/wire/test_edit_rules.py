@@ -18,6 +18,11 @@ from dicomweb_archive.wire.edit_rules import read_rules
             "rules[0].attribute",
         ),
         ({"attribute": "FrameOfReferenceUID", "action": "set", "value": "1.2"}, ConflictError, "UID"),
+        (
+            {"attribute": '0019"PHANTOM_01"02', "action": "set", "value": "1.2", "vr": "UI"},
+            InvalidParameterError,
+            "rules[0].vr",
+        ),
         ({"attribute": "Rows", "action": "remove"}, InvalidParameterError, "rules[0].attribute"),
         ({"attribute": "PixelData", "action": "remove"}, InvalidParameterError, "rules[0].attribute"),
         ({"attribute": "StudyDate", "action": "set", "value": "Jane Doe"}, InvalidParameterError, "rules[0].value"),

@@ -121,6 +121,9 @@ class _Planner:
             if new is element:
                 continue
             vr = _vr_of(rule, element, tag)
+            if new is not None and vr == "UI":
+                # Of private attributes only the instance knows; see `wire/edit_rules.py`.
+                raise UnfitForEditError(Unfit.UID)
             if new is not None and not is_value(vr, new, tag):
                 raise UnfitForEditError(Unfit.VALUE if vr in TEXT_VRS or vr in NUMBER_VRS else Unfit.BINARY)
             self._put(place, tag, path_name(rule.steps), vr, new)

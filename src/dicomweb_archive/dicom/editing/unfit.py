@@ -12,6 +12,8 @@ class Unfit(StrEnum):
     """The text cannot be written in the character set of the data set, and this one not be changed."""
     BINARY = "binary"
     """The attribute is binary or a sequence there, which has no value that can be told as text."""
+    UID = "uid"
+    """The attribute has UIDs there, which are not edited."""
     NO_VR = "no_vr"
     """The value representation of a private attribute is not known."""
     NO_BLOCK = "no_block"

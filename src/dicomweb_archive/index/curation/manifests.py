@@ -39,11 +39,15 @@ select m.submission_id, m.studies, m.series, m.instances, m.size_bytes, m.set_by
 from manifest m join submission s on s.id = m.submission_id where s.space_id = $1
 """
 
-# Each instance that was announced or is there. Where none is named, none is unexpected.
+# Each instance that was announced or is there. Where none is named, none is unexpected. What has come as it was announced
+# and was edited since is there.
 _STANDINGS = """
 with told as (
   select sop_instance_uid, case when i.digest is null then 'missing' when m.submission_id is null then 'unexpected'
-    when m.digest <> i.digest then 'differing' else 'there' end as standing
+    when m.digest <> i.digest and not exists (
+      select from edit e join edit_instance x on x.edit_id = e.id
+      where e.submission_id = $1 and x.sop_instance_uid = i.sop_instance_uid and x.digest_before = m.digest
+        and x.digest_after is not null) then 'differing' else 'there' end as standing
   from (select submission_id, sop_instance_uid, digest from manifest_instance where submission_id = $1) m
   full join (
     select sop_instance_uid, digest from instance

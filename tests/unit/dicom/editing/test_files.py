@@ -143,6 +143,16 @@ def test_elements_in_another_order_are_edited_where_they_are() -> None:
     assert changed == moved.replace(element, element.replace(b"Head", b"Neck"))
 
 
+def test_uids_of_private_attributes_are_not_edited() -> None:
+    dataset = image()
+    dataset.add_new(0x00190012, "LO", "NOBODY KNOWS")
+    dataset.add_new(0x00191203, "UI", "1.2.3")
+    for action in ({"action": "set", "value": "1.2.4"}, {"action": "map", "map": {"1.2.3": "1.2.4"}}):
+        with pytest.raises(UnfitForEditError) as unfit:
+            edited(part10(dataset), rules({"attribute": '0019"NOBODY KNOWS"03', **action}))
+        assert unfit.value.why is Unfit.UID
+
+
 def test_group_lengths_go_with_what_they_told() -> None:
     dataset = image()
     data = part10(dataset)

@@ -37,7 +37,7 @@ class Edit:
 
     Attributes:
         undoes: the edit that this one takes back; it has no rules then.
-        undone_by: the edit that takes this one back.
+        undone_by: the edit that takes this one back; one that was stopped leaves that to another.
         instances: how many it has changed.
         unfit: how many it is meant for and has left as they are.
     """
@@ -88,7 +88,7 @@ class EditedInstance:
 
 
 _COLUMNS: Final = """
-e.id, e.undoes, (select max(u.id) from edit u where u.undoes = e.id) as undone_by, e.rules, e.reason, e.state, e.actor,
+e.id, e.undoes, (select max(u.id) from edit u where u.undoes = e.id and u.state <> 'stopped') as undone_by, e.rules, e.reason, e.state, e.actor,
   e.instances, e.unfit, e.created_at, e.changed_at, e.finished_at
 """
 
