@@ -333,13 +333,14 @@ async def test_what_is_edited_has_to_be_checked_again(archive: Archive) -> None:
     submission = await SubmissionIndex(database_of(archive)).find(submitted.name, SubmissionScope(None))
     assert submission is not None
     manifests = ManifestIndex(database_of(archive))
-    await manifests.put(submission, Manifest(Totals(), {f"{UID}.1.1.1": blake3(file).digest()}), actor="sender")
-    for value in ("Y", "X"):
+    announced = Manifest(Totals(instances=1, size_bytes=len(file)), {f"{UID}.1.1.1": blake3(file).digest()})
+    await manifests.put(submission, announced, actor="sender")
+    for value in ("Y", "A longer one"):
         await submitted.edit({"attribute": "PatientID", "action": "set", "value": value})
     # It has come as it was announced.
     compared = await manifests.compare(submitted.space)
     assert compared is not None
-    assert (compared.there, compared.differing) == (1, 0)
+    assert (compared.there, compared.differing, compared.for_check().other_totals) == (1, 0, 0)
     refused = await submitted.post("/approve")
     assert (refused.status_code, "checked again" in refused.text) == (409, True)
     checks = await archive.client.post(f"{submitted.path}/checks", json={})

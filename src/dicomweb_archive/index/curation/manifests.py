@@ -35,12 +35,13 @@ select m.submission_id, m.studies, m.series, m.instances, m.size_bytes, m.set_by
     i.sop_instance_uid || ' ' || coalesce(encode(i.digest, 'hex'), '-') || e'\n', '' order by i.sop_instance_uid
       collate "C"), ''), 'UTF8')), 'hex')
   from manifest_instance i where i.submission_id = m.submission_id
-) as fingerprint
+) as fingerprint, exists (
+  select from edit e where e.submission_id = m.submission_id and e.changed_at is not null) as is_edited
 from manifest m join submission s on s.id = m.submission_id where s.space_id = $1
 """
 
-# Each instance that was announced or is there. Where none is named, none is unexpected. What has come as it was announced
-# and was edited since is there.
+# Each instance that was announced or is there. Where none is named, none is unexpected. What has come as it was
+# announced and was edited since is there.
 _STANDINGS = """
 with told as (
   select sop_instance_uid, case when i.digest is null then 'missing' when m.submission_id is null then 'unexpected'
@@ -107,6 +108,7 @@ class ComparedManifest:
     Attributes:
         fingerprint: SHA-256 of the instances that were named, a line each in the order of UIDs.
         there: how many of the instances that were named are there, with the bytes that were named.
+        is_edited: something was edited since, so that its size is another.
     """
 
     submission_id: int
@@ -119,6 +121,7 @@ class ComparedManifest:
     missing: int
     unexpected: int
     differing: int
+    is_edited: bool = False
 
     @property
     def named(self) -> int:
@@ -127,7 +130,8 @@ class ComparedManifest:
 
     def for_check(self) -> ManifestComparison:
         """Return what check 28 judges."""
-        totals = [(getattr(self.totals, name), getattr(self.held, name)) for name in Totals.__slots__]
+        names = [name for name in Totals.__slots__ if not (self.is_edited and name == "size_bytes")]
+        totals = [(getattr(self.totals, name), getattr(self.held, name)) for name in names]
         others = sum(announced is not None and announced != held for announced, held in totals)
         return ManifestComparison(self.missing, self.unexpected, self.differing, others)
 
@@ -178,6 +182,7 @@ class ManifestIndex:
             missing=counts.get(Standing.MISSING, 0),
             unexpected=counts.get(Standing.UNEXPECTED, 0),
             differing=counts.get(Standing.DIFFERING, 0),
+            is_edited=row["is_edited"],
         )
 
     async def list(

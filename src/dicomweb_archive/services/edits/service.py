@@ -137,7 +137,9 @@ class EditService:
         edit_id = await self.edits.find_unfinished(submission)
         if edit_id is not None:
             return [f"the edit {edit_id} is being applied"]
-        return ["what was edited or replaced has to be checked again"] if await self.edits.is_unchecked(submission) else []
+        return (
+            ["what was edited or replaced has to be checked again"] if await self.edits.is_unchecked(submission) else []
+        )
 
     async def _begin(
         self,

@@ -88,7 +88,9 @@ class EditedInstance:
 
 
 _COLUMNS: Final = """
-e.id, e.undoes, (select max(u.id) from edit u where u.undoes = e.id and u.state <> 'stopped') as undone_by, e.rules, e.reason, e.state, e.actor,
+e.id, e.undoes,
+  (select max(u.id) from edit u where u.undoes = e.id and u.state <> 'stopped') as undone_by,
+  e.rules, e.reason, e.state, e.actor,
   e.instances, e.unfit, e.created_at, e.changed_at, e.finished_at
 """
 
