@@ -287,7 +287,10 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
             "Head <1> 3" in (await page_of(archive, f"{path}/inventory", q="StudyDescription")).one(id="inventory").text
         )
 
-        assert "what was edited has to be checked again" in (await page_of(archive, path)).one(id="against").text
+        assert (
+            "what was edited or replaced has to be checked again"
+            in (await page_of(archive, path)).one(id="against").text
+        )
 
         undo = f"{begun.headers['location']}/take-back"
         revision = page.one("input", name="revision").attributes["value"]

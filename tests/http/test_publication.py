@@ -21,7 +21,11 @@ from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.index.writing.moving import Move, move_study
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
-from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISSION, publishing_arguments
+from dicomweb_archive.services.submissions.publishing_job import (
+    PUBLISH_SUBMISSION,
+    publishing_arguments,
+    publishing_key,
+)
 from dicomweb_archive.services.submissions.transitions import Action
 
 INSTANCE = f"/studies/{UID}.1/series/{UID}.1.1/instances/{UID}.1.1.1"
@@ -135,6 +139,32 @@ async def test_studies_of_a_submission_are_published_one_after_the_other(archive
         document = (await archive.client.get(path)).json()
         assert (document["held"]["studies"], document["state"]) == (left, state)
         assert len((await archive.get("/studies")).json()) == 3 - left
+
+
+async def test_the_next_studies_may_be_published_as_soon_as_the_submission_is_approved_again(archive: Archive) -> None:
+    services, asked = await begun(archive)
+    name = asked.arguments["submission"]
+    # A round that has ended, and whose job has not noted it yet.
+    await services.publishing.stop(name, actor="c")
+    job = await services.jobs.queue.put(replace(asked, key=f"{name}:7", delay_seconds=3600))
+    document = (await archive.client.get(f"/submissions/{name}")).json()
+    answer = await act(archive, document, "publish")
+    assert answer.json()["job"] != f"{archive.client.base_url}/jobs/{job.id}"
+    assert (await ended(archive, answer.json()["job"]))["result"]["studies"] == 1
+
+
+async def test_while_some_studies_are_published_others_are_not_asked_for(archive: Archive) -> None:
+    services, asked = await begun(archive)
+    name = asked.arguments["submission"]
+    begun_as = await services.submissions.submissions.find(name, SubmissionScope(None))
+    some = [f"{UID}.1"]
+    arguments = publishing_arguments(begun_as, some)
+    job = await services.jobs.queue.put(
+        replace(asked, arguments=arguments, key=publishing_key(begun_as), delay_seconds=3600)
+    )
+    document = (await archive.client.get(f"/submissions/{name}")).json()
+    assert (await act(archive, document, "publish", studies=some)).json()["job"].endswith(f"/jobs/{job.id}")
+    assert (await act(archive, document, "publish")).status_code == 409
 
 
 async def test_what_publishing_would_do_is_told_page_by_page(archive: Archive) -> None:

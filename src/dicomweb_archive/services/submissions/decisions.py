@@ -21,7 +21,11 @@ from dicomweb_archive.index.jobs.rows import Job, JsonObject
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, require
 from dicomweb_archive.services.jobs.kinds import JobKind, JobRun
 from dicomweb_archive.services.submissions.publishing import PublishingService
-from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISSION, publishing_arguments
+from dicomweb_archive.services.submissions.publishing_job import (
+    PUBLISH_SUBMISSION,
+    publishing_arguments,
+    publishing_key,
+)
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.transitions import NEEDS_REASON, TRANSITIONS, Action, Reason
 
@@ -259,7 +263,7 @@ class _Decider:
                 PUBLISH_SUBMISSION,
                 self.principal.name,
                 publishing_arguments(submission),
-                submission.name,
+                publishing_key(submission),
                 submission.collection_id,
                 f"/submissions/{submission.name}",
             )

@@ -131,10 +131,10 @@ class PublishingService:
         submission = await self.submissions.find(principal, name)
         require_curator(principal, submission)
         require_revision(submission, revision)
+        if submission.state is SubmissionState.PUBLISHING:
+            return submission
         if studies is not None:
             await self._require_studies(submission, studies)
-        if submission.state is SubmissionState.PUBLISHING and studies is None:
-            return submission
         return await self.submissions.advance(name, Action.BEGIN_PUBLISHING, actor=principal.name, revision=revision)
 
     async def publish(

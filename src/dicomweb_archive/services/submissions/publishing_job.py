@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
+from dicomweb_archive.errors import ConflictError
 from dicomweb_archive.index.curation.submissions import Submission
 from dicomweb_archive.index.jobs.rows import Job, JsonObject
+from dicomweb_archive.services.access import Principal
 from dicomweb_archive.services.jobs.kinds import JobKind, JobRun
+from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.submissions.publishing import PublishingService, PublishReport
 
 PUBLISH_SUBMISSION: Final = "publish-submission"
@@ -18,6 +21,37 @@ def publishing_arguments(submission: Submission, studies: Sequence[str] | None =
     """Return what the job of a submission is told: to publish all of it, or these studies."""
     arguments = {"submission": submission.name, "space": submission.space_id}
     return arguments if studies is None else {**arguments, "studies": sorted(studies)}
+
+
+def publishing_key(submission: Submission) -> str:
+    """Return the key of the job of one round of publishing, which began when the submission got its revision.
+
+    A job ends a moment after its submission is approved again: the next round must not be taken for it.
+    """
+    return f"{submission.name}:{submission.revision}"
+
+
+async def enqueue_publishing(
+    jobs: JobService, principal: Principal, begun: Submission, studies: Sequence[str] | None = None
+) -> Job:
+    """Put the job of a submission whose publishing has begun into the queue, or find the one that is there.
+
+    Raises:
+        ConflictError: other studies of it are being published.
+    """
+    arguments = publishing_arguments(begun, studies)
+    job = await jobs.enqueue(
+        PUBLISH_SUBMISSION,
+        arguments,
+        principal,
+        collection_id=begun.collection_id,
+        subject=f"/submissions/{begun.name}",
+        key=publishing_key(begun),
+    )
+    if job.arguments != arguments:
+        message = "other studies of this submission are being published; ask again when that has ended"
+        raise ConflictError(message)
+    return job
 
 
 def publishing_kind(publishing: PublishingService) -> JobKind:

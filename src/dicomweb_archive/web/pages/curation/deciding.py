@@ -15,7 +15,7 @@ from dicomweb_archive.errors import (
     TransitionError,
 )
 from dicomweb_archive.services.checks.service import RUN_CHECKS
-from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISSION, publishing_arguments
+from dicomweb_archive.services.submissions.publishing_job import enqueue_publishing
 from dicomweb_archive.services.submissions.transitions import Action, Reason
 from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.errors import problem_of
@@ -89,14 +89,7 @@ async def _publish(request: Request, seen: Visit, revision: int, comment: str) -
     begun = await services.publishing.begin(seen.principal, seen.submission.name, revision)
     if comment:
         await services.submissions.comment(seen.principal, begun.name, comment)
-    await services.jobs.enqueue(
-        PUBLISH_SUBMISSION,
-        publishing_arguments(begun),
-        seen.principal,
-        collection_id=begun.collection_id,
-        subject=f"/submissions/{begun.name}",
-        key=begun.name,
-    )
+    await enqueue_publishing(services.jobs, seen.principal, begun)
 
 
 async def _comment(request: Request, seen: Visit, form: Form) -> str:
