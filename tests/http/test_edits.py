@@ -292,7 +292,8 @@ async def test_files_that_are_too_long_to_be_held_are_copied_in_pieces(
 
 async def test_a_purge_takes_along_what_there_was_before_an_edit(archive: Archive) -> None:
     submitted = await Submitted.of(archive, *ct_series(2, ImageComments="secret words"))
-    result = await submitted.edit({"attribute": "ImageComments", "action": "remove"})
+    condition = {"attribute": "ImageComments", "is": ["secret words"]}
+    result = await submitted.edit({"attribute": "ImageComments", "action": "remove", "when": [condition]})
     path = f"/edits/{result['edit']}"
     assert (await submitted.get(f"{path}/changes"))["changes"][0]["before"] == "secret words"
     asked = {"study": f"{UID}.1", "reason": "consent_withdrawn"}
@@ -301,6 +302,7 @@ async def test_a_purge_takes_along_what_there_was_before_an_edit(archive: Archiv
         {"total": 0, "changes": []},
         {"instances": [], "next": None},
     )
+    assert (await submitted.get(path))["rules"] == []
     assert not [path for path in archive.files() if b"secret words" in path.read_bytes()]
 
 

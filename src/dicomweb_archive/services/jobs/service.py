@@ -40,7 +40,11 @@ class JobService:
             subject: path of the resource that it is about, such as `/submissions/NAME`.
             key: when an unfinished job of this kind has the same one, that job is returned instead.
         """
-        job = await self.queue.put(NewJob(kind, principal.name, arguments, key, collection_id, subject))
+        return await self.put(NewJob(kind, principal.name, arguments, key, collection_id, subject))
+
+    async def put(self, new: NewJob) -> Job:
+        """Put a job into the queue; see `enqueue`."""
+        job = await self.queue.put(new)
         self.wake()
         return job
 

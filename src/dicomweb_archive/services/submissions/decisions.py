@@ -21,11 +21,7 @@ from dicomweb_archive.index.jobs.rows import Job, JsonObject
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, require
 from dicomweb_archive.services.jobs.kinds import JobKind, JobRun
 from dicomweb_archive.services.submissions.publishing import PublishingService
-from dicomweb_archive.services.submissions.publishing_job import (
-    PUBLISH_SUBMISSION,
-    publishing_arguments,
-    publishing_key,
-)
+from dicomweb_archive.services.submissions.publishing_job import enqueue_publishing
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.transitions import NEEDS_REASON, TRANSITIONS, Action, Reason
 
@@ -258,16 +254,7 @@ class _Decider:
         return any(found.state is known.get(wanted) for known in TRANSITIONS.values())
 
     async def _publish(self, submission: Submission) -> None:
-        await self.queue.put(
-            NewJob(
-                PUBLISH_SUBMISSION,
-                self.principal.name,
-                publishing_arguments(submission),
-                publishing_key(submission),
-                submission.collection_id,
-                f"/submissions/{submission.name}",
-            )
-        )
+        await enqueue_publishing(self.queue.put, submission, actor=self.principal.name)
 
 
 def _require_right(principal: Principal, decision: Decision) -> None:

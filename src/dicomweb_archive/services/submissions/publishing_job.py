@@ -1,14 +1,13 @@
 """Publishing a submission as a job: watched, cancelled, and gone on with after an interruption."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from dicomweb_archive.errors import ConflictError
 from dicomweb_archive.index.curation.submissions import Submission
+from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.index.jobs.rows import Job, JsonObject
-from dicomweb_archive.services.access import Principal
 from dicomweb_archive.services.jobs.kinds import JobKind, JobRun
-from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.submissions.publishing import PublishingService, PublishReport
 
 PUBLISH_SUBMISSION: Final = "publish-submission"
@@ -32,7 +31,7 @@ def publishing_key(submission: Submission) -> str:
 
 
 async def enqueue_publishing(
-    jobs: JobService, principal: Principal, begun: Submission, studies: Sequence[str] | None = None
+    put: Callable[[NewJob], Awaitable[Job]], begun: Submission, studies: Sequence[str] | None = None, *, actor: str
 ) -> Job:
     """Put the job of a submission whose publishing has begun into the queue, or find the one that is there.
 
@@ -40,14 +39,8 @@ async def enqueue_publishing(
         ConflictError: other studies of it are being published.
     """
     arguments = publishing_arguments(begun, studies)
-    job = await jobs.enqueue(
-        PUBLISH_SUBMISSION,
-        arguments,
-        principal,
-        collection_id=begun.collection_id,
-        subject=f"/submissions/{begun.name}",
-        key=publishing_key(begun),
-    )
+    key, subject = publishing_key(begun), f"/submissions/{begun.name}"
+    job = await put(NewJob(PUBLISH_SUBMISSION, actor, arguments, key, begun.collection_id, subject))
     if job.arguments != arguments:
         message = "other studies of this submission are being published; ask again when that has ended"
         raise ConflictError(message)

@@ -145,7 +145,9 @@ class EditDocument(BaseModel):
     id: int
     url: str
     state: EditState
-    rules: list[dict[str, Any]] = Field(description="None of an edit that takes another one back.")
+    rules: list[dict[str, Any]] = Field(
+        description="None of an edit that takes another one back, or has changed what was purged."
+    )
     reason: str
     undoes: int | None = Field(description="The edit that this one takes back.")
     undone_by: int | None

@@ -116,7 +116,7 @@ async def publish_submission(
     this answers with the same job; while other studies of it are being published, that is a conflict.
     """
     begun = await services.publishing.begin(principal, submission, expected_revision(request), asked.studies)
-    job = await enqueue_publishing(services.jobs, principal, begun, asked.studies)
+    job = await enqueue_publishing(services.jobs.put, begun, asked.studies, actor=principal.name)
     base = base_url_of(request)
     response.headers["location"] = f"{base}/jobs/{job.id}"
     response.headers["etag"] = revision_tag(begun.revision)

@@ -5,14 +5,21 @@ from typing import Final
 from dicomweb_archive.index.database.engine import Connection
 from dicomweb_archive.index.scope import Scope
 
+# Rules name values too, and no undo needs them; only an edit that goes on does. Reasons stay, as comments do.
 DELETE_AUDIT: Final = """
-delete from edit_instance where study_instance_uid = $1 and ($2::text is null or series_instance_uid = $2)
-  and ($3::text is null or sop_instance_uid = $3)
+with gone as (
+  delete from edit_instance where study_instance_uid = $1 and ($2::text is null or series_instance_uid = $2)
+    and ($3::text is null or sop_instance_uid = $3)
+  returning edit_id
+) update edit set rules = '[]' where state <> 'applying' and id in (select edit_id from gone)
 """
 
 DELETE_AUDIT_OF_SUBMISSION: Final = """
-delete from edit_instance x using edit e
-where e.id = x.edit_id and e.submission_id = $1 and x.study_instance_uid = $2
+with gone as (
+  delete from edit_instance x using edit e
+  where e.id = x.edit_id and e.submission_id = $1 and x.study_instance_uid = $2
+  returning x.edit_id
+) update edit set rules = '[]' where state <> 'applying' and id in (select edit_id from gone)
 """
 
 

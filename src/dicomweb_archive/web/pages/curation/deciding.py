@@ -89,7 +89,7 @@ async def _publish(request: Request, seen: Visit, revision: int, comment: str) -
     begun = await services.publishing.begin(seen.principal, seen.submission.name, revision)
     if comment:
         await services.submissions.comment(seen.principal, begun.name, comment)
-    await enqueue_publishing(services.jobs, seen.principal, begun)
+    await enqueue_publishing(services.jobs.put, begun, actor=seen.principal.name)
 
 
 async def _comment(request: Request, seen: Visit, form: Form) -> str:
