@@ -18,6 +18,16 @@ async def json_body(request: Request, *, at_most: int) -> bytes:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != JSON or request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaTypeError("the body is JSON here, not compressed", supported=(JSON,))
+    return await whole_body(request, at_most=at_most)
+
+
+async def whole_body(request: Request, *, at_most: int, what: str = "body") -> bytes:
+    """Read a small body whole, at the pace that the settings want.
+
+    Raises:
+        RequestTooLargeError: it has more than `at_most` bytes.
+        RequestTimeoutError: it comes too slowly.
+    """
     limits = get_services(request).body_limits
     body = bytearray()
     async for chunk in request_chunks(
@@ -27,5 +37,5 @@ async def json_body(request: Request, *, at_most: int) -> bytes:
     ):
         body += chunk
         if len(body) > at_most:
-            raise RequestTooLargeError(f"the body may have at most {at_most} bytes")
+            raise RequestTooLargeError(f"the {what} may have at most {at_most} bytes")
     return bytes(body)

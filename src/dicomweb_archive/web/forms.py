@@ -11,12 +11,11 @@ from dicomweb_archive.errors import (
     ForbiddenError,
     InvalidParameterError,
     InvalidRequestError,
-    RequestTooLargeError,
     UnsupportedMediaTypeError,
 )
 from dicomweb_archive.web.authentication import is_from_own_page
+from dicomweb_archive.web.bodies import whole_body
 from dicomweb_archive.web.dependencies import get_services
-from dicomweb_archive.web.streams import request_chunks
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MAX_BYTES: Final = 8192
@@ -78,16 +77,7 @@ async def read_form(request: Request, *, at_most: int = _MAX_BYTES, fields: int 
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise UnsupportedMediaTypeError("a form is expected here", supported=(_FORM,))
-    limits = get_services(request).body_limits
-    body = bytearray()
-    async for chunk in request_chunks(
-        request.receive,
-        idle_timeout_seconds=limits.idle_timeout_seconds,
-        minimum_bytes_per_second=limits.minimum_bytes_per_second,
-    ):
-        body += chunk
-        if len(body) > at_most:
-            raise RequestTooLargeError(f"the form may have at most {at_most} bytes")
+    body = await whole_body(request, at_most=at_most, what="form")
     try:
         return Form(parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=fields))
     except ValueError:
