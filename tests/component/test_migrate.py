@@ -1,4 +1,4 @@
-"""Migrations: they make what `tables.py` says, run once however many start, and refuse what they do not know."""
+"""Migrations: they make what the tables say, run once however many start, and refuse what they do not know."""
 
 import asyncio
 from pathlib import Path

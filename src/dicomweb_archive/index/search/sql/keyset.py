@@ -26,7 +26,7 @@ from dicomweb_archive.index.search.sql.sql_types import JSON, LONG, NUMBER, TEXT
 Rows: TypeAlias = Mapping[Source, FromClause]
 """The tables, or what stands for them, that sort values are taken from."""
 
-# Indexes on expressions are made of the same constants (tables.py), or PostgreSQL would not know them again.
+# Indexes on expressions are made of the same constants (database/tables), or PostgreSQL would not know them again.
 HIGHEST_TEXT: Expression = literal_column("'\U0010ffff'")
 HIGHEST_NUMBER: Expression = literal_column("'Infinity'::float8")
 _LOWEST_NUMBER: Expression = literal_column("'-Infinity'::float8")
