@@ -8,8 +8,8 @@ from zipfile import ZipFile
 
 import pytest
 from tests.factories import ct_series
-from tests.spaces import disagreements
-from tests.stored import sharing_base
+from tests.spaces import disagreements, make_space
+from tests.stored import pack_of, segment_of, sharing_base
 
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.index.access import Visibility
@@ -265,6 +265,20 @@ async def test_a_deleted_series_takes_copies_of_its_own_and_leaves_those_of_its_
         await connection.execute("update retired_pack set series_instance_uid = ''")
     removed = await removal.delete_series(study, f"{study}.2", EVERYTHING, actor="t")
     assert len(removed.free_object_keys) == 3
+
+
+async def test_what_is_deleted_in_one_space_leaves_the_grace_of_another(archive: Archive) -> None:
+    for file in ct_series(2):
+        study = await archive.store([file])
+    await archive.compact()
+    async with archive.database.connection() as connection:
+        await make_space(connection, 1001)
+    await Register(archive.database).register([pack_of(segment_of(ct_series(1)))], actor="t", space_id=1001)
+    removal = Removal(archive.database, archive.instances)
+    removed = await removal.delete_study(study, Visibility((1001,)), actor="t")
+    assert not {*removed.free_object_keys} & await archive.keys()
+    removed = await removal.delete_study(study, EVERYTHING, actor="t")
+    assert set(removed.free_object_keys) == await archive.keys()
 
 
 async def test_readers_writers_and_deletes_go_on_beside_it(archive: Archive) -> None:

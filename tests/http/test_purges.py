@@ -1,6 +1,7 @@
 """Purging: nothing of it is left in the index or in any object, and the neighbours are as they were."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -89,6 +90,7 @@ async def test_a_purge_that_was_interrupted_is_brought_to_its_end(archive: Archi
         "objects": 1,
         "rewritten": 0,
         "damaged": 0,
+        "missing": 0,
         "tombstones": [f"tombstones/{path.name}" for path in archive.files() if path.suffix == ".json"],
     }
     assert not pack.exists()
@@ -115,9 +117,48 @@ async def test_a_purge_is_not_kept_from_its_end_by_neighbours_that_are_damaged(a
     for each in archive.files():
         each.unlink()
     document = (await purge(archive, series=SERIES, instance=f"{SERIES}.1")).json()
-    assert (document["instances"], document["rewritten"], document["damaged"]) == (1, 1, 1)
-    assert (await purge(archive)).json()["instances"] == 1
+    assert (document["instances"], document["rewritten"], document["missing"]) == (1, 0, 1)
+    document = (await purge(archive)).json()
+    assert (document["instances"], document["objects"], document["missing"]) == (1, 0, 1)
     assert (await archive.get("/studies")).json() == []
+
+
+async def test_a_pack_that_is_only_away_for_a_while_loses_nothing_but_what_was_purged(
+    archive: Archive, tmp_path: Path
+) -> None:
+    files = [part10(image(instance=number, ImageComments=f"secret {number}")) for number in (1, 2, 3)]
+    await archive.store(*files)
+    (pack,) = archive.files()
+    pack.rename(tmp_path / "away")
+    gone = {"series": SERIES, "instance": f"{SERIES}.2"}
+    counted = ("instances", "objects", "rewritten", "damaged", "missing")
+    for instances in (1, 0):
+        # Asked for again while it is still away it changes nothing.
+        document = (await purge(archive, **gone)).json()
+        assert [document[name] for name in counted] == [instances, 0, 0, 0, 1]
+    path = f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}"
+    assert (await archive.get(f"{path}.1", headers=OCTETS)).status_code == 500
+    (tmp_path / "away").rename(pack)
+    assert (await archive.get(f"{path}.1", headers=OCTETS)).content == files[0]
+    document = (await purge(archive, **gone)).json()
+    assert [document[name] for name in counted] == [0, 1, 1, 0, 0]
+    assert not holds(archive, "secret 2")
+    for number in (1, 3):
+        assert (await archive.get(f"{path}.{number}", headers=OCTETS)).content == files[number - 1]
+
+
+async def test_nothing_is_purged_while_the_folder_of_objects_is_away(archive: Archive, tmp_path: Path) -> None:
+    await archive.store(*ct_series(2))
+    folder = archive.settings.object_folder
+    folder.rename(tmp_path / "away")
+    # As an unmounted folder looks: it is there and empty.
+    folder.mkdir()
+    assert (await purge(archive)).status_code == 503
+    assert (await archive.client.get("/health/ready")).status_code == 503
+    folder.rmdir()
+    (tmp_path / "away").rename(folder)
+    assert await archive.stored_instances() == 2
+    assert (await purge(archive)).json()["objects"] == 1
 
 
 async def test_purging_is_for_admins_and_for_what_there_is(start_archive: StartArchive) -> None:

@@ -15,7 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from dicomweb_archive.errors import ArchiveError, ConflictError, SetupError
+from dicomweb_archive.errors import (
+    ArchiveError,
+    ConflictError,
+    ObjectNotFoundError,
+    SetupError,
+    StorageUnavailableError,
+)
 from dicomweb_archive.storage.base import Buffer, ObjectStat, ReadPattern, check_key
 from dicomweb_archive.storage.descriptors import OpenFile, read_fully, translate, write_fully
 from dicomweb_archive.storage.kept_files import KeptFiles
@@ -174,8 +180,12 @@ class FolderStore:
         return free
 
     async def ping(self) -> None:
-        """Look at the folder."""
-        await self._run(self._folder.stat)
+        """Look at the folder: without the one of unfinished files it is not ours, such as one that is not mounted."""
+        try:
+            await self._run((self._folder / _UNFINISHED).stat)
+        except ObjectNotFoundError as error:
+            message = "the folder of the object store is not there, or is not mounted"
+            raise StorageUnavailableError(message) from error
 
     async def close(self) -> None:
         """Let running jobs end, close what is open and stop the threads."""

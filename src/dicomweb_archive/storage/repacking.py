@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from dicomweb_archive.errors import DamagedObjectError, ObjectNotFoundError
+from dicomweb_archive.errors import DamagedObjectError
 from dicomweb_archive.storage.base import ObjectReader, ObjectStore
 from dicomweb_archive.storage.packs import Member, PackInfo, PackWriter, Placed, new_pack_key
 
@@ -28,7 +28,7 @@ class Repacked(NamedTuple):
     """The new pack, and where its members lie.
 
     Attributes:
-        pack: `None` when none of the members could be read.
+        pack: `None` when none of the members could be read, although the object is there.
         offsets: of the members, in the order in which they were asked for. That of one that could not be read is the
             end of the pack: whoever reads it finds out as before.
         damaged: how many have other bytes than were stored, or none.
@@ -45,6 +45,7 @@ async def repack(store: ObjectStore, key: str, members: Sequence[KeptMember]) ->
     A damaged member is copied as it is: its digest will tell, as it would have done before.
 
     Raises:
+        ObjectNotFoundError: the store does not have the old pack, or not now: its folder may not be mounted.
         DamagedObjectError: the same bytes are not the same when they are read twice; there is no new pack.
         StorageFullError: the store has no room.
     """
@@ -66,11 +67,8 @@ async def repack(store: ObjectStore, key: str, members: Sequence[KeptMember]) ->
 async def _copy_all(
     store: ObjectStore, key: str, writer: PackWriter, members: Sequence[KeptMember]
 ) -> list[Placed | None]:
-    try:
-        async with await store.streaming.open(key) as reader:
-            return [await _copy(reader, writer, member) for member in members]
-    except ObjectNotFoundError:
-        return [None] * len(members)
+    async with await store.streaming.open(key) as reader:
+        return [await _copy(reader, writer, member) for member in members]
 
 
 async def _copy(reader: ObjectReader, writer: PackWriter, member: KeptMember) -> Placed | None:

@@ -2,12 +2,13 @@
 
 Packs that hold something else besides are written anew without it, before anything changes. Then one transaction takes
 the rows away, and lets those of the neighbours point to the new packs. The event names the objects that are left to
-delete, so that a purge whose end nobody has seen can be asked for again.
+delete, so that a purge whose end nobody has seen can be asked for again. What the store does not have may come back, a
+folder that was not mounted for one: a pack that others need stays as it is, and asked again it is written anew.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from asyncpg import exceptions
 
@@ -15,14 +16,23 @@ from dicomweb_archive.errors import DatabaseUnavailableError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.curation.edits.purged import forget_edits
 from dicomweb_archive.index.curation.purged_findings import forget_findings
+from dicomweb_archive.index.curation.purged_packs import (
+    LIST_LIVING,
+    PackContent,
+    Replacements,
+    list_left,
+    pack_contents,
+    replace_packs,
+)
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.scope import Scope
-from dicomweb_archive.index.segments.rows import insert_packs
 from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.index.writing.packs import delete_free_packs, take_retired_packs
 from dicomweb_archive.index.writing.purged_terms import mark_terms
 from dicomweb_archive.index.writing.rebuilding import Rebuilding
 from dicomweb_archive.index.writing.removal import Removal
+
+Result = TypeVar("Result")
 
 _NAMED = """
 st.study_instance_uid = $1 and ($2::text is null or se.series_instance_uid = $2)
@@ -97,21 +107,6 @@ DELETE_CONFLICTS = f"delete from conflict k where {_NAMED_CONFLICT}"  # noqa: S6
 # Locks the studies of whatever lies in these packs.
 LOCK_STUDIES = "select id from study where id = any($1::int8[]) order by id for update"
 
-# Lets what was copied point to its new place.
-MOVE_INTO_PACK = """
-update instance i set pack_id = $2, byte_offset = new.byte_offset
-from unnest($3::text[], $4::int8[], $5::int8[]) as new(uid, old_offset, byte_offset)
-where i.pack_id = $1 and i.sop_instance_uid = new.uid and i.byte_offset = new.old_offset
-returning i.segment_id
-"""
-MOVE_CONFLICTS = """
-update conflict k set pack_id = $2, byte_offset = new.byte_offset
-from unnest($3::text[], $4::int8[], $5::int8[]) as new(uid, old_offset, byte_offset)
-where k.pack_id = $1 and k.sop_instance_uid = new.uid and k.byte_offset = new.old_offset
-"""
-LIST_LEFT = "select id from pack where id = any($1::int8[])"
-LIST_POSITIONS = "select position from instance where segment_id = $1"
-
 # Lets the tombstone lead to the event that knows more; of what was kept as a conflict alone there is none yet.
 POINT_TOMBSTONE = """
 insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id,
@@ -142,47 +137,24 @@ class _ChangedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class PackContent:
-    """A pack that holds what is to be purged.
-
-    Attributes:
-        stays: what else is in it: SOP Instance UID, offset, length and digest of each.
-    """
-
-    pack_id: int
-    object_key: str
-    stays: tuple[tuple[str, int, int, bytes], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NewPack:
-    """What has taken the place of a pack; the offsets are in the order of what stays."""
-
-    object_key: str
-    size_bytes: int
-    byte_offsets: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class PurgeOrder:
     """What is purged, by whom and why.
 
     Attributes:
         packs: those that hold any of it, as they were listed.
-        replacements: by id of a pack of which something stays; `None` where nothing of that can be read any more.
         reason: a word of ours, for the event.
     """
 
     scope: Scope
     packs: Sequence[PackContent]
-    replacements: Mapping[int, NewPack | None]
+    replacements: Replacements
     actor: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge has taken away; the objects hold it still and are to be deleted."""
+    """What a purge has taken away; the objects hold it still and are to be deleted, if nothing else needs them."""
 
     event_ids: tuple[int, ...]
     instances: int
@@ -205,7 +177,7 @@ class Purging:
     async def list_packs(self, scope: Scope) -> list[PackContent]:
         """List the packs that hold any of it."""
         async with self._database.connection() as connection:
-            return _packs(await connection.fetch(LIST_NEIGHBOURS, *scope.parameters()))
+            return pack_contents(await connection.fetch(LIST_NEIGHBOURS, *scope.parameters()))
 
     async def find_earlier(self, scope: Scope) -> Purged | None:
         """Return what earlier purges of the same have left to do, as far as that is known."""
@@ -220,12 +192,42 @@ class Purging:
         Raises:
             DatabaseUnavailableError: nothing has changed, and trying again later may help.
         """
+
+        async def work(connection: Connection, segments: Rebuilding) -> Purged | None:
+            return await self._purge(connection, order, segments)
+
+        return await self._change(work)
+
+    async def list_living(self, object_keys: Sequence[str]) -> list[PackContent]:
+        """List those packs of earlier purges in which something else lies still."""
+        async with self._database.connection() as connection:
+            return pack_contents(await connection.fetch(LIST_LIVING, list(object_keys)))
+
+    async def replace(self, packs: Sequence[PackContent], replacements: Replacements) -> bool | None:
+        """Let what lies in packs of earlier purges lie in new ones; `None` when they hold something else by now.
+
+        Raises:
+            DatabaseUnavailableError: nothing has changed, and trying again later may help.
+        """
+
+        async def work(connection: Connection, segments: Rebuilding) -> bool | None:
+            keys = [pack.object_key for pack in packs]
+            if not await _hold(connection, packs, LIST_LIVING, keys):
+                return None
+            await replace_packs(connection, packs, replacements, segments)
+            await _drop(connection, packs, replacements)
+            return True
+
+        return await self._change(work)
+
+    async def _change(self, work: Callable[[Connection, Rebuilding], Awaitable[Result | None]]) -> Result | None:
+        """Do something in one transaction, again when others were in the way; `None`: it has to be looked at anew."""
         segments = await self._removal.segments()
         try:
             for _ in range(_ATTEMPTS):
                 try:
                     async with self._database.transaction() as connection:
-                        return await self._purge(connection, order, segments)
+                        return await work(connection, segments)
                 except _ChangedError:
                     return None
                 except _TRY_AGAIN:
@@ -237,16 +239,14 @@ class Purging:
 
     async def _purge(self, connection: Connection, order: PurgeOrder, segments: Rebuilding) -> Purged | None:
         named = order.scope.parameters()
-        rows = await connection.fetch(LIST_NEIGHBOURS, *named)
-        await connection.fetch(LOCK_STUDIES, sorted({row["study_id"] for row in rows} - {None}))
-        # What came or went before the locks were ours shows now.
-        if _packs(await connection.fetch(LIST_NEIGHBOURS, *named)) != order.packs:
+        if not await _hold(connection, order.packs, LIST_NEIGHBOURS, *named):
             return None
         places = await connection.fetch(FIND_PLACES, *named)
         # Copies from before a compaction, of which no row tells what is in them.
-        retired = await take_retired_packs(connection, order.scope)
-        keys = (*(pack.object_key for pack in order.packs), *retired)
-        await _replace(connection, order, segments)
+        retired = await take_retired_packs(connection, order.scope, everywhere=True)
+        missing = [pack.object_key for pack in order.packs if pack.pack_id in order.replacements.missing]
+        gone = (*(pack.object_key for pack in order.packs if pack.object_key not in missing), *retired)
+        await replace_packs(connection, order.packs, order.replacements, segments)
         await connection.execute(FORGET_ANNOUNCED, *named)
         await mark_terms(connection, [row["id"] for row in await connection.fetch(LIST_SEGMENTS, *named)])
         instances = await _delete_conflicts(connection, order)
@@ -260,51 +260,30 @@ class Purging:
                 connection, order.scope, visibility, segments, actor=order.actor
             )
             instances += removed.instances
-        pack_ids = [pack.pack_id for pack in order.packs]
-        await delete_free_packs(connection, pack_ids)
-        lost = {pack_id for pack_id, replacement in order.replacements.items() if replacement is None}
-        if {row["id"] for row in await connection.fetch(LIST_LEFT, pack_ids)} - lost:
-            raise _ChangedError
-        event_ids = [await _note(connection, order, place, keys) for place in places]
-        return Purged(tuple(event_ids), instances, keys)
+        await _drop(connection, order.packs, order.replacements)
+        event_ids = [await _note(connection, order, place, [*gone, *missing]) for place in places]
+        return Purged(tuple(event_ids), instances, gone)
 
 
-async def _replace(connection: Connection, order: PurgeOrder, segments: Rebuilding) -> None:
-    """Let what stays point to the new packs; its segments get new ids, so that no cache keeps the old places."""
-    new = [(each.object_key, each.size_bytes) for each in order.replacements.values() if each is not None]
-    pack_ids = await insert_packs(connection, new)
-    changed: set[int] = set()
-    for pack in order.packs:
-        replacement = order.replacements.get(pack.pack_id)
-        if replacement is None:
-            # Nothing stays of it, or nothing that could be read: then the rows say so by leading nowhere.
-            continue
-        places = (
-            pack.pack_id,
-            pack_ids[replacement.object_key],
-            [uid for uid, *_ in pack.stays],
-            [offset for _, offset, *_ in pack.stays],
-            list(replacement.byte_offsets),
-        )
-        changed.update(row["segment_id"] for row in await connection.fetch(MOVE_INTO_PACK, *places))
-        await connection.execute(MOVE_CONFLICTS, *places)
-    for segment_id in sorted(changed):
-        positions = {row["position"] for row in await connection.fetch(LIST_POSITIONS, segment_id)}
-        await segments.part(connection, segment_id, [positions])
+async def _hold(connection: Connection, packs: Sequence[PackContent], statement: str, *named: object) -> bool:
+    """Lock the studies of whatever lies in packs, and tell whether these hold what they did when they were listed."""
+    rows = await connection.fetch(statement, *named)
+    await connection.fetch(LOCK_STUDIES, sorted({row["study_id"] for row in rows} - {None}))
+    # What came or went before the locks were ours shows now.
+    return pack_contents(await connection.fetch(statement, *named)) == list(packs)
+
+
+async def _drop(connection: Connection, packs: Sequence[PackContent], replacements: Replacements) -> None:
+    """Drop the rows of packs that nothing needs any more; of those that were replaced there must be none left."""
+    pack_ids = [pack.pack_id for pack in packs]
+    await delete_free_packs(connection, pack_ids)
+    if await list_left(connection, pack_ids) - replacements.unread:
+        raise _ChangedError
 
 
 async def _delete_conflicts(connection: Connection, order: PurgeOrder) -> int:
     deleted: str = await connection.execute(DELETE_CONFLICTS, *order.scope.parameters())
     return int(deleted.split()[-1])
-
-
-def _packs(rows: Iterable[Mapping[str, Any]]) -> list[PackContent]:
-    packs: dict[tuple[int, str], list[tuple[str, int, int, bytes]]] = {}
-    for row in rows:
-        stays = packs.setdefault((row["pack_id"], row["object_key"]), [])
-        if not row["is_named"]:
-            stays.append((row["sop_instance_uid"], row["byte_offset"], row["byte_length"], row["digest"]))
-    return [PackContent(pack_id, key, tuple(stays)) for (pack_id, key), stays in packs.items()]
 
 
 def _uids(scope: Scope) -> list[str]:

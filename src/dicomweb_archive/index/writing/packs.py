@@ -34,10 +34,15 @@ insert into retired_pack (object_key, size_bytes, study_instance_uid, series_ins
 select object_key, size_bytes, $2, $3 from free
 """  # noqa: S608 - composed of constants
 
-# Packs that held a study, or one series of it, before they were compacted; of old ones the series is not known.
+# Packs that held a study, or one series of it, before they were compacted; of old ones the series is not known. Packs
+# do not know spaces: where any space has the series still, its readers may be in the middle of them.
 TAKE_RETIRED = """
-delete from retired_pack
-where study_instance_uid = $1 and ($2::text is null or series_instance_uid in ($2, '')) returning object_key
+delete from retired_pack r
+where r.study_instance_uid = $1 and ($2::text is null or r.series_instance_uid in ($2, ''))
+  and ($3::bool or not exists (
+    select from study st join series se on se.study_id = st.id
+    where st.study_instance_uid = $1 and r.series_instance_uid in (se.series_instance_uid, '')))
+returning r.object_key
 """
 
 
@@ -70,10 +75,14 @@ async def retire_free_packs(
     await connection.execute(MARK_THINNED, pack_ids)
 
 
-async def take_retired_packs(connection: Connection, scope: Scope) -> tuple[str, ...]:
+async def take_retired_packs(connection: Connection, scope: Scope, *, everywhere: bool = False) -> tuple[str, ...]:
     """Give up the grace of a study's or series' retired packs; the caller deletes their objects after the commit.
 
-    What is deleted must not lie about for as long as others might want to go on reading.
+    What is deleted must not lie about for as long as others might want to go on reading. What another space has too
+    they do want to: its packs stay for their grace.
+
+    Args:
+        everywhere: it goes from every space, whatever still has it now.
     """
-    rows = await connection.fetch(TAKE_RETIRED, scope.study_instance_uid, scope.series_instance_uid)
+    rows = await connection.fetch(TAKE_RETIRED, scope.study_instance_uid, scope.series_instance_uid, everywhere)
     return tuple(row["object_key"] for row in rows)

@@ -42,6 +42,7 @@ class PurgeDocument(BaseModel):
     objects: int = Field(description="How many objects were deleted.")
     rewritten: int = Field(description="How many packs were written anew without it.")
     damaged: int = Field(description="Instances beside it whose bytes were not those stored; they are as they were.")
+    missing: int = Field(description="Objects that the store does not have, or not now; ask again when they are back.")
     tombstones: list[str] = Field(description="Keys of the objects that say what was purged.")
 
 
@@ -58,5 +59,6 @@ async def purge(request: Request, services: ServicesOf, principal: PrincipalOf, 
         objects=report.objects,
         rewritten=report.rewritten,
         damaged=report.damaged,
+        missing=report.missing,
         tombstones=list(report.tombstones),
     )

@@ -239,6 +239,8 @@ def purge(what: str, reason: str, yes: bool, as_json: bool, **connection: Any) -
         print_json(done)
     else:
         click.echo(f"{done['instances']:,} instances purged; {done['objects']:,} objects deleted")
+        if done.get("missing"):
+            click.echo(f"{done['missing']:,} objects are not in the store; if they come back, purge again", err=True)
 
 
 async def _manifest(api: JsonApi, name: str) -> Document | None:
