@@ -12,6 +12,7 @@ from dicomweb_archive.checks.rules import NO_RULES
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.index.access import ARCHIVE_SPACE
 from dicomweb_archive.index.curation.examined import ExaminedContent
+from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.writing.register import Register
@@ -58,7 +59,10 @@ async def examined(
 ) -> Told:  # fmt: skip
     content = ExaminedContent(database)
     examiner = Examiner(content, FileReader(content, store, iod), ManifestIndex(database))
-    found = await examiner.examine(ARCHIVE_SPACE, PUBLIC_RELEASE, NO_RULES, read_files=True, progress=progress)
+    begun = await FindingIndex(database).begin(ARCHIVE_SPACE)
+    found = await examiner.examine(
+        ARCHIVE_SPACE, PUBLIC_RELEASE, NO_RULES, begun=begun, read_files=True, progress=progress
+    )
     return [(each.check, each.message, each.instances) for each in found.findings]
 
 

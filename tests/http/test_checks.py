@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,10 +14,18 @@ from dicomweb_archive.checks.catalogue import CHECK_SETS
 from dicomweb_archive.checks.findings import Finding, Severity
 from dicomweb_archive.errors import ForbiddenError
 from dicomweb_archive.index.curation.findings import Examined
+from dicomweb_archive.index.database.engine import Connection
+from dicomweb_archive.index.writing.events import EventKind, insert_event
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 from dicomweb_archive.services.submissions.transitions import Action
 
 STUDY = f"{ROOT}.901"
+
+WAITING = """
+select exists (
+  select from pg_stat_activity
+  where datname = current_database() and wait_event_type = 'Lock' and query like '%for no key update')
+"""
 
 
 async def opened(archive: Archive) -> tuple[str, int]:
@@ -108,18 +115,45 @@ async def test_what_a_store_finds_while_checks_run_is_kept(archive: Archive) -> 
     old = Finding("lengths", 1, Severity.BLOCK, "old", sop_instance_uid="1")
     same, late = replace(old, message="both"), replace(old, message="late", sop_instance_uid="2")
     await index.add(space, [old])
-    last = await index.last(space)
+    begun = await index.begin(space)
     # A store comes when the run is past its series.
     await index.add(space, [same, late])
-    now = datetime.now(UTC)
-    examined = Examined(check_set, frozenset({"lengths"}), [same], last, now, series=1, instances=1, read_files=False)
+    examined = Examined(check_set, frozenset({"lengths"}), [same], begun, series=1, instances=1, read_files=False)
     await index.replace(space, examined, actor="a")
     document = await findings(archive, path)
     assert sorted(each["message"] for each in document["findings"]) == ["both", "late"]
     # The next run has seen all.
-    examined = replace(examined, findings=[], last_finding=await index.last(space))
+    examined = replace(examined, findings=[], begun=await index.begin(space))
     await index.replace(space, examined, actor="a")
     assert (await findings(archive, path))["total"] == 0
+
+
+async def test_checks_begin_behind_the_changes_that_they_see_and_before_all_others(archive: Archive) -> None:
+    _, space = await opened(archive)
+    index, database = archive.app.state.services.checks.findings, database_of(archive)
+
+    async def change(connection: Connection) -> int:
+        await connection.execute("select from submission where space_id = $1 for share", space)
+        detail = {"unchecked": 1}
+        return await insert_event(connection, EventKind.CONFLICTS_DECIDED, actor="a", space_id=space, detail=detail)
+
+    async with database.transaction() as later:
+        # It has begun before the checks do, and changes something behind them.
+        await later.execute("select now()")
+        async with database.transaction() as earlier:
+            before = await change(earlier)
+            begins = asyncio.create_task(index.begin(space))
+            async with asyncio.timeout(60), database.connection() as watching:
+                while True:
+                    if await watching.fetchval(WAITING):
+                        break
+                    await asyncio.sleep(0.01)
+            assert not begins.done()
+        begun = await begins
+        behind = await change(later)
+    async with database.connection() as connection:
+        times = dict(await connection.fetch("select id, at from event where id = any($1)", [before, behind]))
+    assert times[before] < begun.started_at < times[behind]
 
 
 async def test_a_submission_is_checked_and_what_blocks_it_is_waived(archive: Archive) -> None:

@@ -32,7 +32,12 @@ insert into check_run (space_id, check_set, set_version, read_files, actor, star
 values ($1, $2, $3, $4, $5, $6, $7, $8) returning id, finished_at
 """
 
-FIND_LAST = "select coalesce(max(id), 0) from finding where space_id = $1"
+# Waits for whoever is changing what a submission holds: they have its row until they are done, and what comes later
+# says of itself that it came later, by the same clock.
+HOLD_SUBMISSION = "select 1 from submission where space_id = $1 for no key update"
+BEGIN_RUN = """
+select coalesce(max(id), 0) as last_finding, clock_timestamp() as started_at from finding where space_id = $1
+"""
 
 # What is replaced, with the waivers that may still hold. What a store has found since the run began stays, because the
 # run may have been past that series.
@@ -142,19 +147,31 @@ class CheckRun:
 
 
 @dataclass(frozen=True, slots=True)
+class RunBeginning:
+    """What a run may have seen of a space: all of before.
+
+    Attributes:
+        last_finding: the newest finding that there was: whatever a later one is about may have come later too.
+        started_at: by the clock of the database, as everything is that may make the run out of date.
+    """
+
+    last_finding: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Examined:
     """What a run has looked at and found.
 
     Attributes:
         checks: names of the checks that were run; what they found before is replaced.
-        last_finding: see `FindingIndex.last`, asked before the run looked at anything.
+        begun: asked for before the run looked at anything.
     """
 
     check_set: CheckSet
     checks: frozenset[str]
     findings: Sequence[Finding]
-    last_finding: int
-    started_at: datetime
+    begun: RunBeginning
     series: int
     instances: int
     read_files: bool
@@ -190,11 +207,11 @@ class FindingIndex:
         async with self._database.transaction() as connection:
             await _insert(connection, space_id, None, findings, {})
 
-    async def last(self, space_id: int) -> int:
-        """Return the id of the newest finding of a space: whatever a later one is about may have come later too."""
-        async with self._database.connection() as connection:
-            found: int = await connection.fetchval(FIND_LAST, space_id)
-        return found
+    async def begin(self, space_id: int) -> RunBeginning:
+        """Begin a run over a space; what others are changing at this moment is waited for."""
+        async with self._database.transaction() as connection:
+            await connection.execute(HOLD_SUBMISSION, space_id)
+            return RunBeginning(*await connection.fetchrow(BEGIN_RUN, space_id))
 
     async def replace(self, space_id: int, examined: Examined, *, actor: str) -> int:
         """Put what a run has found in the place of what its checks have found before, and return the run's id.
@@ -206,9 +223,9 @@ class FindingIndex:
             await connection.execute(LOCK_SPACE, space_id)
             run = await connection.fetchrow(
                 INSERT_RUN, space_id, examined.check_set.name, examined.check_set.version, examined.read_files,
-                actor, examined.started_at, examined.series, examined.instances,
+                actor, examined.begun.started_at, examined.series, examined.instances,
             )  # fmt: skip
-            replaced = (space_id, sorted(examined.checks), examined.last_finding)
+            replaced = (space_id, sorted(examined.checks), examined.begun.last_finding)
             rows = await connection.fetch(DELETE_FINDINGS, *replaced)
             waivers = {_said(_finding(row)): row for row in rows if row["waived_at"] is not None}
             late = {_said(_finding(row)) for row in await connection.fetch(LIST_LATE, *replaced)}

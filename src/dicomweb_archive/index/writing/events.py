@@ -66,10 +66,11 @@ FEED_KINDS = frozenset(
 Detail: TypeAlias = Mapping[str, int | str | Sequence[int]]
 """Counts, ids of ours and UIDs; no other value of a data set, because events are exported."""
 
-# One row of the log; the sealer gives it a place in the chain later.
+# One row of the log; the sealer gives it a place in the chain later. The time is that of this statement: a transaction
+# may have waited long for the locks under which it does what the event tells of.
 INSERT_EVENT = """
-insert into event (kind, actor, space_id, study_instance_uid, detail, collection_id)
-values ($1, $2, $3, $4, $5::jsonb, $6)
+insert into event (kind, actor, space_id, study_instance_uid, detail, collection_id, at)
+values ($1, $2, $3, $4, $5::jsonb, $6, clock_timestamp())
 returning id
 """
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from dicomweb_archive.checks import catalogue
 from dicomweb_archive.checks.catalogue import CheckSet
@@ -19,7 +18,7 @@ from dicomweb_archive.checks.submissions import (
     remark_on_split,
 )
 from dicomweb_archive.index.curation.examined import ExaminedContent
-from dicomweb_archive.index.curation.findings import Examined
+from dicomweb_archive.index.curation.findings import Examined, RunBeginning
 from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.services.checks.files import FileReader, LookedAt
 
@@ -47,17 +46,16 @@ class Examiner:
         check_set: CheckSet,
         rules: Rules,
         *,
+        begun: RunBeginning,
         read_files: bool,
         progress: Progress,
-        last_finding: int = 0,
     ) -> Examined:
         """Run the checks of a set over everything in a space.
 
         Args:
-            last_finding: the newest finding that there was before.
+            begun: asked for beforehand (`FindingIndex.begin`).
             read_files: also the checks that read each stored file, which takes as long as reading them.
         """
-        started_at = datetime.now(UTC)
         examination = Examination(check_set, rules)
         await self._examine_series(space_id, examination, progress)
         await self._examine_relations(space_id, examination)
@@ -69,8 +67,7 @@ class Examiner:
             check_set=check_set,
             checks=self._run(check_set, read_files=read_files),
             findings=findings,
-            last_finding=last_finding,
-            started_at=started_at,
+            begun=begun,
             series=examination.series,
             instances=examination.instances,
             read_files=read_files,

@@ -89,9 +89,9 @@ class CheckService:
         wanted = collection.rules
         rules = Rules(wanted, allowed_paths=wanted.attributes or None, safe_private=wanted.safe_private)
         space = submission.space_id
-        last = await self.findings.last(space)
+        begun = await self.findings.begin(space)
         examined = await self.examiner.examine(
-            space, check_set, rules, read_files=read_files, progress=progress, last_finding=last
+            space, check_set, rules, begun=begun, read_files=read_files, progress=progress
         )
         await self.findings.replace(space, examined, actor=actor)
         return await self.findings.counts(space)
