@@ -5,19 +5,16 @@ from typing import Any
 
 import orjson
 
-from dicomweb_archive.dicom.query import AttributePath, Key, Level, Matching, PathStep, SearchQuery, SingleValue
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.matching_keys import Key, Matching, SingleValue
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.tags import parse_tag, vr_of
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search.execution import SearchIndex, SearchPage
 from dicomweb_archive.index.search.planning.form import form_of
+from dicomweb_archive.index.search.planning.key_prunes import Finding
 from dicomweb_archive.index.search.planning.plan import SearchPlan
-from dicomweb_archive.index.search.planning.shape import (
-    Choice,
-    Finding,
-    Shape,
-    Statistics,
-    driven_by_terms,
-)
+from dicomweb_archive.index.search.planning.shape import Choice, Shape, Statistics, driven_by_terms
 from dicomweb_archive.index.search.sql.statements import Part, compose, search_values
 
 ROOT_URL = "http://archive.example/dicom-web"

@@ -17,18 +17,9 @@ from pathlib import Path
 from tests.searching import always_by_terms, always_ordered, key, path
 from tests.synthetic import MAKERS, ROOT, packs
 
+from dicomweb_archive.dicom.matching_keys import DateTimeRange, Fuzzy, Key, Range, UidList, WildCard
 from dicomweb_archive.dicom.name_words import key_words
-from dicomweb_archive.dicom.query import (
-    DateTimeRange,
-    Fuzzy,
-    Key,
-    Level,
-    OrderKey,
-    Range,
-    SearchQuery,
-    UidList,
-    WildCard,
-)
+from dicomweb_archive.dicom.query import Level, OrderKey, SearchQuery
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres
 from dicomweb_archive.index.database.engine import Database

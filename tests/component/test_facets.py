@@ -14,8 +14,9 @@ from tests.factories import ROOT, ct_series, identified, mr_series, part10
 from tests.searching import EVERYTHING, key, path
 from tests.stored import pack_of, segment_of
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.facets import Calendar, Facet, FacetField
-from dicomweb_archive.dicom.query import AttributePath, Level, PathStep, SearchQuery
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database

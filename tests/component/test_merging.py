@@ -13,7 +13,8 @@ from tests.factories import ROOT, identified, part10
 from tests.searching import ROOT_URL, found, key, objects
 from tests.stored import pack_of, segment_of
 
-from dicomweb_archive.dicom.query import Level, Range, SearchQuery, WildCard
+from dicomweb_archive.dicom.matching_keys import Range, WildCard
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.lease import maintenance_lease

@@ -13,17 +13,9 @@ from tests.factories import ROOT, ct_series, image, mr_series, part10
 from tests.searching import EVERYTHING, ROOT_URL, found, key, objects, path
 from tests.stored import pack_of, segment_of
 
-from dicomweb_archive.dicom.query import (
-    AttributePath,
-    DateTimeRange,
-    Level,
-    PathStep,
-    Range,
-    SearchQuery,
-    UidList,
-    Universal,
-    WildCard,
-)
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.matching_keys import DateTimeRange, Range, UidList, Universal, WildCard
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.errors import InvalidMatchError, QueryTooExpensiveError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database

@@ -11,22 +11,13 @@ from tests.factories import ROOT, identified, part10
 from tests.searching import always_by_terms, always_ordered, found, path
 from tests.stored import in_pack, pack_of, sharing_base
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.comparable_values import normalise
 from dicomweb_archive.dicom.instance import Attributes, Element, ScannedInstance
-from dicomweb_archive.dicom.matching import matches, normalise
+from dicomweb_archive.dicom.matching import matches
+from dicomweb_archive.dicom.matching_keys import DateTimeRange, Key, Matching, Range, SingleValue, UidList, WildCard
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.dicom.query import (
-    AttributePath,
-    DateTimeRange,
-    Key,
-    Level,
-    Matching,
-    PathStep,
-    Range,
-    SearchQuery,
-    SingleValue,
-    UidList,
-    WildCard,
-)
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.search.execution import SearchIndex
 from dicomweb_archive.index.search.planning.shape import choose_shape

@@ -12,11 +12,13 @@ from tests.database import TestServer
 from tests.searching import always_by_terms, always_ordered, found, key, path
 from tests.stored import in_pack, pack_of, sharing_base
 
+from dicomweb_archive.dicom.attribute_path import AttributePath
+from dicomweb_archive.dicom.comparable_values import NUMBER_VRS, RANGE_VRS
 from dicomweb_archive.dicom.filter_matching import evaluate
 from dicomweb_archive.dicom.filter_values import comparable, like_text
 from dicomweb_archive.dicom.instance import Element
-from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, matches
-from dicomweb_archive.dicom.query import AttributePath, Level, SearchQuery
+from dicomweb_archive.dicom.matching import matches
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.query_filter import (
     And,
     Between,

@@ -20,21 +20,13 @@ from tests.pydicom_files import bundled_paths, read
 from tests.searching import always_by_terms, always_ordered, found, key, path
 from tests.stored import in_pack, pack_of, sharing_base
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.dicom.matching import matches
+from dicomweb_archive.dicom.matching_keys import Fuzzy, Key, Matching, SingleValue, WildCard
 from dicomweb_archive.dicom.name_words import key_words
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.dicom.query import (
-    AttributePath,
-    Fuzzy,
-    Key,
-    Level,
-    Matching,
-    PathStep,
-    SearchQuery,
-    SingleValue,
-    WildCard,
-)
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.errors import InvalidMatchError
 from dicomweb_archive.index.database.engine import Database, connect
 from dicomweb_archive.index.database.migrate import migrations_folder

@@ -14,10 +14,12 @@ from tests.factories import image, part10
 from tests.searching import EVERYTHING, ROOT_URL, always_by_terms, always_ordered, found, key
 from tests.stored import pack_of, segment_of
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.instance import Element
 from dicomweb_archive.dicom.matching import matches
+from dicomweb_archive.dicom.matching_keys import Empty, Key, Range, WildCard
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.dicom.query import AttributePath, Empty, Key, Level, PathStep, Range, SearchQuery, WildCard
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.search.execution import Chooser, SearchIndex
 from dicomweb_archive.index.search.planning.shape import choose_shape

@@ -12,7 +12,8 @@ from tests.factories import ROOT, ct_series, image, mr_series, part10
 from tests.searching import EVERYTHING, ROOT_URL, UNIQUE, always_by_terms, always_ordered, found, key, objects, path
 from tests.stored import pack_of, segment_of
 
-from dicomweb_archive.dicom.query import Counting, Key, Level, OrderKey, SearchQuery
+from dicomweb_archive.dicom.matching_keys import Key
+from dicomweb_archive.dicom.query import Counting, Level, OrderKey, SearchQuery
 from dicomweb_archive.errors import InvalidParameterError, QueryTooExpensiveError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
@@ -23,8 +24,9 @@ from dicomweb_archive.index.search.execution import Chooser, SearchIndex
 from dicomweb_archive.index.search.kept_figures import REVISION, KeptFigures
 from dicomweb_archive.index.search.milestones import Milestones
 from dicomweb_archive.index.search.paging import PageSearch
+from dicomweb_archive.index.search.planning.key_prunes import Finding
 from dicomweb_archive.index.search.planning.plan import SearchPlan, Stretch
-from dicomweb_archive.index.search.planning.shape import Choice, Finding, Statistics, choose_shape
+from dicomweb_archive.index.search.planning.shape import Choice, Statistics, choose_shape
 from dicomweb_archive.index.search.sql import levels
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal

@@ -26,8 +26,9 @@ from tests.reference_search import (
 )
 from tests.searching import ROOT_URL, always_by_terms, always_ordered, objects
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.facets import Calendar, FacetField
-from dicomweb_archive.dicom.query import AttributePath, Level, PathStep
+from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.search.execution import SearchIndex, SearchPage

@@ -7,7 +7,7 @@ from dicomweb_archive.checks.content import SeriesPart
 from dicomweb_archive.checks.findings import Remark, Severity
 from dicomweb_archive.checks.rules import Rules
 from dicomweb_archive.checks.safe_private import SAFE_PRIVATE
-from dicomweb_archive.dicom.query import PathStep
+from dicomweb_archive.dicom.attribute_path import PathStep
 from dicomweb_archive.dicom.tags import is_private, is_private_creator
 
 # Of the modules Patient, General Study, General Series and SOP Common; the identifiers are always there.

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dicomweb_archive.dicom.attribute_path import PathStep
 from dicomweb_archive.dicom.instance import Attributes, Element, PixelData
-from dicomweb_archive.dicom.query import PathStep
 from dicomweb_archive.dicom.tags import is_private, is_private_creator
 
 Column = Sequence[Element | None]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from dicomweb_archive.dicom.query import PathStep
+from dicomweb_archive.dicom.attribute_path import PathStep
 
 # By creator and group: the elements within the block, a hyphen between the first and last of several in a row.
 _TABLE: Final[Mapping[tuple[str, int], str]] = MappingProxyType(

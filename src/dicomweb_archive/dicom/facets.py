@@ -5,8 +5,8 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Final
 
-from dicomweb_archive.dicom.matching import DAY_SECONDS, NUMBER_VRS
-from dicomweb_archive.dicom.query import AttributePath
+from dicomweb_archive.dicom.attribute_path import AttributePath
+from dicomweb_archive.dicom.comparable_values import DAY_SECONDS, NUMBER_VRS
 
 DATE_VRS: Final = frozenset({"DA", "DT"})
 
@@ -51,7 +51,7 @@ class Facet:
 
 
 def facet_value(field: FacetField, vr: str, number: float | None, text: str | None, count: int) -> FacetValue:
-    """Tell a value of the index as DICOM writes it (see `dicom/matching.py`)."""
+    """Tell a value of the index as DICOM writes it (see `dicom/comparable_values.py`)."""
     if number is None:
         return FacetValue(text or "", count)
     match field.interval:

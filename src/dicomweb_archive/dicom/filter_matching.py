@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from operator import ge, gt, le, lt
 
+from dicomweb_archive.dicom.attribute_path import PathStep
+from dicomweb_archive.dicom.comparable_values import MatchValue, normalise
 from dicomweb_archive.dicom.filter_values import comparable, like_text
 from dicomweb_archive.dicom.instance import Attributes, Value
-from dicomweb_archive.dicom.matching import MatchValue, find_elements, normalise
-from dicomweb_archive.dicom.query import PathStep
+from dicomweb_archive.dicom.matching import find_elements
 from dicomweb_archive.dicom.query_filter import (
     And,
     Between,

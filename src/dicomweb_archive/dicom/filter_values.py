@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Final
 
-from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, MatchValue, normalise, wildcard_text
-from dicomweb_archive.dicom.query import AttributePath
+from dicomweb_archive.dicom.attribute_path import AttributePath
+from dicomweb_archive.dicom.comparable_values import NUMBER_VRS, RANGE_VRS, MatchValue, normalise, wildcard_text
 from dicomweb_archive.dicom.query_filter import Literal
 from dicomweb_archive.dicom.tags import keyword_of
 from dicomweb_archive.errors import InvalidMatchError

@@ -1,8 +1,8 @@
 """Free text: words looked for in whatever attribute of an instance holds them.
 
 An instance has a word when some value of an attribute of `TEXT_VRS`, at whatever depth and standard or private, has a
-word that begins with it. Values are taken in the form that matching compares (`dicom/matching.py`), their first 512
-characters; both sides go through `folded`. A word is what stands between blanks and punctuation. Scripts that are
+word that begins with it. Values are taken in the form of `dicom/comparable_values.py`, their first 512 characters; both
+sides go through `folded`. A word is what stands between blanks and punctuation. Scripts that are
 written without blanks begin a word anywhere.
 
 The folded form stands under an index, so a change of these tables needs a migration that builds it anew.
@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from dicomweb_archive.dicom.comparable_values import normalise
 from dicomweb_archive.dicom.instance import Attributes, Element
-from dicomweb_archive.dicom.matching import normalise
 from dicomweb_archive.dicom.name_words import without_accents
 
 TEXT_VRS: Final = ("AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UN", "UR", "UT")

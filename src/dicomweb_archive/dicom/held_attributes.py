@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from dicomweb_archive.dicom.query import PathStep
+from dicomweb_archive.dicom.attribute_path import PathStep
 from dicomweb_archive.dicom.tags import keyword_of, name_of
 
 # A creator may hold dots and quotation marks; what stands behind it tells where it ends.

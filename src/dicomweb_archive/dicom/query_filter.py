@@ -19,7 +19,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from dicomweb_archive.dicom.query import AttributePath, PathStep
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 
 Literal: TypeAlias = str | int | float | date | datetime
 """A value as it was written; `dicom/filter_values.py` gives it the meaning that the attribute's VR has."""

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import orjson
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.attributes import INSTANCE_RETURN, SERIES_RETURN, STUDY_RETURN
-from dicomweb_archive.dicom.query import AttributePath, Level, PathStep, SearchQuery
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.tags import is_single_valued, keyword_of, vr_of
 
 _ABOVE: Final = {

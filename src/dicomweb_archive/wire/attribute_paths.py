@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from dicomweb_archive.dicom.query import AttributePath, PathStep
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.tags import is_private, is_private_creator, parse_tag, vr_of
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dicomweb_archive.dicom.matching import DAY_SECONDS, RANGE_VRS, normalise
-from dicomweb_archive.dicom.query import (
+from dicomweb_archive.dicom.comparable_values import DAY_SECONDS, RANGE_VRS, normalise
+from dicomweb_archive.dicom.matching_keys import (
     DateTimeRange,
     InZone,
     Key,

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import orjson
 
+from dicomweb_archive.dicom.attribute_path import AttributePath
 from dicomweb_archive.dicom.filter_values import attribute_name, check_null, comparable, like_text
-from dicomweb_archive.dicom.query import AttributePath
 from dicomweb_archive.dicom.query_filter import (
     And,
     Between,

@@ -2,7 +2,7 @@
 
 import re
 
-from dicomweb_archive.dicom.query import AttributePath, PathStep
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.tags import is_private, is_private_creator, parse_tag, vr_of
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import UNSEARCHABLE_GROUPS, harmless

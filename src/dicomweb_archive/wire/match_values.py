@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from dicomweb_archive.dicom.matching import DAY_SECONDS, NUMBER_VRS, RANGE_VRS, WILDCARD_VRS, normalise
+from dicomweb_archive.dicom.comparable_values import DAY_SECONDS, NUMBER_VRS, RANGE_VRS, WILDCARD_VRS, normalise
+from dicomweb_archive.dicom.matching_keys import Fuzzy, Matching, Range, SingleValue, UidList, Universal, WildCard
 from dicomweb_archive.dicom.name_words import ACCEPTED_KEY, fuzzy_words
-from dicomweb_archive.dicom.query import Fuzzy, Matching, Range, SingleValue, UidList, Universal, WildCard
 from dicomweb_archive.errors import InvalidMatchError
 from dicomweb_archive.wire.resources import is_uid
 

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from dicomweb_archive.dicom.query import PathStep
+from dicomweb_archive.dicom.attribute_path import PathStep
 from dicomweb_archive.dicom.tags import is_private, parse_tag, vr_of
 
 LONGEST_ATTRIBUTE: Final = 200

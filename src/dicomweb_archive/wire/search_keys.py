@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dicomweb_archive.dicom.attribute_path import AttributePath
 from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
-from dicomweb_archive.dicom.matching import offset_seconds
-from dicomweb_archive.dicom.query import (
-    AttributePath,
+from dicomweb_archive.dicom.matching_keys import (
     Empty,
     Fuzzy,
     InZone,
@@ -20,6 +19,7 @@ from dicomweb_archive.dicom.query import (
     Zones,
 )
 from dicomweb_archive.dicom.tags import is_private_creator, may_have_several_values
+from dicomweb_archive.dicom.time_zones import offset_seconds
 from dicomweb_archive.errors import InvalidMatchError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError
 from dicomweb_archive.wire.date_time_pairs import DATE_TIME_PAIRS

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from dicomweb_archive.dicom.attribute_path import AttributePath
 from dicomweb_archive.dicom.attributes import INSTANCE_AVAILABILITY, level_of
 from dicomweb_archive.dicom.free_text import Phrase
-from dicomweb_archive.dicom.query import AttributePath, Counting, Fuzzy, Key, Level, OrderKey, SearchQuery
+from dicomweb_archive.dicom.matching_keys import Fuzzy, Key
+from dicomweb_archive.dicom.query import Counting, Level, OrderKey, SearchQuery
 from dicomweb_archive.dicom.query_filter import Expression
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.attribute_paths import AttributeNames, UnknownAttributeError, harmless

@@ -2,8 +2,8 @@
 
 import pytest
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.held_attributes import held_attribute, path_steps
-from dicomweb_archive.dicom.query import AttributePath, PathStep
 
 CASES = [
     ((PathStep(0x00100010),), "00100010", "PatientName", "Patient's Name", {}),

@@ -7,29 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.comparable_values import DAY_SECONDS, MatchValue, normalise, person_name_text, wildcard_text
 from dicomweb_archive.dicom.instance import Element
-from dicomweb_archive.dicom.matching import (
-    DAY_SECONDS,
-    MatchValue,
-    matches,
-    normalise,
-    person_name_text,
-    wildcard_text,
-)
-from dicomweb_archive.dicom.query import (
-    AttributePath,
+from dicomweb_archive.dicom.matching import matches
+from dicomweb_archive.dicom.matching_keys import (
     DateTimeRange,
     Key,
-    Level,
     Matching,
-    PathStep,
     Range,
-    SearchQuery,
     SingleValue,
     UidList,
     Universal,
     WildCard,
 )
+from dicomweb_archive.dicom.query import Level, SearchQuery
 
 EVERY_VR = "AE AS AT CS DA DS DT FD FL IS LO LT OB PN SH SL SS ST SV TM UC UI UL UN UR US UT UV".split()  # noqa: SIM905
 MAY_1 = date(2024, 5, 1).toordinal() * DAY_SECONDS

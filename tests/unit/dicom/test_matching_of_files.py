@@ -5,10 +5,13 @@ from xml.etree import ElementTree
 import pytest
 from tests.pydicom_files import bundled_paths
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.comparable_values import normalise
 from dicomweb_archive.dicom.instance import Element, ScannedInstance
-from dicomweb_archive.dicom.matching import matches, normalise
+from dicomweb_archive.dicom.matching import matches
+from dicomweb_archive.dicom.matching_keys import Key, SingleValue
 from dicomweb_archive.dicom.part10 import scan
-from dicomweb_archive.dicom.query import AttributePath, Key, Level, PathStep, SearchQuery, SingleValue
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.xml_model import encode_native_xml
 from dicomweb_archive.errors import InvalidInstanceError
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomweb_archive.dicom.matching import person_name_text
+from dicomweb_archive.dicom.comparable_values import person_name_text
 from dicomweb_archive.dicom.name_words import (
     STORED_WORDS,
     WORD_CHARACTERS,

@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime
 import pytest
 from tests.searching import path
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.filter_matching import evaluate
 from dicomweb_archive.dicom.filter_values import comparable, like_text
 from dicomweb_archive.dicom.instance import Attributes, Element
-from dicomweb_archive.dicom.query import AttributePath, PathStep
 from dicomweb_archive.dicom.query_filter import (
     And,
     Between,

@@ -1,6 +1,8 @@
 """Columns of search results: which there are, and what a row has in them."""
 
-from dicomweb_archive.dicom.query import AttributePath, Key, Level, PathStep, SearchQuery, Universal
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.matching_keys import Key, Universal
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.result_columns import ResultColumn, cell_text, column_values, result_columns
 
 CODE = AttributePath((PathStep(0x00321064), PathStep(0x00080100)), "SH")

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from tests.searching import path
 
-from dicomweb_archive.dicom.query import AttributePath, PathStep
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.query_filter import (
     And,
     Between,

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from tests.searching import key, path
 
-from dicomweb_archive.dicom.query import Counting, Level, OrderKey, SearchQuery, WildCard
+from dicomweb_archive.dicom.matching_keys import WildCard
+from dicomweb_archive.dicom.query import Counting, Level, OrderKey, SearchQuery
 from dicomweb_archive.errors import InvalidParameterError
 from dicomweb_archive.wire.page_tokens import LONGEST_TOKEN, PageTokens
 

@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicomweb_archive.dicom.comparable_values import DAY_SECONDS, normalise
 from dicomweb_archive.dicom.instance import Element
-from dicomweb_archive.dicom.matching import DAY_SECONDS, matches, normalise
-from dicomweb_archive.dicom.name_words import KEY_WORDS
-from dicomweb_archive.dicom.query import (
+from dicomweb_archive.dicom.matching import matches
+from dicomweb_archive.dicom.matching_keys import (
     Empty,
     Fuzzy,
     InZone,
     Key,
-    Level,
     Matching,
     Range,
     SingleValue,
@@ -24,6 +23,8 @@ from dicomweb_archive.dicom.query import (
     WildCard,
     Zones,
 )
+from dicomweb_archive.dicom.name_words import KEY_WORDS
+from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.wire.query_strings import split_query
 from dicomweb_archive.wire.search_limits import SearchLimits

@@ -11,7 +11,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from dicomweb_archive.dicom.query import AttributePath, Level, PathStep, SearchQuery
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.result_columns import ResultColumn, result_columns
 from dicomweb_archive.dicom.tags import tag_of, vr_of
 from dicomweb_archive.wire.csv_table import CsvTable, guard_formula

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from dicomweb_archive.dicom.attribute_path import PathStep
+from dicomweb_archive.dicom.comparable_values import normalise
 from dicomweb_archive.dicom.editing.rules import Condition, EditAction, EditRule, EditRules, Steps, path_name
 from dicomweb_archive.dicom.editing.unfit import Unfit, UnfitForEditError
 from dicomweb_archive.dicom.editing.value_rules import TEXT_VRS, is_value
 from dicomweb_archive.dicom.element_text import read_element, shown_text, whole_text
-from dicomweb_archive.dicom.matching import normalise
-from dicomweb_archive.dicom.query import PathStep
 from dicomweb_archive.dicom.tags import format_tag, private_entry, vr_of
 from dicomweb_archive.dicom.values import NUMBER_VRS
 

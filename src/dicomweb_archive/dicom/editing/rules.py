@@ -6,8 +6,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from dicomweb_archive.dicom.attribute_path import PathStep
 from dicomweb_archive.dicom.held_attributes import path_steps
-from dicomweb_archive.dicom.query import PathStep
 
 Steps = tuple[PathStep, ...]
 

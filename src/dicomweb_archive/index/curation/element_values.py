@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from dicomweb_archive.dicom.attribute_path import PathStep
+from dicomweb_archive.dicom.comparable_values import normalise
 from dicomweb_archive.dicom.element_text import read_element, shown_text, whole_text
 from dicomweb_archive.dicom.held_attributes import path_steps
-from dicomweb_archive.dicom.matching import normalise
-from dicomweb_archive.dicom.query import PathStep
 
 _LONGEST_KEPT: Final = 512
 

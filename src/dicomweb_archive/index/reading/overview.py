@@ -122,5 +122,5 @@ def _summary(rows: Sequence[Mapping[str, Any]], patients: int) -> Summary:
 
 
 def _day(seconds: float | None) -> date | None:
-    """Read a date of the index, in seconds (see `dicom/matching.normalise`)."""
+    """Read a date of the index, in seconds (see `dicom/comparable_values.normalise`)."""
     return None if seconds is None else date.fromordinal(int(seconds // _DAY_SECONDS))

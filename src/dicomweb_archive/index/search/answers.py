@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from dicomweb_archive.dicom.attribute_path import PathStep
 from dicomweb_archive.dicom.attributes import (
     COMPUTED,
     INSTANCE_RETURN,
@@ -19,7 +20,7 @@ from dicomweb_archive.dicom.attributes import (
     level_of,
 )
 from dicomweb_archive.dicom.instance import BULK_MARKER
-from dicomweb_archive.dicom.query import Level, PathStep, SearchQuery
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.tags import vr_of
 from dicomweb_archive.index.segments.document import Content, Document
 

@@ -20,15 +20,10 @@ from dicomweb_archive.index.search.phrases import find_phrases
 from dicomweb_archive.index.search.planning.filter_plan import FilterPlan
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
 from dicomweb_archive.index.search.planning.filter_prunes import with_prune
+from dicomweb_archive.index.search.planning.key_prunes import Finding
 from dicomweb_archive.index.search.planning.plan import COUNT_CAP, SearchPlan
 from dicomweb_archive.index.search.planning.planner import with_known_vrs
-from dicomweb_archive.index.search.planning.shape import (
-    Choice,
-    Finding,
-    Statistics,
-    choose_shape,
-    count_is_cheap,
-)
+from dicomweb_archive.index.search.planning.shape import Choice, Statistics, choose_shape, count_is_cheap
 from dicomweb_archive.index.search.sql.statements import details_statement
 from dicomweb_archive.index.search.terms import TermFinder
 from dicomweb_archive.index.segments.moved import find_moved

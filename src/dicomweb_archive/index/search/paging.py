@@ -14,8 +14,9 @@ from dicomweb_archive.index.search.collect import Collected, collect
 from dicomweb_archive.index.search.kept_figures import REVISION, KeptFigures
 from dicomweb_archive.index.search.kept_statements import KeptStatements
 from dicomweb_archive.index.search.milestones import Milestones
+from dicomweb_archive.index.search.planning.key_prunes import Finding
 from dicomweb_archive.index.search.planning.plan import SearchPlan
-from dicomweb_archive.index.search.planning.shape import Choice, Finding, Shape, driven_by_terms
+from dicomweb_archive.index.search.planning.shape import Choice, Shape, driven_by_terms
 from dicomweb_archive.index.search.sql.keyset import label_of
 from dicomweb_archive.index.search.sql.levels import TOTAL
 from dicomweb_archive.index.search.sql.statements import Part, Statement

@@ -8,8 +8,9 @@ from typing import Any
 
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Connection, Database
-from dicomweb_archive.index.search.planning.plan import UNTOLD, IndexKey, Kind
-from dicomweb_archive.index.search.planning.shape import LIST_LIMIT, Finding, Statistics
+from dicomweb_archive.index.search.planning.conditions import UNTOLD, IndexKey, Kind
+from dicomweb_archive.index.search.planning.key_prunes import Finding
+from dicomweb_archive.index.search.planning.shape import LIST_LIMIT, Statistics
 from dicomweb_archive.index.search.sql.bounds import NEARLY
 from dicomweb_archive.index.search.sql.segments import key_bounds, word_bounds
 from dicomweb_archive.index.search.visible_paths import visible_paths

@@ -13,7 +13,7 @@ import orjson
 
 from dicomweb_archive.dicom.attributes import TIMEZONE_OFFSET
 from dicomweb_archive.dicom.instance import Attributes, Element, ScannedInstance
-from dicomweb_archive.dicom.matching import zone_text
+from dicomweb_archive.dicom.time_zones import zone_text
 from dicomweb_archive.index.segments.document import SOP_INSTANCE_UID, Content, encode_document
 from dicomweb_archive.index.segments.level_rows import (
     SERIES_ROW_TAGS,

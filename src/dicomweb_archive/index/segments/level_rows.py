@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from dicomweb_archive.dicom.attributes import PATIENT_LEVEL, SERIES_LEVEL, STUDY_LEVEL
+from dicomweb_archive.dicom.comparable_values import MatchValue, normalise
 from dicomweb_archive.dicom.instance import BULK_MARKER
-from dicomweb_archive.dicom.matching import MatchValue, normalise
 from dicomweb_archive.index.segments.name_words import words_text
 
 STUDY_ROW_TAGS = frozenset(PATIENT_LEVEL | STUDY_LEVEL)
@@ -31,7 +31,7 @@ _STUDY_ID, _MODALITY, _SERIES_NUMBER = 0x00200010, 0x00080060, 0x00200011
 
 @dataclass(frozen=True, slots=True)
 class StudyColumns:
-    """What a study is sorted and most often searched by, in the normal form of `dicom/matching.py`."""
+    """What a study is sorted and most often searched by, in the normal form of `dicom/comparable_values.py`."""
 
     patient_id: str
     patient_name: str

@@ -13,9 +13,9 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
+from dicomweb_archive.dicom.attribute_path import PathStep
+from dicomweb_archive.dicom.comparable_values import MatchValue, normalise, with_zone
 from dicomweb_archive.dicom.instance import Attributes, Element, Value
-from dicomweb_archive.dicom.matching import MatchValue, normalise, with_zone
-from dicomweb_archive.dicom.query import PathStep
 from dicomweb_archive.index.segments.spacing import spacing_of
 
 DISTINCT_LIMIT = 32

@@ -4,8 +4,9 @@ import orjson
 import pytest
 from tests.searching import key, path
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
 from dicomweb_archive.dicom.attributes import level_of
-from dicomweb_archive.dicom.query import AttributePath, Level, PathStep, SearchQuery
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.search.answers import AnswerWriter, split_object, wanted_attributes
 from dicomweb_archive.index.segments.document import Document
 from dicomweb_archive.index.segments.level_rows import STUDY_ROW_TAGS, level_attributes

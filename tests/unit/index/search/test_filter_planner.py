@@ -5,7 +5,9 @@ import math
 import pytest
 from tests.searching import key, search_statement
 
-from dicomweb_archive.dicom.query import AttributePath, Key, Level, PathStep, Range, SearchQuery, WildCard
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.matching_keys import Key, Range, WildCard
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.dicom.query_filter import with_vrs
 from dicomweb_archive.errors import InvalidMatchError, InvalidParameterError
 from dicomweb_archive.index.access import Visibility
@@ -24,15 +26,9 @@ from dicomweb_archive.index.search.planning.filter_plan import (
 )
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter, with_keys
 from dicomweb_archive.index.search.planning.filter_prunes import with_prune
+from dicomweb_archive.index.search.planning.key_prunes import Finding
 from dicomweb_archive.index.search.planning.plan import SearchPlan
-from dicomweb_archive.index.search.planning.shape import (
-    Choice,
-    Finding,
-    Shape,
-    Statistics,
-    choose_shape,
-    driven_by_terms,
-)
+from dicomweb_archive.index.search.planning.shape import Choice, Shape, Statistics, choose_shape, driven_by_terms
 from dicomweb_archive.index.search.sql.statements import Part
 from dicomweb_archive.wire.filter_expression import parse_filter
 

@@ -7,15 +7,17 @@ import time
 import pytest
 from tests.searching import key, path
 
-from dicomweb_archive.dicom.query import Counting, DateTimeRange, Fuzzy, Key, Level, Range, SearchQuery, WildCard
+from dicomweb_archive.dicom.matching_keys import DateTimeRange, Fuzzy, Key, Range, WildCard
+from dicomweb_archive.dicom.query import Counting, Level, SearchQuery
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search import kept_statements
 from dicomweb_archive.index.search.kept_statements import KeptStatements
 from dicomweb_archive.index.search.planning.filter_planner import plan_with_filter
 from dicomweb_archive.index.search.planning.filter_prunes import with_prune
 from dicomweb_archive.index.search.planning.form import form_of
+from dicomweb_archive.index.search.planning.key_prunes import Finding
 from dicomweb_archive.index.search.planning.plan import SearchPlan
-from dicomweb_archive.index.search.planning.shape import Choice, Finding, Shape, driven_by_terms
+from dicomweb_archive.index.search.planning.shape import Choice, Shape, driven_by_terms
 from dicomweb_archive.index.search.sql.statements import Part, Statement, compose
 from dicomweb_archive.wire.filter_expression import parse_filter
 

@@ -5,31 +5,29 @@ from math import inf
 import pytest
 from tests.searching import key, path
 
-from dicomweb_archive.dicom.query import (
-    AttributePath,
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.matching_keys import (
     DateTimeRange,
     Fuzzy,
     Key,
-    Level,
     Matching,
-    PathStep,
     Range,
-    SearchQuery,
     SingleValue,
     UidList,
     Universal,
     WildCard,
 )
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.errors import InvalidMatchError
-from dicomweb_archive.index.search.planning.plan import (
+from dicomweb_archive.index.search.planning.conditions import (
     ColumnTest,
     IndexKey,
     ItemTest,
     Kind,
     MomentTest,
-    SearchPlan,
     ValueTest,
 )
+from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.planner import like_pattern, plan_search, with_known_vrs
 
 

@@ -5,16 +5,15 @@ from dataclasses import replace
 import pytest
 from tests.searching import key
 
-from dicomweb_archive.dicom.query import Key, Level, SearchQuery, WildCard
+from dicomweb_archive.dicom.matching_keys import Key, WildCard
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.search.planning.filter_plan import FilterPlan
 from dicomweb_archive.index.search.planning.filter_prunes import with_prune
+from dicomweb_archive.index.search.planning.key_prunes import Finding, KeyPrune, Prune
 from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.planner import plan_search
 from dicomweb_archive.index.search.planning.shape import (
     Choice,
-    Finding,
-    KeyPrune,
-    Prune,
     Shape,
     Statistics,
     choose_shape,

@@ -5,10 +5,12 @@ import itertools
 import pytest
 from tests.searching import key, path, search_statement
 
-from dicomweb_archive.dicom.query import DateTimeRange, Key, Level, Range, SearchQuery, UidList, WildCard
+from dicomweb_archive.dicom.matching_keys import DateTimeRange, Key, Range, UidList, WildCard
+from dicomweb_archive.dicom.query import Level, SearchQuery
 from dicomweb_archive.index.access import Visibility
+from dicomweb_archive.index.search.planning.key_prunes import Finding
 from dicomweb_archive.index.search.planning.planner import plan_search
-from dicomweb_archive.index.search.planning.shape import Choice, Finding, Shape, driven_by_terms
+from dicomweb_archive.index.search.planning.shape import Choice, Shape, driven_by_terms
 from dicomweb_archive.index.search.sql.statements import Part
 
 SECRET = "SECRET"

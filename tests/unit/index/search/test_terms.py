@@ -7,7 +7,7 @@ import pytest
 
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.search import terms
-from dicomweb_archive.index.search.planning.plan import IndexKey, Kind
+from dicomweb_archive.index.search.planning.conditions import IndexKey, Kind
 from dicomweb_archive.index.search.terms import FIND_PATHS, TermFinder
 from dicomweb_archive.index.search.visible_paths import FIND_VISIBLE
 

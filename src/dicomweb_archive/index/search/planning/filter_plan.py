@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from dicomweb_archive.index.search.planning.plan import IndexKey
-from dicomweb_archive.index.search.planning.shape import KeyPrune
+from dicomweb_archive.index.search.planning.conditions import IndexKey
+from dicomweb_archive.index.search.planning.key_prunes import KeyPrune
 from dicomweb_archive.index.search.planning.text_plan import SoughtPhrase
 
 SEGMENTS_OF_A_ROW: Final = 20

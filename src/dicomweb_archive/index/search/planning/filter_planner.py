@@ -8,18 +8,11 @@ from typing import Any, Final
 
 import orjson
 
+from dicomweb_archive.dicom.attribute_path import AttributePath, PathStep
+from dicomweb_archive.dicom.comparable_values import MatchValue
 from dicomweb_archive.dicom.filter_values import comparable, like_text
-from dicomweb_archive.dicom.matching import MatchValue
-from dicomweb_archive.dicom.query import (
-    AttributePath,
-    Key,
-    Matching,
-    PathStep,
-    Range,
-    SearchQuery,
-    SingleValue,
-    WildCard,
-)
+from dicomweb_archive.dicom.matching_keys import Key, Matching, Range, SingleValue, WildCard
+from dicomweb_archive.dicom.query import SearchQuery
 from dicomweb_archive.dicom.query_filter import (
     And,
     Between,
@@ -37,6 +30,7 @@ from dicomweb_archive.dicom.query_filter import (
 )
 from dicomweb_archive.dicom.tags import SOP_INSTANCE_UID
 from dicomweb_archive.errors import InvalidParameterError
+from dicomweb_archive.index.search.planning.conditions import IndexKey, Kind
 from dicomweb_archive.index.search.planning.filter_plan import (
     AllOf,
     AnyOf,
@@ -52,7 +46,7 @@ from dicomweb_archive.index.search.planning.filter_plan import (
     leaves_of,
     weight,
 )
-from dicomweb_archive.index.search.planning.plan import IndexKey, Kind, SearchPlan
+from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.planner import (
     SERIES_COLUMNS,
     STUDY_COLUMNS,

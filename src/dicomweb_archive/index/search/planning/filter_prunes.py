@@ -20,9 +20,9 @@ from dicomweb_archive.index.search.planning.filter_plan import (
     Test,
     ValueLeaf,
 )
+from dicomweb_archive.index.search.planning.key_prunes import Finding, KeyPrune
+from dicomweb_archive.index.search.planning.key_prunes import Prune as KeyPruneKind
 from dicomweb_archive.index.search.planning.plan import SELECTIVE_COLUMNS, SearchPlan
-from dicomweb_archive.index.search.planning.shape import Finding, KeyPrune
-from dicomweb_archive.index.search.planning.shape import Prune as KeyPruneKind
 from dicomweb_archive.index.search.planning.text_plan import SoughtPhrase
 
 

@@ -11,8 +11,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS
-from dicomweb_archive.dicom.query import AttributePath, Level, OrderKey, SearchQuery
+from dicomweb_archive.dicom.attribute_path import AttributePath
+from dicomweb_archive.dicom.comparable_values import NUMBER_VRS, RANGE_VRS
+from dicomweb_archive.dicom.query import Level, OrderKey, SearchQuery
 from dicomweb_archive.dicom.tags import keyword_of
 from dicomweb_archive.errors import InvalidParameterError
 

@@ -6,28 +6,27 @@ from math import inf
 from types import MappingProxyType
 from typing import Any
 
+from dicomweb_archive.dicom.attribute_path import AttributePath
 from dicomweb_archive.dicom.attributes import INSTANCE_AVAILABILITY
-from dicomweb_archive.dicom.matching import NUMBER_VRS, RANGE_VRS, normalise, wildcard_text
-from dicomweb_archive.dicom.name_words import ACCEPTED_KEY, fuzzy_words
-from dicomweb_archive.dicom.query import (
-    AttributePath,
+from dicomweb_archive.dicom.comparable_values import NUMBER_VRS, RANGE_VRS, normalise, wildcard_text
+from dicomweb_archive.dicom.matching_keys import (
     DateTimeRange,
     Empty,
     Fuzzy,
     InZone,
     Key,
     Range,
-    SearchQuery,
     SingleValue,
     UidList,
     Universal,
     WildCard,
     Zones,
 )
+from dicomweb_archive.dicom.name_words import ACCEPTED_KEY, fuzzy_words
+from dicomweb_archive.dicom.query import SearchQuery
 from dicomweb_archive.dicom.tags import keyword_of
 from dicomweb_archive.errors import InvalidMatchError
-from dicomweb_archive.index.search.planning.order import plan_order
-from dicomweb_archive.index.search.planning.plan import (
+from dicomweb_archive.index.search.planning.conditions import (
     STUDY_MOMENT,
     ClockTest,
     ColumnTest,
@@ -36,9 +35,10 @@ from dicomweb_archive.index.search.planning.plan import (
     Kind,
     MomentTest,
     PositionTest,
-    SearchPlan,
     ValueTest,
 )
+from dicomweb_archive.index.search.planning.order import plan_order
+from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.segments.name_words import beginning_pattern
 
 DAY_SECONDS = 86_400

@@ -5,21 +5,22 @@ made here, from counts of the dictionary. See `docs/design/0005-search.md`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, prod, sqrt
 
 from dicomweb_archive.dicom.query import Level
-from dicomweb_archive.index.search.planning.plan import (
+from dicomweb_archive.index.search.planning.conditions import (
     UNTOLD,
     IndexKey,
     ItemTest,
     Kind,
     MomentTest,
     PositionTest,
-    SearchPlan,
     ValueTest,
 )
+from dicomweb_archive.index.search.planning.key_prunes import Finding, KeyPrune, Prune
+from dicomweb_archive.index.search.planning.plan import SearchPlan
 
 LIST_LIMIT = 16
 """Longest list of terms in one `&&`: its cost grows with the square of the list (spike: 1,600 took 16.5 s)."""
@@ -42,56 +43,6 @@ _POSITIONS_SECONDS = 40e-6
 
 # What share of the studies is taken to pass the column tests when nothing is known of them.
 _COLUMN_SHARE = 0.05
-
-
-class Prune(StrEnum):
-    """How the segments of one key are found."""
-
-    ALL_TERMS = "all_terms"
-    """`terms @>`: one value, or each group of a name."""
-    ANY_TERM = "any_term"
-    """`terms &&`: a short list."""
-    NOTHING = "nothing"
-    """No term tells: an attribute that is not there has none."""
-    DICTIONARY = "dictionary"
-    """Too many terms for a list: a look-up for each row of the dictionary."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What the dictionary knows of one key.
-
-    Attributes:
-        hashes: the terms that match; not all of them when `listed` is false and the key is no UID list.
-        listed: they are few enough for one statement to carry them.
-        terms: how many terms match, as far as counted.
-        segments: estimate of the segments that hold one of them.
-        zones: segments whose zone of this path overlaps, as far as counted.
-        varying: estimate of those segments in which the attribute varies, whatever its value.
-    """
-
-    path_id: int
-    hashes: tuple[int, ...]
-    listed: bool
-    terms: int
-    segments: int
-    zones: int
-    varying: int = 0
-
-    @property
-    def nothing(self) -> bool:
-        """Whether no segment can hold the key."""
-        return self.terms == 0 and self.zones == 0
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPrune:
-    """How one key narrows the segments; `zones` when some segments keep this path as a zone."""
-
-    kind: Prune
-    zones: bool
-    hashes: tuple[int, ...] = field(default=(), compare=False)
-    path_id: int = field(default=0, compare=False)
 
 
 class Shape(StrEnum):

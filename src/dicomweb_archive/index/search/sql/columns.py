@@ -18,7 +18,8 @@ from sqlalchemy import (
     select,
 )
 
-from dicomweb_archive.index.search.planning.plan import STUDY_MOMENT, ColumnTest, Kind, SearchPlan
+from dicomweb_archive.index.search.planning.conditions import STUDY_MOMENT, ColumnTest, Kind
+from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.sql.positions import Expression
 from dicomweb_archive.index.search.sql.segments import EMPTY, ONE, Condition, holds_all, holds_any
 from dicomweb_archive.index.search.sql.sql_types import BYTES, INT, NUMBER, TEXT, TEXTS

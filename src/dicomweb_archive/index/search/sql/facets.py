@@ -13,8 +13,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from dicomweb_archive.dicom.comparable_values import DAY_SECONDS
 from dicomweb_archive.dicom.facets import Calendar, FacetField
-from dicomweb_archive.dicom.matching import DAY_SECONDS
 from dicomweb_archive.dicom.query import Level
 from dicomweb_archive.index.search.planning.planner import SERIES_COLUMNS, STUDY_COLUMNS, ColumnForm
 

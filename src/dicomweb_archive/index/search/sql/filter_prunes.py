@@ -15,7 +15,7 @@ from dicomweb_archive.index.search.planning.filter_plan import (
     PruneRow,
     Row,
 )
-from dicomweb_archive.index.search.planning.shape import Prune as KeyPruneKind
+from dicomweb_archive.index.search.planning.key_prunes import Prune as KeyPruneKind
 from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.bounds import zone_overlaps, zone_segments
 from dicomweb_archive.index.search.sql.filter_tests import FilterWriter

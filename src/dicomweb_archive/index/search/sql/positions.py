@@ -26,16 +26,16 @@ from sqlalchemy import (
     true,
 )
 
-from dicomweb_archive.index.search.planning.plan import (
+from dicomweb_archive.index.search.planning.conditions import (
     ClockTest,
     ItemTest,
     Kind,
     MomentTest,
     PositionTest,
-    SearchPlan,
     ValueTest,
     asks_for_emptiness,
 )
+from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice
 from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.sql_types import INT, JSON, NUMBER, TEXT, TEXTS

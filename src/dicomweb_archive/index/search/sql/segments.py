@@ -23,8 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from dicomweb_archive.index.search.planning.plan import IndexKey, Kind, SearchPlan
-from dicomweb_archive.index.search.planning.shape import Choice, KeyPrune, Prune, Shape
+from dicomweb_archive.index.search.planning.conditions import IndexKey, Kind
+from dicomweb_archive.index.search.planning.key_prunes import KeyPrune, Prune
+from dicomweb_archive.index.search.planning.plan import SearchPlan
+from dicomweb_archive.index.search.planning.shape import Choice, Shape
 from dicomweb_archive.index.search.sql import aliases
 from dicomweb_archive.index.search.sql.bounds import zone_overlaps, zone_segments
 from dicomweb_archive.index.search.sql.positions import (
