@@ -17,6 +17,7 @@ from dicomweb_archive.background import (
     check_service,
     conflict_decision_service,
     edit_service,
+    inventory_service,
     open_runner,
     submission_service,
 )
@@ -26,7 +27,6 @@ from dicomweb_archive.index.curation.collection_index import CollectionIndex
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.foresight import Foresight
-from dicomweb_archive.index.curation.inventory_index import InventoryIndex
 from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.index.curation.purging import Purging
 from dicomweb_archive.index.curation.submissions import SubmissionIndex
@@ -64,7 +64,6 @@ from dicomweb_archive.services.destinations import Destinations
 from dicomweb_archive.services.drawing import DrawingThread
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
-from dicomweb_archive.services.inventory import InventoryService
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.keys.giving import KeyService
@@ -269,7 +268,8 @@ def _build_services(
     edits_service = edit_service(database, objects, runner.wake)
     submission_index = SubmissionIndex(database)
     conflict_index = ConflictIndex(database)
-    submissions_service = submission_service(database, checks_service, edits_service, runner.wake)
+    inventory = inventory_service(database)
+    submissions_service = submission_service(database, checks_service, edits_service, inventory, runner.wake)
     store_limits = StoreLimits(
         hold_bytes=settings.hold_instance_bytes,
         pack_bytes=settings.pack_bytes,
@@ -327,7 +327,7 @@ def _build_services(
         purge=PurgeService(Purging(database, removal), objects),
         overview=OverviewService(OverviewIndex(database), StudyDetailsIndex(database)),
         edits=edits_service,
-        inventory=InventoryService(InventoryIndex(database)),
+        inventory=inventory,
         collections=CollectionService(CollectionIndex(database), settings.accession_prefix),
         status=StatusService(FiguresIndex(database), settings.workers),
         webhooks=WebhookService(

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from dicomweb_archive.checks.catalogue import CHECK_SETS
 from dicomweb_archive.checks.findings import Severity
 from dicomweb_archive.errors import TransitionError
+from dicomweb_archive.index.curation.approvals import ApprovalIndex
 from dicomweb_archive.index.curation.conflict_decisions import ConflictDecisions
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.curation.edits.content import EditContent
@@ -21,6 +22,7 @@ from dicomweb_archive.index.curation.examined import ExaminedContent
 from dicomweb_archive.index.curation.expiry import ExpiryIndex
 from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.curation.foresight import Foresight
+from dicomweb_archive.index.curation.inventory_index import InventoryIndex
 from dicomweb_archive.index.curation.manifests import ManifestIndex
 from dicomweb_archive.index.curation.queue import SubmissionQueue
 from dicomweb_archive.index.curation.submissions import SubmissionIndex, SubmissionState
@@ -49,6 +51,7 @@ from dicomweb_archive.services.edits.applying import EditApplier
 from dicomweb_archive.services.edits.edit_job import edit_kind
 from dicomweb_archive.services.edits.preview import EditPreviewer
 from dicomweb_archive.services.edits.service import EditService
+from dicomweb_archive.services.inventory.service import InventoryService
 from dicomweb_archive.services.jobs.kinds import JobKind, JobKinds, JobRun, Lane
 from dicomweb_archive.services.jobs.runner import JobRunner
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService
@@ -117,7 +120,7 @@ async def at_work(runner: JobRunner, sealer: Sealer) -> AsyncIterator[None]:
 def _kinds(settings: Settings, database: Database, objects: ObjectStore, queue: JobQueue) -> list[JobKind]:
     checks = check_service(database, objects)
     edits = edit_service(database, objects)
-    submissions = submission_service(database, checks, edits)
+    submissions = submission_service(database, checks, edits, inventory_service(database))
     publishing = PublishingService(
         submissions, Publication(database, timezone=settings.timezone), objects, Foresight(database)
     )
@@ -163,14 +166,18 @@ def conflict_decision_service(
 
 
 def submission_service(
-    database: Database, checks: CheckService, edits: EditService, wake: Callable[[], None] | None = None
+    database: Database,
+    checks: CheckService,
+    edits: EditService,
+    inventory: InventoryService,
+    wake: Callable[[], None] | None = None,
 ) -> SubmissionService:
     """Make what keeps submissions, with all that stands in the way of their decisions and follows from them."""
     return SubmissionService(
         SubmissionIndex(database),
         SubmissionQueue(database),
         SubmissionTrail(database),
-        gates=(edits.against_approval, checks.against_approval),
+        gates=(edits.against_approval, checks.against_approval, inventory.against_approval),
         follow_ups={Action.SEAL: checks.after_sealing},
         wake=wake,
     )
@@ -181,6 +188,11 @@ def check_service(database: Database, objects: ObjectStore) -> CheckService:
     content = ExaminedContent(database)
     examiner = Examiner(content, FileReader(content, objects, IodValidator.find()), ManifestIndex(database))
     return CheckService(SubmissionIndex(database), FindingIndex(database), examiner)
+
+
+def inventory_service(database: Database) -> InventoryService:
+    """Make what looks through submissions by value."""
+    return InventoryService(InventoryIndex(database), ApprovalIndex(database), SubmissionIndex(database))
 
 
 def edit_service(database: Database, objects: ObjectStore, wake: Callable[[], None] | None = None) -> EditService:

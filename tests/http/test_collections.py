@@ -10,7 +10,11 @@ from tests.http.conftest import StartArchive
 
 KEY = {"authorization": "Bearer the-key"}
 CT = "1.2.840.10008.5.1.4.1.1.2"
-LISTS = {"attributes": ["00100020", "00400275.00400007"], "safe_private": ['0019"ACME 1.0"0C']}
+LISTS = {
+    "attributes": ["00100020", "00400275.00400007"],
+    "safe_private": ['0019"ACME 1.0"0C'],
+    "approved_values": ["*"],
+}
 
 
 async def make(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
@@ -31,6 +35,7 @@ async def test_a_collection_is_made_shown_changed_and_closed(start_archive: Star
                 "sites": [" Graz "],
                 "attributes": ["PatientID", "00400275.ScheduledProcedureStepDescription", "00100020"],
                 "safe_private": ['0019"ACME 1.0"0c'],
+                "approved_values": ["*"],
             },
         )
         assert made.status_code == 201
@@ -102,6 +107,8 @@ async def test_what_does_not_fit_is_named_and_not_repeated(archive: Archive) -> 
         ("rules.attributes.0", {"attributes": ["PatientID.PatientName"]}),
         ("rules.safe_private.0", {"safe_private": ["Jane"]}),
         ("rules.safe_private.0", {"safe_private": ['0018"EVEN GROUP"01']}),
+        ("rules.safe_private.0", {"safe_private": ['0019"  "01']}),
+        ("rules.approved_values.0", {"approved_values": ["Jane"]}),
         ("description", "\x1b Jane"),
     ]
     for name, value in bad:

@@ -14,6 +14,7 @@ class AcceptanceRule(StrEnum):
     SITES = "sites"
     ATTRIBUTES = "attributes"
     SAFE_PRIVATE = "safe_private"
+    APPROVED_VALUES = "approved_values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class AcceptanceRules:
         attributes: standard attributes that instances may hold, as paths of tags or as a tag alone, at any place.
             Others are taken too: a check names them before anything is published.
         safe_private: private attributes known to hold nothing of a person, besides those that the standard knows.
+        approved_values: attributes, all values of which a curator has to approve before a submission is approved, named
+            as in the two before; `*`: of all. It keeps nothing from being stored.
     """
 
     sop_classes: frozenset[str] = frozenset()
@@ -36,6 +39,7 @@ class AcceptanceRules:
     sites: frozenset[str] = frozenset()
     attributes: frozenset[str] = frozenset()
     safe_private: frozenset[str] = frozenset()
+    approved_values: frozenset[str] = frozenset()
 
     @classmethod
     def of_document(cls, document: Mapping[str, Iterable[str]]) -> Self:

@@ -19,7 +19,7 @@ from dicomweb_archive.services.delete import DeleteService
 from dicomweb_archive.services.edits.service import EditService
 from dicomweb_archive.services.facets import FacetService
 from dicomweb_archive.services.health import HealthService
-from dicomweb_archive.services.inventory import InventoryService
+from dicomweb_archive.services.inventory.service import InventoryService
 from dicomweb_archive.services.jobs.service import JobService
 from dicomweb_archive.services.keys.managing import KeyManagement
 from dicomweb_archive.services.keys.ring import KeyRing

@@ -8,6 +8,9 @@ from dicomweb_archive.dicom.tags import is_private, parse_tag, vr_of
 
 LONGEST_ATTRIBUTE: Final = 200
 
+ALL_ATTRIBUTES: Final = "*"
+"""Stands for every attribute among those whose values have to be approved."""
+
 _MOST_LEVELS: Final = 10
 # As inventories and findings write it.
 _PRIVATE: Final = re.compile(
@@ -40,7 +43,18 @@ def parse_private_attribute(text: str) -> str:
     """
     found = _PRIVATE.fullmatch(text)
     group = 0 if found is None else int(found["group"], 16)
-    if found is None or not group % 2:
+    if found is None or not group % 2 or not found["creator"].strip():
         message = 'a private attribute is written as its group, creator and element: 0019"CREATOR"0C'
         raise ValueError(message)
     return str(PathStep(group << 16 | int(found["element"], 16), found["creator"].strip()))
+
+
+def parse_decided_attribute(text: str) -> str:
+    """Read an attribute whose values have to be approved: a standard one, a private one, or `*` for all.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text == ALL_ATTRIBUTES:
+        return text
+    return parse_private_attribute(text) if '"' in text else parse_rule_attribute(text)

@@ -15,6 +15,7 @@ RULES = AcceptanceRules(
     sites=frozenset({"Utrecht", "Graz"}),
     attributes=frozenset({"00100010"}),
     safe_private=frozenset({'0021"OURS 1.0"01'}),
+    approved_values=frozenset({"*"}),
 )
 
 

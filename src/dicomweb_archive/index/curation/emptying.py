@@ -9,6 +9,7 @@ from asyncpg import exceptions
 from dicomweb_archive.errors import NotFoundError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.curation.edits.purged import forget_edits_of
+from dicomweb_archive.index.curation.purged_approvals import forget_approvals_of
 from dicomweb_archive.index.curation.submissions import (
     COLUMNS,
     Submission,
@@ -101,6 +102,7 @@ class EmptyingIndex:
                             return None
                         gone = await self._removal.delete_within(connection, Scope(study), sees, segments, actor=actor)
                         await forget_edits_of(connection, submission.id, study)
+                        await forget_approvals_of(connection, submission.id)
                         return Dropped(gone.instances, gone.free_object_keys)
                 except _TRY_AGAIN:
                     continue

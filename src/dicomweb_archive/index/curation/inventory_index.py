@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dicomweb_archive.index.access import Visibility, visible
 from dicomweb_archive.index.curation.inventory import MOST_VALUES, InventoryCount
@@ -26,6 +26,26 @@ from segment s join study st on st.id = s.study_id where {visible("st")}
 """  # noqa: S608 - composed of constants
 
 
+# Changes with every byte of every instance, and with nothing else: merging and compaction leave it as it is.
+DIGEST_CONTENT = f"""
+select sha256(coalesce(string_agg(i.digest, ''::bytea order by i.sop_instance_uid), ''::bytea))
+from instance i join segment s on s.id = i.segment_id join study st on st.id = s.study_id where {visible("st")}
+"""  # noqa: S608 - composed of constants
+
+
+class CountedInventory(NamedTuple):
+    """What was counted.
+
+    Attributes:
+        is_complete: everything was looked through; else there was not time enough.
+        content: stands for all bytes that were there when it was counted.
+    """
+
+    counts: InventoryCount
+    is_complete: bool
+    content: bytes
+
+
 class InventoryIndex:
     """Counts the values of what may be seen; meant for spaces of submissions, which are small."""
 
@@ -39,8 +59,8 @@ class InventoryIndex:
 
     async def count(
         self, visibility: Visibility, only: str | None = None, *, most_values: int = MOST_VALUES, seconds: float
-    ) -> tuple[InventoryCount, bool]:
-        """Count the values of all paths, or of one; tells whether everything could be looked through in the time.
+    ) -> CountedInventory:
+        """Count the values of all paths, or of one.
 
         Memory grows with the distinct values that are told apart, not with instances.
 
@@ -50,14 +70,18 @@ class InventoryIndex:
         """
         count = InventoryCount(only, most_values=most_values)
         until = time.monotonic() + seconds
-        async with self._database.search_connection() as connection, connection.transaction(readonly=True):
+        async with (
+            self._database.search_connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            content = await connection.fetchval(DIGEST_CONTENT, *visibility.parameters())
             cursor = await connection.cursor(READ_DOCUMENTS, *visibility.parameters())
             while rows := await cursor.fetch(_BATCH):
                 await asyncio.to_thread(_add, count, rows)
                 if time.monotonic() > until:
                     break
         await asyncio.to_thread(count.finish)
-        return count, not rows
+        return CountedInventory(count, not rows, content)
 
 
 def _add(count: InventoryCount, rows: Sequence[Mapping[str, Any]]) -> None:

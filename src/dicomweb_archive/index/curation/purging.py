@@ -15,6 +15,7 @@ from asyncpg import exceptions
 from dicomweb_archive.errors import DatabaseUnavailableError
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.curation.edits.purged import forget_edits
+from dicomweb_archive.index.curation.purged_approvals import forget_approvals_in
 from dicomweb_archive.index.curation.purged_findings import forget_findings
 from dicomweb_archive.index.curation.purged_packs import (
     LIST_LIVING,
@@ -252,6 +253,7 @@ class Purging:
         instances = await _delete_conflicts(connection, order)
         await forget_findings(connection, order.scope)
         await forget_edits(connection, order.scope)
+        await forget_approvals_in(connection, [place["space_id"] for place in places])
         for place in places:
             if place["only_conflicts"]:
                 continue

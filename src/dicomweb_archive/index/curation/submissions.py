@@ -12,6 +12,7 @@ from asyncpg.exceptions import UniqueViolationError
 
 from dicomweb_archive.errors import PreconditionFailedError
 from dicomweb_archive.index.curation.collections import Collection, find_collection
+from dicomweb_archive.index.curation.purged_approvals import forget_approvals_of
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.jobs.queue import NewJob, insert_job
 from dicomweb_archive.index.writing.events import Detail, EventKind, insert_event
@@ -262,6 +263,9 @@ async def write_state(
     """
     changed = await connection.fetchrow(CHANGE_STATE, submission.id, submission.revision, state.value)
     _require_changed(changed)
+    if state is SubmissionState.PUBLISHING:
+        # They are of what waits; the trail keeps who has approved what.
+        await forget_approvals_of(connection, submission.id)
     detail: dict[str, int | str] = {
         "submission": submission.id,
         "action": action,

@@ -37,6 +37,8 @@ class EventKind(StrEnum):
     CHECKS_RUN = "checks_run"
     FINDING_WAIVED = "finding_waived"
     WAIVER_REVOKED = "waiver_revoked"
+    VALUES_APPROVED = "values_approved"
+    VALUE_APPROVALS_REVOKED = "value_approvals_revoked"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
     WEBHOOK_CREATED = "webhook_created"

@@ -17,7 +17,12 @@ from dicomweb_archive.web.conditional import CACHE_CONTROL, expected_revision, i
 from dicomweb_archive.web.dependencies import DICOMWEB, Services, base_url_of, get_principal, get_services
 from dicomweb_archive.web.json_routes import IF_MATCH, json_router
 from dicomweb_archive.wire.licences import LONGEST_LICENCE, parse_licence
-from dicomweb_archive.wire.rule_attributes import LONGEST_ATTRIBUTE, parse_private_attribute, parse_rule_attribute
+from dicomweb_archive.wire.rule_attributes import (
+    LONGEST_ATTRIBUTE,
+    parse_decided_attribute,
+    parse_private_attribute,
+    parse_rule_attribute,
+)
 
 MOST_COLLECTIONS: Final = 1000
 """Largest page."""
@@ -61,6 +66,7 @@ TransferSyntax = Annotated[str, Field(max_length=100), AfterValidator(_uid(UidTy
 Site = Annotated[str, Field(min_length=1, max_length=200, pattern=_LINE), AfterValidator(str.strip)]
 Attribute = Annotated[str, Field(max_length=LONGEST_ATTRIBUTE), AfterValidator(parse_rule_attribute)]
 PrivateAttribute = Annotated[str, Field(max_length=LONGEST_ATTRIBUTE), AfterValidator(parse_private_attribute)]
+DecidedAttribute = Annotated[str, Field(max_length=LONGEST_ATTRIBUTE), AfterValidator(parse_decided_attribute)]
 CheckSet = Literal["structural", "public_release"]
 
 
@@ -84,6 +90,12 @@ class Rules(BaseModel):
         default=[],
         max_length=2000,
         description='Private attributes, as `0019"CREATOR"0C`, that check 18 takes for safe besides those of PS3.15.',
+    )
+    approved_values: list[DecidedAttribute] = Field(
+        default=[],
+        max_length=2000,
+        description="Attributes, standard or private, all values of which have to be approved in the inventory before "
+        "a submission is approved; a single one at any place, `*`: all attributes.",
     )
 
 
@@ -242,4 +254,5 @@ def _rules(rules: AcceptanceRules) -> Rules:
         sites=sorted(rules.sites),
         attributes=sorted(rules.attributes),
         safe_private=sorted(rules.safe_private),
+        approved_values=sorted(rules.approved_values),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from dicomweb_archive.cli.client.curation import conflicts, deciding, editing, publishing
+from dicomweb_archive.cli.client.curation import conflicts, deciding, editing, inventory, publishing
 from dicomweb_archive.cli.client.curation.options import (
     ORDERS,
     STATES,
@@ -43,7 +43,7 @@ def curate() -> None:
     """
 
 
-for _command in (*deciding.commands, *publishing.commands, *conflicts.commands, *editing.commands):
+for _command in (*deciding.commands, *publishing.commands, *conflicts.commands, *editing.commands, *inventory.commands):
     curate.add_command(_command)
 
 

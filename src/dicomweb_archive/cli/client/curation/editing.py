@@ -20,7 +20,7 @@ def _rules_of(_context: click.Context, _parameter: click.Parameter, path: Path) 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         rules = document["rules"] if isinstance(document, dict) else document
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         message = "must be a file of JSON: a list of rules, or an object with `rules`"
         raise click.BadParameter(message) from error
     if not isinstance(rules, list):

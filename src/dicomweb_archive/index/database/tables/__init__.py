@@ -26,6 +26,7 @@ from dicomweb_archive.index.database.tables.quarantine import (
     submission,
     submission_note,
     submission_space,
+    value_approval,
 )
 from dicomweb_archive.index.database.tables.segments import (
     path_set,
@@ -72,6 +73,7 @@ __all__ = [
     "submission_space",
     "term",
     "tombstone",
+    "value_approval",
     "webhook",
     "zone",
 ]

@@ -1,4 +1,4 @@
-"""Submissions and what is said of them: notes, findings, conflicts, manifests, edits."""
+"""Submissions and what is said of them: notes, findings, conflicts, manifests, edits, approvals."""
 
 from sqlalchemy import (
     BigInteger,
@@ -207,3 +207,16 @@ edit_instance = Table(
     Column("elements", LargeBinary),
 )
 Index("edit_instance_study_instance_uid_idx", edit_instance.c.study_instance_uid)
+
+# Values of its inventory that a curator of a submission has found right: 16 bytes of a keyed digest each.
+value_approval = Table(
+    "value_approval",
+    metadata,
+    identity(),
+    Column("submission_id", BigInteger, ForeignKey("submission.id"), nullable=False),
+    required_text("path"),
+    Column("digests", LargeBinary, nullable=False),
+    Column("approved_by", Text, nullable=False),
+    now("approved_at"),
+)
+Index("value_approval_submission_id_idx", value_approval.c.submission_id, value_approval.c.path)

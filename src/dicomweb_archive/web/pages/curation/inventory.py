@@ -10,6 +10,7 @@ from dicomweb_archive.errors import InvalidParameterError
 from dicomweb_archive.index.curation.edits.records import EDITABLE_STATES
 from dicomweb_archive.index.curation.element_values import is_path
 from dicomweb_archive.index.curation.findings import FindingFilter
+from dicomweb_archive.services.inventory.lines import AttributeFilter
 from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.pages.browser_route import BrowserRoute
@@ -31,7 +32,7 @@ async def show_inventory(request: Request) -> Response:
     services = get_services(request)
     async with WhileClientWaits(request.receive):
         page = await services.inventory.list_attributes(
-            seen.submission.space_id, text=text, values=VALUES, limit=PAGE, offset=offset
+            seen.submission, AttributeFilter(text=text), values=VALUES, limit=PAGE, offset=offset
         )
         found, _, _ = await services.checks.list(
             seen.submission, FindingFilter(waived=False), limit=_FINDINGS, offset=0
@@ -60,7 +61,7 @@ async def show_values(request: Request) -> Response:
         raise InvalidParameterError("attribute", accepted="the name of an attribute, as the inventory gives it")
     async with WhileClientWaits(request.receive):
         page = await get_services(request).inventory.list_values(
-            seen.submission.space_id, name, limit=VALUES_PAGE, offset=offset
+            seen.submission, name, limit=VALUES_PAGE, offset=offset
         )
     return await render_submission(
         request,

@@ -112,6 +112,8 @@ _KINDS: Final = MappingProxyType(
         "checks_run": "Checks run",
         "finding_waived": "Finding waived",
         "waiver_revoked": "Waiver taken back",
+        "values_approved": "Values approved",
+        "value_approvals_revoked": "Approval of values taken back",
     }
 )
 _COUNTED: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -119,6 +121,8 @@ _COUNTED: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "studies": ("study", "studies"),
         "instances": ("instance", "instances"),
         "conflicts": ("conflict", "conflicts"),
+        "attributes": ("attribute", "attributes"),
+        "values": ("value", "values"),
         "block": ("blocks", "block"),
         "warn": ("warns", "warn"),
         "info": ("informs", "inform"),
