@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from pydicom.dataset import Dataset
 from tests.browser.pictures import assert_shown, rendered
 from tests.browser.viewer import Viewer
@@ -105,3 +105,20 @@ def test_single_keys_can_be_turned_off(page: Page, archive: RunningServer, submi
     press(page, "Escape", "f", "?")
     expect(page.get_by_role("dialog")).to_be_visible()
     expect(page).to_have_url(submission)
+
+
+def test_a_page_is_kept_fresh_around_what_somebody_reads(page: Page, archive: RunningServer) -> None:
+    def much_more_often(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('data-refresh="10"', 'data-refresh="0.1"'))
+
+    page.route(f"{archive.address}/status", much_more_often)
+    page.goto(f"{archive.address}/status")
+    read = page.locator("#pages-status [tabindex='0']").first
+    read.focus()
+    read.evaluate("element => { element.isRead = true; }")
+    figures = page.locator("#pages-status .figures")
+    before = figures.inner_text()
+    page.wait_for_function("([place, before]) => place.innerText !== before", arg=[figures.element_handle(), before])
+    assert page.evaluate("document.activeElement.isRead")
+    page.unroute_all(behavior="ignoreErrors")

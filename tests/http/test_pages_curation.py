@@ -15,6 +15,7 @@ from tests.submitted import lay_into
 
 from dicomweb_archive.index.curation.submissions import SubmissionScope
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
+from dicomweb_archive.services.submissions.publishing_job import PUBLISH_SUBMISSION
 
 OWN_PAGE = {**BROWSER, "sec-fetch-site": "same-origin"}
 
@@ -113,6 +114,7 @@ async def test_decisions_are_made_with_forms_and_refused_without_losing_what_was
         ({"action": "reject", "revision": "2", "reason": "nosuch"}, 400, "quality"),
         ({"action": "nosuch", "revision": "2"}, 400, "Nothing was chosen"),
         ({"action": "publish", "revision": "2"}, 409, "sealed"),
+        ({"action": "publish", "revision": "2", "reason": "quality"}, 400, "No reason is kept to publish"),
     ):
         refused = await send(archive, decide, {**fields, "comment": "I have typed this"})
         assert refused.status_code == status, fields
@@ -162,15 +164,25 @@ async def test_findings_are_waived_many_at_once(start_archive: StartArchive) -> 
         queue = await page_of(archive, "/submissions", stage="all", text="waived")
         assert "2 block" in queue.one(id="queue").text
 
-        fields = {**asked, "finding": ticked, "deed": "waive", "reason": ""}
-        refused = await send(archive, f"{path}/waive", fields)
-        assert (refused.status_code, "Say why" in refused.text) == (400, True)
-        assert (await send(archive, f"{path}/waive", {"reason": "none chosen"})).status_code == 400
-        waived = await send(archive, f"{path}/waive", {**fields, "reason": "a phantom"})
+        (form,) = page.find(
+            "form", method="post", action=f"{path}/waive?severity=block&check=identity_in_header&waived=no"
+        )
+        waive = form.attributes["action"]
+        fields = {"finding": ticked, "deed": "waive", "reason": ""}
+        refused = await send(archive, waive, fields)
+        assert refused.status_code == 400
+        page = parse(refused.text)
+        assert barriers(page) == []
+        assert page.one(id="problem").text == "Say why they do not count."
+        assert [each.attributes["value"] for each in page.find("input", name="finding", checked="")] == ticked
+        assert page.one(id="findings-status").text == "2 findings", "what was shown is shown again"
+        assert (await send(archive, waive, {"reason": "none chosen"})).status_code == 400
+        assert (await send(archive, f"{path}/waive?severity=x", fields)).status_code == 400
+        waived = await send(archive, waive, {**fields, "reason": "a phantom"})
         assert waived.status_code == 303
         page = await page_of(archive, waived.headers["location"])
         assert page.one(id="findings-status").text == "0 findings; 2 changed"
-        again = await send(archive, f"{path}/waive", {**fields, "reason": "again"})
+        again = await send(archive, waive, {**fields, "reason": "again"})
         assert "changed=0&left=2" in again.headers["location"]
         waived_ones = await page_of(archive, f"{path}/findings", waived="yes")
         assert waived_ones.one(id="findings").text.count("a phantom") == 2
@@ -218,17 +230,27 @@ async def test_many_submissions_are_decided_on_with_one_form(start_archive: Star
         page = await page_of(archive, "/submissions", stage="sender", text="bulk", orderby="title")
         chosen = [each.attributes["value"] for each in page.find("input", name="submission")]
         assert chosen == [f"{path.rpartition('/')[2]} 1" for path in paths]
+        (decide,) = [each.attributes["action"] for each in page.find("form") if "data-decisions" in each.attributes]
         fields = {"submission": [chosen[0], chosen[1][:-1] + "9"], "action": "reject", "reason": "duplicate"}
-        for wrong in (
-            {**fields, "reason": ""},
-            {**fields, "action": ""},
-            {**fields, "submission": "x"},
-            {"action": "seal"},
+        for wrong, said in (
+            ({**fields, "reason": ""}, "A reason is needed to reject."),
+            ({**fields, "action": "publish"}, "No reason is kept to publish"),
+            ({**fields, "action": ""}, "Nothing was chosen"),
+            ({**fields, "submission": "x"}, "names with revisions"),
+            ({"action": "seal"}, "No submission is chosen."),
         ):
-            assert (await send(archive, "/submissions/decide", wrong)).status_code == 400
-        forged = await archive.client.post("/submissions/decide", data=fields, headers=BROWSER)
+            refused = await send(archive, decide, {"comment": "typed", **wrong})
+            assert refused.status_code == 400
+            page = parse(refused.text)
+            assert barriers(page) == []
+            assert said in page.one(id="problem").text
+            assert page.one(id="comment").attributes["value"] == "typed"
+            assert len(page.find("input", name="submission")) == 2, "the same stage with the same filters"
+            ticked = page.find("input", name="submission", checked="")
+            assert len(ticked) == (2 if wrong.get("submission") == fields["submission"] else 0)
+        forged = await archive.client.post(decide, data=fields, headers=BROWSER)
         assert forged.status_code == 403
-        begun = await send(archive, "/submissions/decide", fields)
+        begun = await send(archive, decide, fields)
         assert begun.status_code == 303
         while "data-refresh" in (await archive.client.get(begun.headers["location"], headers=BROWSER)).text:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -292,16 +314,127 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
             in (await page_of(archive, path)).one(id="against").text
         )
 
+        await rules_are_tried_and_applied(archive, path)
+
         undo = f"{begun.headers['location']}/take-back"
+        page = await page_of(archive, begun.headers["location"])
         revision = page.one("input", name="revision").attributes["value"]
         assert (await send(archive, undo, {"revision": revision})).status_code == 400
         undone = await send(archive, undo, {"revision": revision, "reason": "it was right"})
         assert undone.status_code == 303
         assert "takes edit" in (await ended(archive, undone.headers["location"])).one(id="edit").text
         edits = (await page_of(archive, f"{path}/edits")).one(id="edits").one("tbody").find("tr")
-        assert [row.one("a").text for row in edits] == ["it was right", "house style"]
+        assert [row.one("a").text for row in edits] == ["it was right", "by rules", "house style"]
         assert (await archive.client.get(f"{path}/edits/x", headers=BROWSER)).status_code == 404
         assert (await archive.client.get(f"{path}/correct", headers=BROWSER)).status_code == 303
+
+
+async def rules_are_tried_and_applied(archive: Archive, path: str) -> None:
+    """Write rules into the form, which grows by a blank row at a time, look at what they would do, and apply them."""
+    form = f"{path}/edits/new"
+    page = await page_of(archive, form, attribute="SeriesDescription")
+    assert page.one(id="rule-1-attribute").attributes["value"] == "SeriesDescription"
+    one = {"rule-1-attribute": "SeriesDescription", "rule-1-deed": "map", "rule-1-old": "Axial 5 mm\r\nother"}
+    longer = parse((await send(archive, form, {**one, "more": "1"})).text)
+    assert barriers(longer) == []
+    assert "autofocus" in longer.one(id="rule-1-1-attribute").attributes
+    assert longer.one(id="rule-1-old").text == "Axial 5 mm other"
+    longer = parse((await send(archive, form, {"rule-1-attribute": "", "more": "rule"})).text)
+    assert "autofocus" in longer.one(id="rule-2-attribute").attributes
+    for wrong, status, said in (
+        ({"rule-1-attribute": ""}, 400, "There is no rule"),
+        ({**one, "rule-1-new": "a\nb\nc"}, 400, "Rule 1 needs one new text"),
+        ({**one, "rule-1-1-attribute": "", "rule-1-1-value": "CT"}, 400, "Condition 1 of rule 1 names no attribute"),
+        ({**one, "rule-1-1-attribute": "Nosuch"}, 400, "Condition 1 of rule 1 cannot be understood"),
+        ({"rule-1-attribute": "", "rule-2-attribute": "Nosuch"}, 400, "Rule 1 cannot be understood"),
+        ({"rule-1-attribute": "KVP", "rule-1-new": "x"}, 400, "Rule 1, its new text, cannot be understood"),
+        ({"rule-1-attribute": "SOPInstanceUID", "rule-1-deed": "remove"}, 400, "Rule 1 cannot be understood"),
+        ({"rule-1-attribute": "FrameOfReferenceUID", "rule-1-new": "1.2"}, 409, "UIDs are not edited"),
+        ({**one, "rule-1-deed": "nosuch"}, 400, "nothing was chosen"),
+    ):
+        refused = await send(archive, form, wrong)
+        assert refused.status_code == status, wrong
+        assert said.lower() in refused.text.lower(), wrong
+        assert barriers(parse(refused.text)) == []
+
+    fields = {
+        **one,
+        "rule-1-new": "Axial",
+        "rule-1-1-attribute": "InstanceNumber",
+        "rule-1-1-test": "is_not",
+        "rule-1-1-value": "2\r\n3",
+        "rule-1-2-attribute": "ImageComments",
+        "rule-1-2-test": "absent",
+        "rule-3-attribute": "SeriesDescription",
+        "rule-3-deed": "replace",
+        "rule-3-old": "Axial",
+        "rule-3-new": "<Ax>",
+        "rule-3-1-attribute": "SeriesDescription",
+        "rule-3-1-test": "contains",
+        "rule-3-1-value": "mm",
+    }
+    tried = parse((await send(archive, form, fields)).text)
+    assert barriers(tried) == []
+    assert tried.one(id="preview").text.startswith("4 instances of 2 series in 1 study would change")
+    rows = [row.text for row in tried.one(id="changes").one("tbody").find("tr")]
+    assert rows == [
+        "SeriesDescription 0008103E Axial 5 mm <Ax> 5 mm 3",
+        "SeriesDescription 0008103E Axial 5 mm Axial 1",
+    ]
+    hidden = {each.attributes["name"]: each.attributes["value"] for each in tried.find("input", type="hidden")}
+    assert len(hidden) == 2 + 2 * 5 + 3 * 3
+    late = await send(archive, form, {**hidden, "revision": "1", "reason": "by rules"})
+    assert late.status_code == 412
+    page = parse(late.text)
+    assert page.one(id="reason").attributes["value"] == "by rules"
+    assert page.one(id="rule-2-1-value").text == "mm"
+    assert (await send(archive, form, {**hidden, "reason": ""})).status_code == 400
+    begun = await send(archive, form, {**hidden, "reason": "by rules"})
+    assert begun.status_code == 303, begun.text
+    page = await ended(archive, begun.headers["location"])
+    assert [row.text for row in page.one(id="changes").one("tbody").find("tr")] == rows
+
+
+async def test_studies_are_published_that_somebody_has_chosen(archive: Archive) -> None:
+    """What would come of each is shown beside it."""
+    files = [part10(image(study=study, PatientID=f"PUB-{study}")) for study in (21, 22)]
+    path = await opened(archive, *files, title="By study")
+    for action in ("seal", "review"):
+        await archive.client.post(f"{path}/{action}", headers={"if-match": "*"})
+    page = await page_of(archive, f"{path}/publish")
+    assert "nothing is published before it is approved" in page.one(id="publish-status").text
+    assert page.find("input", name="study") == []
+    refused = await send(archive, f"{path}/publish-chosen", {"study": f"{ROOT}.21", "revision": "3"})
+    assert refused.status_code == 409
+    approved = await archive.client.post(f"{path}/approve", headers={"if-match": "*"})
+    page = await page_of(archive, f"{path}/publish")
+    for row, study in zip(page.one(id="foreseen").one("tbody").find("tr"), (21, 22), strict=True):
+        assert f"Doe, Jane PUB-{study} 31 Jan 2024, HEAD^ROUTINE {ROOT}.{study} 1 instance" in row.text
+        assert [each.text for each in row.find("td", class_="number")] == ["1", "0", "0"]
+    behind = await page_of(archive, f"{path}/publish", since=f"{ROOT}.21")
+    assert [each.attributes["value"] for each in behind.find("input", name="study")] == [f"{ROOT}.22"]
+    revision = page.one("input", name="revision").attributes["value"]
+    assert revision == approved.headers["etag"].strip('"')
+    fields = {"study": f"{ROOT}.21", "revision": revision, "comment": "the first one"}
+    for wrong, status in (
+        ({"study": ""}, 400),
+        ({"study": "x"}, 400),
+        ({"study": f"{ROOT}.99"}, 404),
+        ({"revision": "1"}, 412),
+    ):
+        refused = await send(archive, f"{path}/publish-chosen", {**fields, **wrong})
+        assert refused.status_code == status, wrong
+        page = parse(refused.text)
+        assert barriers(page) == []
+        assert page.one(id="comment").attributes["value"] == "the first one"
+    begun = await send(archive, f"{path}/publish-chosen", fields)
+    assert begun.headers["location"] == f"{path}?done=publish"
+    somebody = Principal("somebody", PrincipalKind.KEY_HOLDER, with_included({Role.ADMIN}))
+    jobs = await archive.app.state.services.jobs.list_jobs(somebody, subject=path, limit=9)
+    assert [job.arguments["studies"] for job in jobs if job.kind == PUBLISH_SUBMISSION] == [[f"{ROOT}.21"]]
+    page = await page_of(archive, f"{path}/publish")
+    assert page.find("input", name="study") == []
+    assert "the first one" in (await page_of(archive, path)).one("ol", class_="trail").text
 
 
 async def ended(archive: Archive, path: str) -> Node:
@@ -326,6 +459,9 @@ async def test_conflicts_are_shown_beside_what_has_their_uid(archive: Archive) -
     missing = await archive.client.get(f"/submissions/{name}/conflicts/x", headers=BROWSER)
     assert missing.status_code == 404
 
+    queue = await page_of(archive, "/submissions", stage="all")
+    assert "1 undecided conflict" in queue.one("tr", data_submission=name).text
+
     rule = f"/submissions/{name}/rule"
     fields = {
         each.attributes["name"]: each.attributes.get("value", "") for each in compared.find("input", type="hidden")
@@ -344,6 +480,8 @@ async def test_conflicts_are_shown_beside_what_has_their_uid(archive: Archive) -
     decided = await send(archive, rule, {**fields, "decision": "keep", "comment": "the first is right"})
     assert decided.status_code == 303
     assert "0 conflicts. It is decided." in (await page_of(archive, decided.headers["location"])).one("main").text
+    queue = await page_of(archive, "/submissions", stage="all")
+    assert "undecided" not in queue.one("tr", data_submission=name).text
     kept = await page_of(archive, f"/submissions/{name}/conflicts", show="decided")
     assert "what stands stays" in kept.one(id="conflicts").text
     assert await page_of(archive, link.attributes["href"])
@@ -353,7 +491,7 @@ async def test_pages_are_for_those_whose_submissions_they_are_and_forms_come_fro
     path = await opened(archive, *ct_series(1, study=8), title="Secret title")
     # Where no key is asked for, a page elsewhere decides nothing either.
     for headers in ({}, {"sec-fetch-site": "cross-site"}, {"origin": "http://evil.example"}):
-        for below in ("decide", "comment", "check", "waive"):
+        for below in ("decide", "comment", "check", "waive", "publish-chosen"):
             forged = await archive.client.post(
                 f"{path}/{below}", data={"action": "seal", "revision": "1"}, headers={**BROWSER, **headers}
             )
@@ -365,7 +503,8 @@ async def test_pages_are_for_those_whose_submissions_they_are_and_forms_come_fro
         Principal("cyd", PrincipalKind.KEY_HOLDER, with_included({Role.CURATOR}), frozenset({1})),
         Principal("dan", PrincipalKind.KEY_HOLDER, with_included({Role.CURATOR}), frozenset({2})),
     )
-    below = ("", "/findings", "/inventory", "/events", "/conflicts", f"/studies/{ROOT}.8/series/{ROOT}.8.1", "/decide")
+    shown = ("", "/findings", "/inventory", "/events", "/conflicts", f"/studies/{ROOT}.8/series/{ROOT}.8.1")
+    below = (*shown, "/decide", "/publish", "/edits/new")
     for name in (path, "/submissions/nosuch", "/submissions/no%00such"):
         for place in below:
             answer = await archive.client.get(name + place, headers=BROWSER)

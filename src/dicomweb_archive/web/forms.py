@@ -32,6 +32,10 @@ class Form:
         """Return what stands in a field, nothing where there is none."""
         return self.fields.get(name, ("",))[0]
 
+    def holds(self, name: str, value: str) -> bool:
+        """Tell whether one of the fields of a name has this value, such as that of a box that was ticked."""
+        return value in self.fields.get(name, ())
+
     def text(self, name: str, *, at_most: int, trimmed: bool = True) -> str:
         """Return what somebody has written, with plain line ends and, unless it says otherwise, no blanks around it.
 

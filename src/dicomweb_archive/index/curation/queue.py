@@ -62,11 +62,21 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenFindings:
-    """How many findings of a submission block it, and how many warn, that nobody has waived."""
+class Objections:
+    """What stands against a submission: findings that nobody has waived, conflicts that nobody has decided on.
+
+    Attributes:
+        block, warn: findings, by what they weigh.
+    """
 
     block: int = 0
     warn: int = 0
+    conflicts: int = 0
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is one."""
+        return bool(self.block or self.warn or self.conflicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +112,18 @@ select space_id, count(*)::int4 as studies, sum(series_count)::int4 as series, s
 from study where space_id = any($1::int4[]) group by space_id
 """
 
-# Findings of spaces that nobody has waived, by what they weigh.
-OPEN_FINDINGS = """
-select space_id, count(*) filter (where severity = 'block')::int4 as block,
-  count(*) filter (where severity = 'warn')::int4 as warn
-from finding where space_id = any($1::int4[]) and waived_at is null group by space_id
+# Of submissions the findings that nobody has waived, by what they weigh, and the conflicts that nobody has decided on.
+OBJECTIONS = """
+select s.id, f.block, f.warn, k.conflicts from submission s
+cross join lateral (
+  select count(*) filter (where severity = 'block')::int4 as block,
+    count(*) filter (where severity = 'warn')::int4 as warn
+  from finding where space_id = s.space_id and waived_at is null
+) f
+cross join lateral (
+  select count(*)::int4 as conflicts from conflict where submission_id = s.id and decision is null
+) k
+where s.id = any($1::int8[])
 """
 
 _SORTED = {
@@ -157,9 +174,8 @@ class SubmissionQueue:
             row["space_id"]: Content(row["studies"], row["series"], row["instances"], row["size_bytes"]) for row in rows
         }
 
-    async def open_findings(self, space_ids: Sequence[int]) -> dict[int, OpenFindings]:
-        """Count what stands against each of the spaces."""
+    async def objections(self, submission_ids: Sequence[int]) -> dict[int, Objections]:
+        """Count what stands against each of the submissions."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(OPEN_FINDINGS, list(space_ids))
-        none = dict.fromkeys(space_ids, OpenFindings())
-        return none | {row["space_id"]: OpenFindings(row["block"], row["warn"]) for row in rows}
+            rows = await connection.fetch(OBJECTIONS, list(submission_ids))
+        return {row["id"]: Objections(row["block"], row["warn"], row["conflicts"]) for row in rows}

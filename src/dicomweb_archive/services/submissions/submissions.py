@@ -13,7 +13,7 @@ from dicomweb_archive.errors import (
 from dicomweb_archive.index.curation.collections import Collection, CollectionAccess
 from dicomweb_archive.index.curation.queue import (
     Content,
-    OpenFindings,
+    Objections,
     QueueFilter,
     QueueOrder,
     QueuePage,
@@ -125,10 +125,10 @@ class SubmissionService:
         """Count what is in the submission's space."""
         return (await self.queue.content([submission.space_id]))[submission.space_id]
 
-    async def open_findings(self, submissions: Sequence[Submission]) -> Mapping[str, OpenFindings]:
+    async def objections(self, submissions: Sequence[Submission]) -> Mapping[str, Objections]:
         """Count what stands against each of some submissions, by their names."""
-        found = await self.queue.open_findings([each.space_id for each in submissions])
-        return {each.name: found[each.space_id] for each in submissions}
+        found = await self.queue.objections([each.id for each in submissions])
+        return {each.name: found[each.id] for each in submissions}
 
     async def list(
         self, principal: Principal, asked: QueueFilter, order: QueueOrder, *, limit: int, offset: int

@@ -1,5 +1,7 @@
 // Makes pages quicker that already work without it: nothing here is needed to read, search or open a study.
 
+import { patch } from "./patch.js";
+
 const TYPING_MS = 350;
 
 /** A form whose answer replaces one region of the page: `data-region` names it. */
@@ -145,20 +147,20 @@ function addCopyButton(place) {
   place.append(button);
 }
 
-/** Keep a page of figures fresh while somebody looks at it, and show it anew when they change no more. */
+/** Keep a page of figures fresh while somebody looks at it, and show all of it anew when they change no more. */
 function keepFresh(region) {
   const seconds = Number(region.dataset.refresh);
   const timer = setInterval(async () => {
-    if (document.hidden || region.contains(document.activeElement)) return;
+    if (document.hidden) return;
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
     if (!answer?.ok || answer.redirected) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById(region.id);
     if (!fresh) return;
-    region.replaceChildren(...document.adoptNode(fresh).childNodes);
-    if ("refresh" in fresh.dataset) return;
+    if ("refresh" in fresh.dataset) return patch(region, fresh);
     clearInterval(timer);
-    location.replace(location.pathname + location.search);
+    // What can be done when it is over stands elsewhere on the page.
+    patch(document.getElementById("main"), page.getElementById("main"));
   }, seconds * 1000);
 }
 

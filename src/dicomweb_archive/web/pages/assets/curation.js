@@ -1,6 +1,8 @@
 // Keys for pages of submissions, and pages that follow a job. Everything works without this, by links and forms.
 // What a key does is written beside what it does it with: `aria-keyshortcuts`, which screen readers tell too.
 
+import { patch } from "./patch.js";
+
 const OFF = "submissions-without-keys";
 
 function isOn() {
@@ -89,12 +91,14 @@ function showKeys(event) {
   document.getElementById("keys").showModal();
 }
 
-/** Where saying no needs a reason, the browser asks for it before the archive does. */
-function askForReason(form) {
-  const reason = form.querySelector("#reason");
-  form.addEventListener("change", () => {
-    reason.required = form.querySelector("[name=action]:checked")?.matches("[data-needs-reason]") ?? false;
-  });
+/** Where saying no needs a reason, the browser asks for it before the archive does, and for none that would be lost. */
+function askForReason({ target }) {
+  const form = target.closest("#decide form, form[data-decisions]");
+  const reason = form?.querySelector("#reason");
+  if (!reason) return;
+  const chosen = form.querySelector("[name=action]:checked, [name=action] option:checked");
+  reason.required = chosen?.matches("[data-needs-reason]") ?? false;
+  reason.disabled = chosen?.matches("[data-no-reason]") ?? false;
 }
 
 /** Tell whether somebody has begun to fill in a form, which a fresh page would empty. */
@@ -110,28 +114,45 @@ function isBusy() {
 async function follow(region, seconds = 1) {
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   const later = Math.min(seconds * 1.3, 15);
-  const answer = document.hidden ? null : await fetch(location.href.split("#")[0], { headers: { Accept: "text/html" } }).catch(() => null);
+  const address = new URL(location.href);
+  address.hash = "";
+  // What a form has done is no news any more.
+  address.searchParams.delete("done");
+  const answer = document.hidden ? null : await fetch(address, { headers: { Accept: "text/html" } }).catch(() => null);
   if (!answer?.ok) return follow(region, later);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById(region.id);
   if (!fresh) return;
   if (fresh.dataset.follow !== region.dataset.follow) {
-    if (!isBusy()) return location.replace(location.pathname);
+    if (!isBusy()) return renew(page, address);
     document.getElementById("stale").hidden = false;
   }
-  region.replaceChildren(...document.adoptNode(fresh).childNodes);
+  // What the page was written for stays known, until it is written anew.
+  fresh.dataset.follow = region.dataset.follow;
+  patch(region, fresh);
   if ("running" in fresh.dataset) follow(region, later);
 }
 
+function renew(page, address) {
+  history.replaceState(history.state, "", address);
+  document.title = page.title;
+  patch(document.getElementById("main"), page.getElementById("main"));
+  followProgress();
+}
+
+function followProgress() {
+  const progress = document.querySelector("#progress[data-running]");
+  if (progress) follow(progress);
+}
+
 addEventListener("keydown", onKey);
+addEventListener("change", askForReason);
 const open = document.getElementById("keys-open");
 if (open) {
   open.hidden = false;
   open.addEventListener("click", showKeys);
   document.getElementById("keys-on").addEventListener("change", (event) => turn(event.target.checked));
 }
-const decide = document.querySelector("#decide form");
-if (decide?.querySelector("#reason")) askForReason(decide);
 const tickAll = document.querySelector("[data-tick-all]");
 if (tickAll) {
   tickAll.hidden = false;
@@ -141,5 +162,4 @@ if (tickAll) {
     for (const each of boxes) each.checked = !all;
   });
 }
-const progress = document.querySelector("#progress[data-running]");
-if (progress) follow(progress);
+followProgress();

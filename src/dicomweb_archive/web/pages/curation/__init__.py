@@ -9,14 +9,30 @@ from dicomweb_archive.web.pages.curation import (
     findings,
     inventory,
     overview,
+    publishing,
     queue,
+    rules,
     sheet,
     trail,
 )
 
 routes = [
     route
-    for page in (queue, bulk, findings, inventory, correcting, edits, conflicts, trail, sheet, deciding, overview)
+    for page in (
+        queue,
+        bulk,
+        findings,
+        inventory,
+        correcting,
+        rules,
+        edits,
+        conflicts,
+        trail,
+        sheet,
+        publishing,
+        deciding,
+        overview,
+    )
     for route in page.routes
 ]
 """The page of a submission comes last: its path begins all others."""

@@ -11,12 +11,12 @@ from dicomweb_archive.errors import InvalidParameterError, InvalidRequestError, 
 from dicomweb_archive.index.curation.submissions import SubmissionScope
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.services.submissions.decisions import BulkAction, Decision, outcomes_of
-from dicomweb_archive.services.submissions.transitions import Reason
 from dicomweb_archive.web.dependencies import get_principal, get_services
+from dicomweb_archive.web.errors import problem_of
 from dicomweb_archive.web.forms import Form, read_form, require_own_page
 from dicomweb_archive.web.pages.browser_route import BrowserRoute
 from dicomweb_archive.web.pages.curation.parameters import require_known
-from dicomweb_archive.web.pages.curation.queue import PAGE, STAGES
+from dicomweb_archive.web.pages.curation.queue import PAGE, STAGES, render_queue
 from dicomweb_archive.web.pages.curation.wording import CHOICES
 from dicomweb_archive.web.pages.problems import as_page
 from dicomweb_archive.web.pages.rendering import render
@@ -36,11 +36,14 @@ async def decide_on_chosen(request: Request) -> Response:
         return _to(request, "/submissions")
     require_own_page(request)
     form = await read_form(request, at_most=_LARGEST_FORM, fields=PAGE + 8)
-    planned = await get_services(request).decisions.decide_named(principal, _decision(form), _chosen(form))
+    try:
+        planned = await get_services(request).decisions.decide_named(principal, _decision(form), _chosen(form))
+    except InvalidRequestError as error:
+        return await render_queue(request, problem_of(error).status, typed=form, problem=str(error))
     jobs = [str(each.job.id) for each in planned]
     if len(jobs) == 1:
         return _to(request, f"/submissions/decisions/{jobs[0]}")
-    stage = form.get("stage")
+    stage = request.query_params.get("stage")
     return _to(
         request, f"/submissions?{urlencode({'stage': stage if stage in STAGES else '', 'planned': ','.join(jobs)})}"
     )
@@ -71,15 +74,11 @@ async def show_decisions(request: Request) -> Response:
 
 
 def _decision(form: Form) -> Decision:
-    action, reason = form.get("action"), form.get("reason")
+    action = form.get("action")
     if action not in set(BulkAction):
         raise InvalidRequestError("nothing was chosen: say what is to be done with them")
-    if reason not in set(Reason) | {""}:
-        raise InvalidParameterError("reason", accepted=", ".join(Reason))
-    if CHOICES[action].needs_reason and not reason:
-        raise InvalidRequestError(f"a reason is needed to {CHOICES[action].label.lower()}")
-    comment = form.text("comment", at_most=_LONGEST_TEXT)
-    return Decision(BulkAction(action), Reason(reason) if reason else None, comment)
+    reason = CHOICES[action].read_reason(form.get("reason"))
+    return Decision(BulkAction(action), reason, form.text("comment", at_most=_LONGEST_TEXT))
 
 
 def _chosen(form: Form) -> dict[str, int | None]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import orjson
 from starlette.requests import Request
@@ -91,12 +92,14 @@ async def show_conflict(request: Request) -> Response:
 async def decide_conflicts(request: Request) -> Response:
     """Decide on the conflicts that are chosen: on one at once, on many by a job."""
     seen = await visit(request)
+    require_known(request, ("since", "show"))
+    asked = {name: text for name in ("since", "show") if (text := request.query_params.get(name))}
     if request.method != "POST":
-        return _back(request, seen, "")
+        return _back(request, seen, asked)
     require_own_page(request)
     form = await read_form(request, at_most=_LARGEST_FORM, fields=PAGE + 8)
     try:
-        return _back(request, seen, await _decide(request, seen, form))
+        return _back(request, seen, asked | {"done": await _decide(request, seen, form)})
     except (ConflictError, InvalidRequestError, PreconditionFailedError) as error:
         return await _render(request, await visit(request), problem_of(error).status, typed=form, problem=str(error))
 
@@ -116,9 +119,9 @@ async def _decide(request: Request, seen: Visit, form: Form) -> str:
     name = seen.submission.name
     if len(chosen) == 1:
         await service.decide(seen.principal, name, chosen[0], revision[0], ruling)
-        return "done=1"
+        return "1"
     await service.begin(seen.principal, name, revision[0], Selection(tuple(sorted(set(chosen)))), ruling)
-    return "done=many"
+    return "many"
 
 
 async def _render(
@@ -153,9 +156,9 @@ async def _render(
     )
 
 
-def _back(request: Request, seen: Visit, query: str) -> Response:
+def _back(request: Request, seen: Visit, query: Mapping[str, str]) -> Response:
     path = f"{request.scope.get('root_path', '')}/submissions/{seen.submission.name}/conflicts"
-    return RedirectResponse(f"{path}?{query}" if query else path, 303, {"cache-control": "no-store"})
+    return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303, {"cache-control": "no-store"})
 
 
 def _line(found: Difference) -> DifferenceLine:

@@ -1,6 +1,6 @@
 """What is done with a submission on its page: decisions, comments, runs of checks; each leads back to the page."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -11,12 +11,13 @@ from dicomweb_archive.errors import (
     ConflictError,
     InvalidParameterError,
     InvalidRequestError,
+    NotFoundError,
     PreconditionFailedError,
     TransitionError,
 )
 from dicomweb_archive.services.checks.service import RUN_CHECKS
 from dicomweb_archive.services.submissions.publishing_job import enqueue_publishing
-from dicomweb_archive.services.submissions.transitions import Action, Reason
+from dicomweb_archive.services.submissions.transitions import Action
 from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.errors import problem_of
 from dicomweb_archive.web.forms import Form, read_form, require_own_page
@@ -29,7 +30,8 @@ from dicomweb_archive.web.routing import PageRoute
 # 4000 characters of three bytes, each byte as three.
 _LARGEST_FORM: Final = 40_000
 _LONGEST_TEXT: Final = 4000
-_REFUSALS: Final = (ConflictError, InvalidRequestError, PreconditionFailedError, TransitionError)
+REFUSALS: Final = (ConflictError, InvalidRequestError, NotFoundError, PreconditionFailedError, TransitionError)
+"""What a form is shown again for, with what was typed."""
 
 Deed = Callable[[Request, Visit, Form], Awaitable[str]]
 """Does what a form asks for and returns the query of the page that says so."""
@@ -45,7 +47,7 @@ def _doing(deed: Deed) -> Endpoint:
         form = await read_form(request, at_most=_LARGEST_FORM)
         try:
             return _back(request, seen, await deed(request, seen, form))
-        except _REFUSALS as error:
+        except REFUSALS as error:
             # As it stands now, which may be the very reason.
             return await render_overview(
                 request, await visit(request), problem_of(error).status, typed=form, problem=str(error)
@@ -63,33 +65,37 @@ async def _decide(request: Request, seen: Visit, form: Form) -> str:
     choice = CHOICES.get(form.get("action"))
     revision = form.numbers("revision")
     comment = form.text("comment", at_most=_LONGEST_TEXT)
-    reason = form.get("reason")
     if choice is None or not revision:
         raise InvalidRequestError("nothing was chosen: say what is to be done with it")
-    if reason not in set(Reason) | {""}:
-        raise InvalidParameterError("reason", accepted=", ".join(Reason))
-    if choice.needs_reason and not reason:
-        raise InvalidRequestError(f"a reason is needed to {choice.label.lower()}")
+    reason = choice.read_reason(form.get("reason"))
     if choice.value == PUBLISH:
-        await _publish(request, seen, revision[0], comment)
+        await publish(request, seen, revision[0], comment)
     else:
         await get_services(request).submissions.act(
             seen.principal,
             seen.submission.name,
             Action(choice.value),
             revision[0],
-            reason=Reason(reason) if reason else None,
+            reason=reason,
             comment=comment,
         )
     return f"done={choice.value}"
 
 
-async def _publish(request: Request, seen: Visit, revision: int, comment: str) -> None:
+async def publish(
+    request: Request, seen: Visit, revision: int, comment: str, studies: Sequence[str] | None = None
+) -> None:
+    """Begin to publish a submission, or these studies of it.
+
+    Raises:
+        NotFoundError, ForbiddenError, PreconditionFailedError, TransitionError: see `PublishingService.begin`.
+        ConflictError: other studies of it are being published.
+    """
     services = get_services(request)
-    begun = await services.publishing.begin(seen.principal, seen.submission.name, revision)
+    begun = await services.publishing.begin(seen.principal, seen.submission.name, revision, studies)
     if comment:
         await services.submissions.comment(seen.principal, begun.name, comment)
-    await enqueue_publishing(services.jobs.put, begun, actor=seen.principal.name)
+    await enqueue_publishing(services.jobs.put, begun, studies, actor=seen.principal.name)
 
 
 async def _comment(request: Request, seen: Visit, form: Form) -> str:

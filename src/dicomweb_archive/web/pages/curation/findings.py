@@ -25,6 +25,7 @@ WAIVED: Final = {"no": "those that count", "yes": "waived ones", "all": "all"}
 _FIELDS: Final = ("severity", "check", "waived", "study", "series")
 _LONGEST_REASON: Final = 2000
 _LARGEST_FORM: Final = 24_000
+_NOTHING: Final = Form({})
 
 
 async def show_findings(request: Request) -> Response:
@@ -36,16 +37,17 @@ async def show_findings(request: Request) -> Response:
 async def waive_findings(request: Request) -> Response:
     """Waive the findings that are ticked, or let them count again."""
     seen = await visit(request)
+    require_known(request, (*_FIELDS, "offset"))
+    asked = {name: text for name in _FIELDS if (text := request.query_params.get(name))}
     if request.method != "POST":
-        return _back(request, seen, "")
+        return _back(request, seen, urlencode(asked))
     require_own_page(request)
     get_services(request).checks.require_curator(seen.principal, seen.submission)
-    form = await read_form(request, at_most=_LARGEST_FORM, fields=PAGE + len(_FIELDS) + 4)
+    form = await read_form(request, at_most=_LARGEST_FORM, fields=PAGE + 4)
     try:
         changed, left = await _change(request, seen, form)
     except InvalidRequestError as error:
         return await _render(request, seen, problem_of(error).status, typed=form, problem=str(error))
-    asked = {name: form.get(name) for name in _FIELDS if form.get(name)}
     return _back(request, seen, urlencode({**asked, "changed": changed, "left": left}))
 
 
@@ -72,9 +74,8 @@ async def _change(request: Request, seen: Visit, form: Form) -> tuple[int, int]:
 
 
 async def _render(
-    request: Request, seen: Visit, status: int = 200, *, typed: Form | None = None, problem: str = ""
+    request: Request, seen: Visit, status: int = 200, *, typed: Form = _NOTHING, problem: str = ""
 ) -> Response:
-    typed = typed or Form({})
     severity = choice_of(request, "severity", tuple(Severity))
     check = choice_of(request, "check", tuple(CHECKS))
     waived = choice_of(request, "waived", tuple(WAIVED), "no")

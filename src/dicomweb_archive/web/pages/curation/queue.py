@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb_archive.index.curation.queue import Content, OpenFindings, QueueFilter, QueueOrder
+from dicomweb_archive.index.curation.queue import Content, Objections, QueueFilter, QueueOrder
 from dicomweb_archive.index.curation.submissions import Submission
 from dicomweb_archive.index.curation.submissions import SubmissionState as S
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.web.dependencies import get_principal, get_services
+from dicomweb_archive.web.forms import Form
 from dicomweb_archive.web.pages.browser_route import BrowserRoute
 from dicomweb_archive.web.pages.curation.parameters import choice_of, number_of, require_known, text_of
 from dicomweb_archive.web.pages.curation.wording import CHOICES, REASONS, STATES
@@ -45,6 +46,7 @@ ORDERS: Final[Mapping[str, str]] = MappingProxyType(
 )
 _FIELDS: Final = ("text", "collection", "site", "opened_by", "orderby")
 _LONGEST: Final = 300
+_NOTHING: Final = Form({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,18 @@ class QueueLine:
 
     submission: Submission
     content: Content
-    findings: OpenFindings
+    against: Objections
     state: str
     tone: str
 
 
 async def show_queue(request: Request) -> Response:
     """Show the submissions that the visitor curates or has opened."""
+    return await render_queue(request)
+
+
+async def render_queue(request: Request, status: int = 200, *, typed: Form = _NOTHING, problem: str = "") -> Response:
+    """Answer with the queue as the address asks for it, with what was chosen before when that could not be done."""
     services = get_services(request)
     principal = await get_principal(request)
     require(principal, Role.SUBMITTER)
@@ -76,12 +83,13 @@ async def show_queue(request: Request) -> Response:
         limit=PAGE,
         offset=offset,
     )
-    findings = await services.submissions.open_findings([submission for submission, _ in page.submissions])
+    against = await services.submissions.objections([submission for submission, _ in page.submissions])
     counts = {name: sum(page.counts.get(state, 0) for state in states) for name, (_, states) in STAGES.items()}
     return await render(
         request,
         "curation/queue.html",
-        lines=[_line(submission, content, findings) for submission, content in page.submissions],
+        status,
+        lines=[_line(submission, content, against) for submission, content in page.submissions],
         stages=[(name, label, counts[name]) for name, (label, _) in STAGES.items()],
         stage=stage,
         asked=asked,
@@ -94,6 +102,9 @@ async def show_queue(request: Request) -> Response:
         offset=offset,
         total=counts[stage],
         page_size=PAGE,
+        typed=typed,
+        ticked={text.partition(" ")[0] for text in typed.fields.get("submission", ())},
+        problem=problem,
         collections=(await services.collections.list_collections(principal, limit=200)).collections,
         query=lambda **changed: urlencode(
             {name: value for name, value in ({**asked, "stage": stage} | changed).items() if value}
@@ -101,8 +112,8 @@ async def show_queue(request: Request) -> Response:
     )
 
 
-def _line(submission: Submission, content: Content, findings: Mapping[str, OpenFindings]) -> QueueLine:
-    return QueueLine(submission, content, findings[submission.name], *STATES[submission.state])
+def _line(submission: Submission, content: Content, against: Mapping[str, Objections]) -> QueueLine:
+    return QueueLine(submission, content, against[submission.name], *STATES[submission.state])
 
 
 routes = [BrowserRoute("/submissions", as_page(show_queue), name="queue_page")]

@@ -7,6 +7,7 @@ from typing import Final
 
 from dicomweb_archive.checks.findings import Finding
 from dicomweb_archive.dicom.held_attributes import held_attribute
+from dicomweb_archive.errors import InvalidParameterError, InvalidRequestError
 from dicomweb_archive.index.curation.submissions import SubmissionState as S
 from dicomweb_archive.index.curation.trail import TrailEntry
 from dicomweb_archive.services.submissions.transitions import NEEDS_REASON, Action, Reason
@@ -40,6 +41,7 @@ class Choice:
     Attributes:
         key: of the keyboard.
         done: what is said when it was done.
+        takes_reason: whether the trail has a place for one.
     """
 
     value: str
@@ -48,6 +50,22 @@ class Choice:
     key: str
     done: str
     needs_reason: bool = False
+    takes_reason: bool = True
+
+    def read_reason(self, text: str) -> Reason | None:
+        """Return the reason that a form gives for it.
+
+        Raises:
+            InvalidParameterError: it is none.
+            InvalidRequestError: one is missing, or would be lost.
+        """
+        if text not in set(Reason) | {""}:
+            raise InvalidParameterError("reason", accepted=", ".join(Reason))
+        if self.needs_reason and not text:
+            raise InvalidRequestError(f"a reason is needed to {self.label.lower()}")
+        if text and not self.takes_reason:
+            raise InvalidRequestError(f"no reason is kept to {self.label.lower()}; say it in words")
+        return Reason(text) if text else None
 
 
 def _choice(action: Action, label: str, hint: str, key: str, done: str) -> tuple[str, Choice]:
@@ -57,7 +75,12 @@ def _choice(action: Action, label: str, hint: str, key: str, done: str) -> tuple
 CHOICES: Final[Mapping[str, Choice]] = MappingProxyType(
     dict(
         [
-            (PUBLISH, Choice(PUBLISH, "Publish", "each study appears whole", "p", "It is being published.")),
+            (
+                PUBLISH,
+                Choice(
+                    PUBLISH, "Publish", "each study appears whole", "p", "It is being published.", takes_reason=False
+                ),
+            ),
             _choice(Action.APPROVE, "Approve", "so that it can be published", "a", "It is approved."),
             _choice(
                 Action.REQUEST_CHANGES, "Request changes", "its sender may store again", "c", "Changes are requested."
