@@ -120,6 +120,9 @@ from dicomweb_archive.wire.multipart import MultipartLimits
 from dicomweb_archive.wire.search_limits import SearchLimits
 from dicomweb_archive.wire.webhook_targets import AllowedHosts
 
+# A bucket lets each pack wait for some 10 ms, whatever is in it, and takes many side by side.
+_CONVOYS_TO_BUCKETS = 8
+
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the application; what it needs is opened when it starts and closed when it ends."""
@@ -275,6 +278,7 @@ def _build_services(
         pack_bytes=settings.pack_bytes,
         pack_instances=settings.pack_instances,
         free_space_watermark_bytes=settings.free_space_watermark_bytes,
+        convoys_at_once=1 if settings.object_bucket is None else _CONVOYS_TO_BUCKETS,
     )
     return Services(
         addresses=Addresses(settings.base_url, settings.root_path, follow_host=settings.public_url is None),

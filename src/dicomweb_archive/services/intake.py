@@ -5,16 +5,16 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from dicomweb_archive.dicom.instance import ScannedInstance
-from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.raw_walk import SeriesTemplate, delta_against
+from dicomweb_archive.services.series_at_hand import (
+    WALKED_ATTRIBUTE_BYTES,
+    WALKED_BYTES,
+    SeriesAtHand,
+    pixel_bytes_of,
+)
 
 SERIES_KEPT = 4
 """Series of one request that are kept at hand; modalities and exports interleave few."""
-
-# With so many bytes besides its pixels an instance is walked in some 50 µs, and a hand-over to a thread takes as
-# much again. What differs is decoded, in a thread: 23 ms for the functional groups of 33 frames (114 KB of JSON).
-_WALK_AT_ONCE_BYTES = 1024 * 1024
-_ATTRIBUTES_AT_ONCE_BYTES = 64 * 1024
 
 _IDENTIFIERS_WITHIN = 64 * 1024
 
@@ -41,17 +41,21 @@ class _Series:
                 return None
             self.template = await asyncio.to_thread(SeriesTemplate, self.data, self.first)
             self.data = b""
-        pixels = self.first.pixel_data
-        attribute_bytes = len(data) - (pixels.length if pixels is not None else 0)
-        if len(data) <= _WALK_AT_ONCE_BYTES and attribute_bytes <= _ATTRIBUTES_AT_ONCE_BYTES:
+        attribute_bytes = len(data) - pixel_bytes_of(self.first)
+        if len(data) <= WALKED_BYTES and attribute_bytes <= WALKED_ATTRIBUTE_BYTES:
             return self.template.walk(data)
         return await asyncio.to_thread(self.template.walk, data)
 
 
 class Intake:
-    """Scans the instances of one request; those of a series share the attributes of the first."""
+    """Scans the instances of one request; those of a series share the attributes of the first.
 
-    def __init__(self) -> None:
+    Args:
+        at_hand: series that other requests have brought instances of; `None`: there are no others.
+    """
+
+    def __init__(self, at_hand: SeriesAtHand | None = None) -> None:
+        self._at_hand = at_hand or SeriesAtHand()
         self._series: OrderedDict[SeriesKey, _Series] = OrderedDict()
 
     async def scan(self, data: bytes) -> ScannedInstance:
@@ -66,7 +70,10 @@ class Intake:
             if walked is not None:
                 self._series.move_to_end(key)
                 return walked
-        scanned = await asyncio.to_thread(scan, data)
+        walked = self._at_hand.walk(data)
+        if walked is not None:
+            return walked
+        scanned = await self._at_hand.scan(data)
         key = series_key(scanned)
         known = self._series.get(key)
         if known is not None:

@@ -1,7 +1,7 @@
 """Settlement: what becomes of the durable packs of a request: published, waiting, kept as conflicts, or deleted."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 
 from dicomweb_archive.errors import ArchiveError, ConflictError, DatabaseUnavailableError
@@ -74,9 +74,9 @@ class Settlement:
             logger.warning("outcome of a transaction is unknown, its objects stay", extra={"packs": len(self._loose)})
             raise
         except Exception:
-            await self._delete_loose()
+            await delete_objects(self._objects, sorted(self._loose))
             raise
-        await self._delete_loose()
+        await delete_objects(self._objects, sorted(self._loose))
         return outcome
 
     async def _settle(self, packs: Mapping[Lane, Sequence[PackRecord]]) -> dict[str, Registration]:
@@ -139,13 +139,15 @@ class Settlement:
         self._registered |= keys
         self._loose -= keys
 
-    async def _delete_loose(self) -> None:
-        for object_key in sorted(self._loose):
-            try:
-                await self._objects.delete(object_key)
-            except ArchiveError:
-                # The instances are where another request has put them, and that is the answer.
-                logger.warning("an object without rows could not be deleted", extra={"object_key": object_key})
+
+async def delete_objects(objects: ObjectStore, object_keys: Iterable[str]) -> None:
+    """Delete objects that no row names; what cannot be deleted is an orphan for the sweep."""
+    for object_key in object_keys:
+        try:
+            await objects.delete(object_key)
+        except ArchiveError:
+            # The instances are where another request has put them, and that is the answer.
+            logger.warning("an object without rows could not be deleted", extra={"object_key": object_key})
 
 
 def _uids_of(outcome: Mapping[str, Registration], registration: Registration) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dicomweb_archive.checks.findings import Finding
 from dicomweb_archive.dicom.status import StoreOutcome
@@ -12,8 +12,10 @@ from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.writing.register import Register, Registration
 from dicomweb_archive.services.access import Principal, Role, require
 from dicomweb_archive.services.destinations import Destination, Destinations
+from dicomweb_archive.services.reception.convoys import Convoys
 from dicomweb_archive.services.reception.limits import StoreLimits
 from dicomweb_archive.services.reception.reception import Reception
+from dicomweb_archive.services.series_at_hand import SeriesAtHand
 from dicomweb_archive.services.settlement import Settlement
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.wire.multipart import Event, PartData
@@ -36,6 +38,12 @@ class StoreService:
     destinations: Destinations
     conflicts: ConflictIndex
     findings: FindingIndex
+    at_hand: SeriesAtHand = field(default_factory=SeriesAtHand)
+    convoys: Convoys = field(init=False)
+
+    def __post_init__(self) -> None:
+        convoys = Convoys(self.register, self.objects, at_once=self.limits.convoys_at_once)
+        object.__setattr__(self, "convoys", convoys)
 
     async def destination_of(self, principal: Principal, asked: AskedRoot = PUBLISHED) -> Destination:
         """Return where a store of this principal through this root leads; see `Destinations.of`."""
@@ -83,10 +91,12 @@ class StoreService:
             destination = await self.destination_of(principal)
         settlement = Settlement(self.register, self.conflicts, self.objects, destination, actor=principal.name)
         reception = Reception(
-            self.register, self.objects, self.limits, destination, study_instance_uid=study_instance_uid
+            self.register, self.objects, self.limits, destination, self.at_hand, study_instance_uid=study_instance_uid
         )
         try:
             await reception.receive(self._while_room(parts))
+            if await reception.go_along(self.convoys, actor=principal.name):
+                return reception.ledger.outcomes(destination.room)
             packs = await reception.finish_packs()
         except BaseException:
             await reception.abort()

@@ -42,6 +42,11 @@ class Batches:
         self._batch_bytes = 0
         self._settling: asyncio.Task[None] | None = None
 
+    @property
+    def lone(self) -> Held | None:
+        """The one instance that was taken in, as long as nothing has been written."""
+        return self._batch[0] if len(self._batch) == 1 and self._settling is None else None
+
     async def add(self, held: Held) -> None:
         """Take in an instance; the batch that it fills begins to be written."""
         self._batch.append(held)
@@ -99,7 +104,7 @@ class Batches:
 
     async def _write_repeat(self, held: Held, known: Kept) -> None:
         """Keep a part whose UID is taken when its bytes are others."""
-        digest = await _digest_of(held)
+        digest = await digest_of_held(held)
         kept = self._contradicting.setdefault(held.scanned.sop_instance_uid, set())
         if digest not in {known.digest, *kept}:
             # A pack has room for one instance of a UID, so the further ones go into others.
@@ -117,13 +122,14 @@ class Batches:
         others = []
         for held in batch:
             digest = published.get(held.scanned.sop_instance_uid)
-            if digest is not None and digest == await _digest_of(held):
+            if digest is not None and digest == await digest_of_held(held):
                 self._ledger.say_published(held.position, held.scanned)
             else:
                 others.append(held)
         return others
 
 
-async def _digest_of(held: Held) -> bytes:
+async def digest_of_held(held: Held) -> bytes:
+    """Return the digest of an instance as it would be kept."""
     neutralise = held.scanned.preamble_neutralised
     return await asyncio.to_thread(digest_of, held.data, neutralise_preamble=neutralise)

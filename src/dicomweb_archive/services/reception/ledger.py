@@ -51,6 +51,11 @@ class Ledger:
         """Whether no part has come yet."""
         return not self._outcomes
 
+    @property
+    def is_of_one(self) -> bool:
+        """Whether one part has come."""
+        return len(self._outcomes) == 1
+
     def begin_part(self, notes: tuple[AttributeNote, ...] = ()) -> int:
         """Enter a part that arrives, and return its position."""
         position = len(self._outcomes)

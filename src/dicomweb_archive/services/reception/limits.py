@@ -12,6 +12,7 @@ class StoreLimits:
             when they are twice as old (`services/maintenance.py`).
         attribute_bytes: JSON of attributes that one request may bring, since all of it is registered together:
             some thousand series, or some dozen structure sets. Parts beyond it are refused.
+        convoys_at_once: see `convoys.py`.
     """
 
     hold_bytes: int
@@ -20,3 +21,4 @@ class StoreLimits:
     free_space_watermark_bytes: int
     request_seconds: float = 12 * 3600.0
     attribute_bytes: int = 64 * 1024 * 1024
+    convoys_at_once: int = 1

@@ -12,12 +12,14 @@ from dicomweb_archive.index.writing.register import PackRecord, Register
 from dicomweb_archive.services.destinations import Destination
 from dicomweb_archive.services.intake import Intake
 from dicomweb_archive.services.large_part import LargePart, joined_if_many, skip_part
-from dicomweb_archive.services.reception.batches import Batches, Held
+from dicomweb_archive.services.reception.batches import Batches, Held, digest_of_held
 from dicomweb_archive.services.reception.claims import Claims
+from dicomweb_archive.services.reception.convoys import Convoys
 from dicomweb_archive.services.reception.lanes import Lanes
 from dicomweb_archive.services.reception.ledger import Ledger
 from dicomweb_archive.services.reception.limits import StoreLimits
 from dicomweb_archive.services.reception.oddities import notes_of
+from dicomweb_archive.services.series_at_hand import SeriesAtHand
 from dicomweb_archive.services.settlement import Lane
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.wire.multipart import Event, PartBegin, PartData, PartEnd, PartJudged
@@ -30,6 +32,7 @@ class Reception:
 
     Args:
         destination: where instances go.
+        at_hand: series that other requests have brought instances of.
         study_instance_uid: the only study that instances may belong to.
 
     Attributes:
@@ -42,6 +45,7 @@ class Reception:
         objects: ObjectStore,
         limits: StoreLimits,
         destination: Destination,
+        at_hand: SeriesAtHand,
         *,
         study_instance_uid: str | None = None,
     ) -> None:
@@ -50,7 +54,7 @@ class Reception:
         # Not the monotonic clock, which may stand still while the machine sleeps: objects age by this one.
         self._begun_at = time.time()
         self._study_instance_uid = study_instance_uid
-        self._intake = Intake()
+        self._intake = Intake(at_hand)
         self.ledger = Ledger()
         self._claims = Claims(register, destination, self.ledger)
         self._lanes = Lanes(objects, limits)
@@ -76,14 +80,28 @@ class Reception:
         if self.ledger.is_empty:
             message = "the request holds no part"
             raise InvalidRequestError(message)
-        await self._batches.settle()
+
+    async def go_along(self, convoys: Convoys, *, actor: str) -> bool:
+        """Let the only instance of the request be written with those of others; tells whether that was all of it."""
+        held = self._batches.lone if self.ledger.is_of_one else None
+        kept = None if held is None else await convoys.carry(held, self._destination, actor=actor)
+        if held is None or kept is None:
+            return False
+        if kept.position == held.position:
+            self.ledger.keep(held.position, held.scanned, kept.digest, held.lane)
+        elif kept.digest == await digest_of_held(held):
+            self.ledger.say_repeated(held.position, held.scanned, kept, same=True)
+        else:
+            return False
+        return True
 
     async def finish_packs(self) -> dict[Lane, list[PackRecord]]:
-        """Make every pack durable.
+        """Write what is left, and make every pack durable.
 
         Raises:
             RequestTimeoutError: the request took so long that its first packs may soon be taken for orphans.
         """
+        await self._batches.settle()
         packs = await self._lanes.finish()
         if time.time() - self._begun_at > self._limits.request_seconds:
             message = f"a request may take at most {self._limits.request_seconds:g} s; send fewer instances at once"
