@@ -268,7 +268,8 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
         lines = part10(image(study=9, series=2, instance=1, StudyDescription="Lines", ImageComments="a b\r\nc"))
         path = await opened(archive, *ct_series(3, study=9), lines, title="Corrected")
         attribute = f"{path}/inventory/values?attribute=00081030"
-        assert (await page_of(archive, attribute)).find("input", name="old") == []
+        assert (await page_of(archive, attribute)).find("select", name="deed") == []
+        await values_are_approved(archive, path, attribute)
         await archive.client.post(f"{path}/seal", headers={"if-match": "*"})
         # Its checks find nothing.
         while (await archive.client.get(path)).json()["state"] != "in_review":  # noqa: ASYNC110
@@ -276,7 +277,7 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
         page = await page_of(archive, attribute)
         values = [each.attributes["value"] for each in page.find("input", name="old")]
         assert values == ["HEAD%5EROUTINE", "Lines"]
-        fields = {"attribute": "00081030", "scope": "one", "old": values[0], "deed": "becomes", "new": "Head <1>"}
+        fields = {"attribute": "00081030", "scope": "chosen", "old": values[0], "deed": "becomes", "new": "Head <1>"}
         for wrong in (
             {"deed": ""},
             {"attribute": ""},
@@ -327,6 +328,62 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
         assert [row.one("a").text for row in edits] == ["it was right", "by rules", "house style"]
         assert (await archive.client.get(f"{path}/edits/x", headers=BROWSER)).status_code == 404
         assert (await archive.client.get(f"{path}/correct", headers=BROWSER)).status_code == 303
+
+
+async def values_are_approved(archive: Archive, path: str, attribute: str) -> None:
+    """Approve all values of two attributes, then one of another, and take that back."""
+    page = await page_of(archive, f"{path}/inventory", q="Study")
+    (form,) = [each for each in page.find("form") if "approve-attributes" in each.attributes.get("action", "")]
+    total = int(page.one(id="inventory-status").text.partition(";")[2].split()[0])
+    content = page.one("input", name="content").attributes["value"]
+    fields = {"attribute": ["0020000D", "00080020"], "content": content, "say": "approve", "comment": "seen"}
+    for wrong, status in (
+        ({"attribute": []}, 400),
+        ({"attribute": "Nosuch"}, 400),
+        ({"attribute": "00104000"}, 404),
+        ({"content": "0"}, 412),
+        ({"say": ""}, 400),
+    ):
+        refused = await send(archive, form.attributes["action"], {**fields, **wrong})
+        assert refused.status_code == status, wrong
+        page = parse(refused.text)
+        assert barriers(page) == []
+        assert page.one(id="problem").text
+        assert page.one(id="q").attributes["value"] == "Study"
+    approved = await send(archive, form.attributes["action"], fields)
+    page = await page_of(archive, approved.headers["location"])
+    assert f"{total - 2} attributes are undecided. 2 values are newly approved" in page.one(id="inventory-status").text
+    lines = {row.one("input").attributes["value"]: row for row in page.one(id="inventory").one("tbody").find("tr")}
+    assert [name for name, row in lines.items() if row.find("span", class_="good")] == ["00080020", "0020000D"]
+    left = await page_of(archive, f"{path}/inventory", q="Study", undecided="yes")
+    assert len(left.find("input", name="attribute")) == len(lines) - 2
+
+    page = await page_of(archive, attribute)
+    (old,) = [
+        each.attributes["value"] for each in page.find("input", name="old") if "Lines" in each.attributes["value"]
+    ]
+    approve = (
+        page.one("button", value="approve").attributes.get("formaction")
+        or page.one("main").one("form").attributes["action"]
+    )
+    assert (await send(archive, approve, {"content": content, "say": "approve"})).status_code == 400
+    approved = await send(archive, approve, {"old": old, "content": content, "say": "approve"})
+    page = await page_of(archive, approved.headers["location"])
+    assert "not all approved. 1 value is newly approved" in page.one("main").text
+    revoked = await send(archive, approve, {"old": old, "say": "revoke"})
+    assert "1 value is not approved any more" in (await page_of(archive, revoked.headers["location"])).one("main").text
+    every = await send(archive, approve, {"content": content, "say": "approve-all"})
+    assert (
+        "; approved. 2 values are newly approved"
+        in (await page_of(archive, every.headers["location"])).one("main").text
+    )
+    pixels = f"{path}/inventory/values?attribute=7FE00010"
+    assert "binary" in (await page_of(archive, pixels)).one("input", name="binary").attributes["id"]
+    binary = await send(
+        archive, f"{path}/approve-values?attribute=7FE00010", {"binary": "yes", "content": content, "say": "approve"}
+    )
+    assert "1 value is newly approved" in (await page_of(archive, binary.headers["location"])).one("main").text
+    assert "Values approved 2 attributes, 2 values seen" in (await page_of(archive, f"{path}/events")).one("main").text
 
 
 async def rules_are_tried_and_applied(archive: Archive, path: str) -> None:
@@ -491,7 +548,7 @@ async def test_pages_are_for_those_whose_submissions_they_are_and_forms_come_fro
     path = await opened(archive, *ct_series(1, study=8), title="Secret title")
     # Where no key is asked for, a page elsewhere decides nothing either.
     for headers in ({}, {"sec-fetch-site": "cross-site"}, {"origin": "http://evil.example"}):
-        for below in ("decide", "comment", "check", "waive", "publish-chosen"):
+        for below in ("decide", "comment", "check", "waive", "publish-chosen", "approve-values"):
             forged = await archive.client.post(
                 f"{path}/{below}", data={"action": "seal", "revision": "1"}, headers={**BROWSER, **headers}
             )

@@ -40,7 +40,7 @@ REDUCE_APPROVALS: Final = """
 update value_approval a set digests = n.digests from unnest($1::int8[], $2::bytea[]) as n(id, digests) where a.id = n.id
 """
 
-_SETTLED: Final = frozenset(
+SETTLED_STATES: Final = frozenset(
     {
         SubmissionState.PUBLISHING,
         SubmissionState.PUBLISHED,
@@ -49,6 +49,7 @@ _SETTLED: Final = frozenset(
         SubmissionState.EXPIRED,
     }
 )
+"""In these it is over with a submission, and nobody approves values of it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class ApprovalIndex:
 
 async def _hold(connection: Connection, submission: Submission) -> None:
     state = SubmissionState(await connection.fetchval(HOLD_STATE, submission.id))
-    if state in _SETTLED:
+    if state in SETTLED_STATES:
         message = f"nobody approves values of what is {state.value}"
         raise ConflictError(message)
 

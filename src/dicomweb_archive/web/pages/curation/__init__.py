@@ -1,6 +1,7 @@
 """Pages of curators and submitters: the queue, what a submission holds, what is said of it, and what is decided."""
 
 from dicomweb_archive.web.pages.curation import (
+    approving,
     bulk,
     conflicts,
     correcting,
@@ -23,6 +24,7 @@ routes = [
         bulk,
         findings,
         inventory,
+        approving,
         correcting,
         rules,
         edits,

@@ -1,8 +1,8 @@
-"""Corrections by value: one value of an attribute becomes another wherever it occurs, tried before it is applied."""
+"""Corrections by value: values of an attribute become another wherever they occur, tried before it is applied."""
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -10,7 +10,6 @@ from starlette.responses import RedirectResponse, Response
 from dicomweb_archive.dicom.held_attributes import held_attribute
 from dicomweb_archive.errors import (
     ConflictError,
-    InvalidParameterError,
     InvalidRequestError,
     PreconditionFailedError,
 )
@@ -18,6 +17,8 @@ from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.errors import problem_of
 from dicomweb_archive.web.forms import Form, read_form, require_own_page
+from dicomweb_archive.web.pages.curation.chosen_values import LARGEST_FORM, chosen_texts
+from dicomweb_archive.web.pages.curation.inventory import VALUES_PAGE
 from dicomweb_archive.web.pages.curation.visit import SUBMISSION, Visit, render_submission, visit
 from dicomweb_archive.web.pages.problems import as_page
 from dicomweb_archive.web.routing import PageRoute
@@ -25,13 +26,10 @@ from dicomweb_archive.wire.edit_rules import read_rules
 
 BECOMES: Final = "becomes"
 REMOVED: Final = "removed"
-_ONE: Final = "one"
+_CHOSEN: Final = "chosen"
 _EVERY: Final = "every"
 _LONGEST_VALUE: Final = 4000
-# What is shown of a value has far less than a thousand characters, of up to four bytes, each byte as three.
-_LONGEST_OLD: Final = 12_000
 _LONGEST_REASON: Final = 4000
-_LARGEST_FORM: Final = 120_000
 _SHOWN: Final = 200
 
 
@@ -43,7 +41,7 @@ async def correct(request: Request) -> Response:
         return RedirectResponse(f"{path}/inventory", 303, {"cache-control": "no-store"})
     require_own_page(request)
     get_services(request).checks.require_curator(seen.principal, seen.submission)
-    form = await read_form(request, at_most=_LARGEST_FORM, fields=12)
+    form = await read_form(request, at_most=LARGEST_FORM, fields=VALUES_PAGE + 12)
     rule = _rule(form)
     if form.get("step") != "apply":
         return await _try(request, seen, form, rule)
@@ -81,17 +79,11 @@ async def _try(
 
 
 def _rule(form: Form) -> Mapping[str, Any]:
-    """Return the rule that a form means, as a request would write it.
-
-    The value that is chosen comes percent-encoded: a form by itself makes every line end in it the same.
-    """
+    """Return the rule that a form means, as a request would write it."""
     attribute = form.text("attribute", at_most=1024)
-    # Blanks at the ends of a value are what may be wrong with it.
-    old = unquote(form.text("old", at_most=_LONGEST_OLD, trimmed=False))
-    if "\0" in old:
-        raise InvalidParameterError("old", accepted="a value without the character NUL")
+    old = chosen_texts(form)
     new = form.text("new", at_most=_LONGEST_VALUE, trimmed=False)
-    is_chosen = form.get("scope") == _EVERY or (form.get("scope") == _ONE and "old" in form.fields)
+    is_chosen = form.get("scope") == _EVERY or (form.get("scope") == _CHOSEN and old)
     if form.get("deed") not in (BECOMES, REMOVED) or not is_chosen or not attribute:
         raise InvalidRequestError("nothing was chosen: say which value, and what becomes of it")
     is_removed = form.get("deed") == REMOVED
@@ -106,7 +98,7 @@ def _rule(form: Form) -> Mapping[str, Any]:
                 "when": [{"attribute": attribute, "present": True}],
             }
         )
-    return {"attribute": attribute, "action": "map", "map": {old: None if is_removed else new}}
+    return {"attribute": attribute, "action": "map", "map": dict.fromkeys(old, None if is_removed else new)}
 
 
 routes = [PageRoute(f"{SUBMISSION}/correct", as_page(correct), methods=["GET", "POST"], name="correct_form")]
