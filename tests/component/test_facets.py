@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -28,15 +29,25 @@ from dicomweb_archive.index.upkeep.held_paths import HeldPathsIndex
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
 
+# One loop, so that they share open connections: a new one has all of the catalogue to learn.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 LEVELS = list(Level)
 UNIQUE = {Level.STUDY: "StudyInstanceUID", Level.SERIES: "SeriesInstanceUID", Level.INSTANCE: "SOPInstanceUID"}
-SERIES = (
-    ct_series(3, study=1),
-    ct_series(1, study=1, series=2, KVP="100", BodyPartExamined="HEAD", StudyDescription=""),
-    mr_series(40, study=2, StudyDate="20240201", BodyPartExamined="head", SeriesNumber=None),
-    mr_series(2, study=3, StudyDate="", PatientName="Müller^Jörg=山田^太郎", SpecificCharacterSet="ISO_IR 192"),
-    ct_series(2, study=4, StudyDate="20190704", ImageType=["DERIVED", "PRIMARY"]),
-)
+
+
+@cache
+def series() -> tuple[list[bytes], ...]:
+    """Return what is stored, made when the first test asks: those who only collect tests need it not."""
+    return (
+        ct_series(3, study=1),
+        ct_series(1, study=1, series=2, KVP="100", BodyPartExamined="HEAD", StudyDescription=""),
+        mr_series(40, study=2, StudyDate="20240201", BodyPartExamined="head", SeriesNumber=None),
+        mr_series(2, study=3, StudyDate="", PatientName="Müller^Jörg=山田^太郎", SpecificCharacterSet="ISO_IR 192"),
+        ct_series(2, study=4, StudyDate="20190704", ImageType=["DERIVED", "PRIMARY"]),
+    )
+
+
 PRIVATE = AttributePath((PathStep(0x00190002, "PHANTOM_01"),), "UN")
 
 
@@ -44,15 +55,18 @@ async def _fill(server: TestServer) -> str:
     name = await server.create_database()
     async with await Database.open(server.url_of(name)) as database:
         register = Register(database)
-        for series in SERIES:
-            await register.register([pack_of(segment_of(series))], actor="tester")
+        for files in series():
+            await register.register([pack_of(segment_of(files))], actor="tester")
         await HeldPathsIndex(database).catch_up(seconds=5)
         # Behind this the paths of segments are unknown, and what varies is read from the segments themselves.
         await register.register([pack_of(segment_of(ct_series(3, study=5, KVP="80")))], actor="tester")
     return name
 
 
-INSTANCES = [dcmread(BytesIO(data)) for files in (*SERIES, ct_series(3, study=5, KVP="80")) for data in files]
+@cache
+def instances() -> list[Dataset]:
+    """Return every instance as pydicom reads it."""
+    return [dcmread(BytesIO(data)) for files in (*series(), ct_series(3, study=5, KVP="80")) for data in files]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +74,7 @@ def filled(database_server: TestServer) -> str:
     return asyncio.run(_fill(database_server))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def database(database_server: TestServer, filled: str) -> AsyncIterator[Database]:
     async with await Database.open(database_server.url_of(filled)) as database:
         yield database
@@ -86,7 +100,7 @@ def values(facet: Facet) -> dict[Any, int]:
 def expected(level: Level, keyword: str) -> dict[Any, int]:
     """Count the entities that hold each value, the slow way."""
     holders: dict[Any, set[str]] = defaultdict(set)
-    for instance in INSTANCES:
+    for instance in instances():
         for value in _values(instance, keyword.split(".")):
             holders[value].add(instance[UNIQUE[level]].value)
     return {value: len(entities) for value, entities in holders.items()}

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import random
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from types import ModuleType
 
 import pytest
@@ -102,16 +103,23 @@ def with_bundled_names() -> Iterator[list[list[ScannedInstance]]]:
         yield [[scan(part10(dataset))]]
 
 
-GENERATED = list(studies(random.Random(4), 14))
-BUNDLED = list(with_bundled_names())
-STUDIES = GENERATED + BUNDLED
+@cache
+def bundled() -> list[list[list[ScannedInstance]]]:
+    """Return pydicom's own, made when the first test asks: those who only collect tests need them not."""
+    return list(with_bundled_names())
+
+
+@cache
+def stored() -> list[list[list[ScannedInstance]]]:
+    """Return all that is stored."""
+    return [*studies(random.Random(4), 14), *bundled()]
 
 
 async def _fill(server: TestServer) -> str:
     name = await server.create_database()
     async with await Database.open(server.url_of(name)) as database:
         register = Register(database)
-        for study in STUDIES:
+        for study in stored():
             await register.register([pack_of(in_pack(sharing_base(series))) for series in study], actor="tester")
         async with database.connection() as connection:
             await connection.execute("analyze")
@@ -134,7 +142,7 @@ def expected(query: SearchQuery) -> set[str]:
         (scanned.study_instance_uid, scanned.series_instance_uid, scanned.sop_instance_uid)[
             list(Level).index(query.level)
         ]
-        for study in STUDIES
+        for study in stored()
         for series in study
         for scanned in series
         if matches(scanned.attributes(), query)
@@ -183,7 +191,7 @@ async def test_every_level_and_shape_finds_the_names_that_the_plain_matcher_find
 async def test_names_of_the_bundled_character_sets_are_found(shared: Database, value: str, name: str) -> None:
     names = {
         scanned.study_instance_uid: str(element.values[0])
-        for [[scanned]] in BUNDLED
+        for [[scanned]] in bundled()
         if (element := scanned.attributes().get(0x00100010)) is not None
     }
     wanted = {uid for uid, stored in names.items() if stored.startswith(name)}

@@ -27,6 +27,9 @@ from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.wire.query_strings import split_query
 from dicomweb_archive.wire.search_parameters import parse_search
 
+# One loop, so that they share open connections: a new one has all of the catalogue to learn.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 SHAPES: dict[str, Chooser] = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_by_terms}
 LONG = "word " * 150
 """750 characters."""
@@ -111,7 +114,7 @@ def filled(database_server: TestServer) -> str:
     return asyncio.run(_fill(database_server))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def database(database_server: TestServer, filled: str) -> AsyncIterator[Database]:
     """The database of all tests here; none of them changes it."""
     async with await Database.open(database_server.url_of(filled)) as opened:

@@ -25,11 +25,14 @@ from dicomweb_archive.index.search.kept_figures import REVISION, KeptFigures
 from dicomweb_archive.index.search.milestones import Milestones
 from dicomweb_archive.index.search.paging import PageSearch
 from dicomweb_archive.index.search.planning.key_prunes import Finding
-from dicomweb_archive.index.search.planning.plan import SearchPlan, Stretch
+from dicomweb_archive.index.search.planning.plan import SearchPlan
 from dicomweb_archive.index.search.planning.shape import Choice, Statistics, choose_shape
 from dicomweb_archive.index.search.sql import levels
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.index.writing.removal import Removal
+
+# One loop, so that they share open connections: a new one has all of the catalogue to learn.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATIENTS = {1: "Doe^Jane", 2: "adams^ann", 3: "", 4: "Évans^Zoë", 5: "Doe^Jane", 6: "Baker^Bob"}
 DATES = {1: "20240131", 2: "20240130", 3: "20240201", 4: "", 5: "20240131", 6: "20240115"}
@@ -65,16 +68,18 @@ def filled(database_server: TestServer) -> str:
     return asyncio.run(_fill(database_server))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def database(database_server: TestServer, filled: str) -> AsyncIterator[Database]:
-    """The filled database, for tests that change nothing."""
-    async with await Database.open(database_server.url_of(filled)) as database:
+    """A copy of the filled database, for tests that change nothing."""
+    # What is connected to cannot be copied.
+    name = await database_server.create_database(template=filled)
+    async with await Database.open(database_server.url_of(name)) as database:
         yield database
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def copy(database_server: TestServer, filled: str) -> AsyncIterator[Database]:
-    """A copy of it, for tests that store and delete."""
+    """Another copy, for a test that stores and deletes."""
     name = await database_server.create_database(template=filled)
     async with await Database.open(database_server.url_of(name)) as database:
         yield database
@@ -415,20 +420,3 @@ async def test_milestones_go_no_further_than_pages_that_were_asked_for(copy: Dat
     pages = [await found(index, replace(query, offset=offset)) for offset in (1, 1, 0, len(whole) - 1, 1)]
     assert pages == [[whole[offset]] for offset in (1, 1, 0, -1, 1)]
     assert {(len(milestones.series), milestones.whole) for milestones in made} == {(4, False), (9, True)}
-
-
-def test_milestones_reach_as_far_as_they_were_counted():
-    milestones = Milestones("now", [3, 8, 20], [0, 10, 25], whole=False)
-    assert milestones.reach(20, 5)
-    assert not milestones.reach(20, 6)
-    assert replace(milestones, whole=True).reach(20, 6)
-
-
-def test_a_stretch_holds_the_series_of_a_page():
-    milestones = Milestones("now", [3, 8, 20], [0, 10, 25])
-    assert milestones.stretch(0, 5) == Stretch(3, 8, 0)
-    assert milestones.stretch(9, 1) == Stretch(3, 8, 0)
-    assert milestones.stretch(9, 2) == Stretch(3, 20, 0)
-    assert milestones.stretch(10, 15) == Stretch(8, 20, 10)
-    assert milestones.stretch(24, 100).passed == 10
-    assert milestones.stretch(30, 1).first == 20

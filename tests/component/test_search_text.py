@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 
 import pytest
 import pytest_asyncio
@@ -15,7 +16,7 @@ from tests.searching import EVERYTHING, ROOT_URL, always_by_terms, always_ordere
 from tests.stored import in_pack, pack_of, sharing_base
 
 from dicomweb_archive.dicom.free_text import Phrase, folded_texts, texts_match
-from dicomweb_archive.dicom.instance import ScannedInstance
+from dicomweb_archive.dicom.instance import Attributes, ScannedInstance
 from dicomweb_archive.dicom.matching import matches
 from dicomweb_archive.dicom.part10 import scan
 from dicomweb_archive.dicom.query import Level, OrderKey, SearchQuery
@@ -27,6 +28,9 @@ from dicomweb_archive.index.search.phrases import FIND_TERMS
 from dicomweb_archive.index.search.planning.shape import choose_shape
 from dicomweb_archive.index.writing.register import Register
 from dicomweb_archive.wire.free_text import parse_text
+
+# One loop, so that they share open connections: a new one has all of the catalogue to learn.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SHAPES = {"chosen": choose_shape, "ordered": always_ordered, "by terms": always_by_terms}
 TEXTS = (
@@ -87,7 +91,13 @@ def _instance(chance: random.Random, study: int, series: int, number: int) -> Da
     return dataset
 
 
-def _studies() -> Iterator[list[list[ScannedInstance]]]:
+@cache
+def studies() -> list[list[list[ScannedInstance]]]:
+    """Return what is stored, made when the first test asks: those who only collect tests need it not."""
+    return list(_generated())
+
+
+def _generated() -> Iterator[list[list[ScannedInstance]]]:
     chance = random.Random(11)
     for study in range(1, 13):
         yield [
@@ -99,20 +109,22 @@ def _studies() -> Iterator[list[list[ScannedInstance]]]:
         ]
 
 
-STUDIES = list(_studies())
-INSTANCES = [
-    (scanned.attributes(), folded_texts(scanned.attributes()), scanned)
-    for study in STUDIES
-    for series in study
-    for scanned in series
-]
+@cache
+def instances() -> list[tuple[Attributes, frozenset[str], ScannedInstance]]:
+    """Return every instance with its attributes and its texts."""
+    return [
+        (scanned.attributes(), folded_texts(scanned.attributes()), scanned)
+        for study in studies()
+        for series in study
+        for scanned in series
+    ]
 
 
 async def _fill(server: TestServer) -> str:
     name = await server.create_database()
     async with await Database.open(server.url_of(name)) as database:
         register = Register(database)
-        for study in STUDIES:
+        for study in studies():
             await register.register([pack_of(in_pack(sharing_base(series))) for series in study], actor="tester")
         async with database.connection() as connection:
             await connection.execute("analyze")
@@ -124,7 +136,7 @@ def filled(database_server: TestServer) -> str:
     return asyncio.run(_fill(database_server))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(database_server: TestServer, filled: str) -> AsyncIterator[Database]:
     async with await Database.open(database_server.url_of(filled)) as database:
         yield database
@@ -136,7 +148,7 @@ def words(text: str) -> tuple[Phrase, ...]:
 
 def expected(query: SearchQuery) -> set[str]:
     name = {Level.STUDY: "study_instance_uid", Level.SERIES: "series_instance_uid", Level.INSTANCE: "sop_instance_uid"}
-    passing = (s for own, texts, s in INSTANCES if texts_match(texts, query.text) and matches(own, query))
+    passing = (s for own, texts, s in instances() if texts_match(texts, query.text) and matches(own, query))
     return {str(getattr(scanned, name[query.level])) for scanned in passing}
 
 
@@ -165,7 +177,7 @@ async def test_free_text_holds_for_the_instance_of_keys_and_filter(shared: Datab
                 of_type = {None: None, primary: True}.get(expression, False)
                 right = expected(SearchQuery(level, keys, text=words(text)))
                 if of_type is not None:
-                    typed = [each for each in INSTANCES if ("PRIMARY" in each[0][0x00080008].values) is of_type]
+                    typed = [each for each in instances() if ("PRIMARY" in each[0][0x00080008].values) is of_type]
                     passing = [s for _, texts, s in typed if texts_match(texts, query.text)]
                     number = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")[list(Level).index(level)]
                     right = {str(getattr(scanned, number)) for scanned in passing}
@@ -178,12 +190,12 @@ async def test_free_text_goes_with_order_pages_and_counts(shared: Database) -> N
     query = SearchQuery(Level.STUDY, text=words("original"), limit=5, order=ordered)
     page = await index.search(query, EVERYTHING, service_root=ROOT_URL)
     first = [row["00100020"]["Value"][0] for row in await objects(page)]
-    assert page.remaining == len(STUDIES) - 5
+    assert page.remaining == len(studies()) - 5
     rest = SearchQuery(Level.STUDY, text=words("original"), limit=50, order=ordered, after=page.last)
     later = [
         row["00100020"]["Value"][0] for row in await objects(await index.search(rest, EVERYTHING, service_root=""))
     ]
-    assert first + later == sorted((f"TEXT{n}" for n in range(1, len(STUDIES) + 1)), reverse=True)
+    assert first + later == sorted((f"TEXT{n}" for n in range(1, len(studies()) + 1)), reverse=True)
 
 
 async def test_free_text_finds_nothing_for_who_may_see_nothing(shared: Database) -> None:
