@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asyncpg.exceptions import ForeignKeyViolationError
 from tests.commands import type_command
 
 from dicomweb_archive.errors import ConflictError, DatabaseUnavailableError, StorageUnavailableError
@@ -101,6 +102,15 @@ async def test_of_the_unfinished_jobs_of_a_kind_only_one_has_a_key(bench: Bench)
     while await runner.run_one():
         pass
     assert (await bench.put(key="a")).id != first.id
+
+
+async def test_jobs_that_are_put_together_are_all_there_or_none(bench: Bench) -> None:
+    new = [NewJob("count", "tester", {}), NewJob("count", "tester", {}, collection_id=999_999)]
+    with pytest.raises(ForeignKeyViolationError):
+        await bench.queue.put_together(new)
+    listed = {"state": None, "kind": "count", "subject": None, "before": None, "limit": 10}
+    assert not await JobList(bench.database).page(None, **listed)
+    assert len(await bench.queue.put_together(new[:1] * 2)) == 2
 
 
 async def test_a_job_whose_worker_has_died_goes_on_from_its_checkpoint(bench: Bench) -> None:
@@ -220,7 +230,7 @@ async def test_a_job_is_cancelled_while_it_waits_and_while_it_runs(bench: Bench)
     await bench.runner(work).run_one()
     assert (await bench.state(running)).state is JobState.CANCELLED
     # Its slot does the next job as if nothing had been.
-    again = await jobs.run_again(None, running.id)
+    again = await jobs.run_again(None, running.id, actor="another", arguments={})
     assert again is not None
     assert (again.state, again.cancel_asked) == (JobState.WAITING, False)
 

@@ -133,6 +133,23 @@ async def test_an_interrupted_decision_goes_on_and_a_cancelled_one_says_what_was
     assert (document["state"], outcomes(document)) == ("cancelled", ["done", "waiting"])
 
 
+async def test_who_begins_decisions_anew_decides_with_their_own_name_and_rights(archive: Archive) -> None:
+    curators = [Principal(name, PrincipalKind.KEY_HOLDER, with_included([Role.CURATOR])) for name in ("one", "two")]
+    submission = await opened(archive, title="Taken over")
+    archive.let_in(*curators)
+    one, two = ({"authorization": f"Bearer {each.name}"} for each in curators)
+    asked = {"action": "reject", "reason": "other", "submissions": [{"name": submission["name"]}]}
+    planned = (await archive.client.post(DECISIONS, json=asked, headers=one)).json()["jobs"][0]
+    assert (await archive.client.post(f"{planned['job']}/cancel", headers=one)).status_code == 200
+    again = await archive.client.post(f"{planned['job']}/run-again", headers=two)
+    assert (again.status_code, again.json()["actor"]) == (200, "two")
+    # What waits is only due earlier.
+    assert (await archive.client.post(f"{planned['job']}/run-again", headers=one)).json()["actor"] == "two"
+    await do_jobs(archive)
+    events = (await archive.client.get(f"/submissions/{submission['name']}/events", headers=two)).json()["events"]
+    assert (events[-1]["kind"], events[-1]["actor"]) == ("submission_state_changed", "two")
+
+
 async def test_what_cannot_be_decided_is_refused_by_its_name(archive: Archive) -> None:
     for asked, named in (
         ({"action": "approve"}, "filter"),

@@ -7,7 +7,7 @@ import pytest
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 
-from dicomweb_archive.index.jobs.queue import NewJob
+from dicomweb_archive.index.jobs.queue import JobQueue, Lease, NewJob, Progress
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 from dicomweb_archive.services.jobs.kinds import JobKind, JobRun
 
@@ -55,6 +55,20 @@ async def test_jobs_are_for_curators_of_their_collection(archive: Archive) -> No
     await service.queue.put(NewJob("no-such", "archive", {}))
     assert [each.id for each in await service.list_jobs(curator)] == [job.id]
     assert not await service.list_jobs(other)
+
+
+async def test_a_list_of_jobs_has_no_lists_in_it(archive: Archive) -> None:
+    queue: JobQueue = archive.app.state.services.jobs.queue
+    job = await queue.put(NewJob("long", "tester", {"names": ["a"] * 1000}))
+    await queue.take(["long"], "worker", lease_seconds=60)
+    result = {"done": 3, "outcomes": [["a", "done", ""]], "more": {"x": 1}}
+    await queue.end(Lease(job.id, "worker", 60), "succeeded", Progress(), result=result, problem=None)
+    (listed,) = (await archive.client.get("/jobs", params={"kind": "long"}, headers=KEY)).json()["jobs"]
+    assert listed["result"] == {"done": 3}
+    assert (await archive.client.get(f"/jobs/{job.id}", headers=KEY)).json()["result"] == result
+    waiting = await queue.put(NewJob("longer", "tester", {}))
+    (listed,) = (await archive.client.get("/jobs", params={"kind": "longer"}, headers=KEY)).json()["jobs"]
+    assert (listed["id"], listed["result"]) == (waiting.id, None)
 
 
 async def test_a_server_process_does_jobs_beside_its_requests(start_archive: StartArchive) -> None:

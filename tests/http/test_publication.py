@@ -13,9 +13,9 @@ from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.http.test_submissions import act, opened
 
-from dicomweb_archive.errors import PreconditionFailedError
+from dicomweb_archive.errors import InvalidParameterError, PreconditionFailedError
 from dicomweb_archive.index.access import ARCHIVE_SPACE
-from dicomweb_archive.index.curation.submissions import SubmissionScope
+from dicomweb_archive.index.curation.submissions import Submission, SubmissionScope
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.index.writing.moving import Move, move_study
@@ -242,6 +242,24 @@ async def test_publishing_begins_only_of_the_revision_that_was_asked_for(archive
         await service.advance(found["name"], Action.BEGIN_PUBLISHING, actor="c", revision=found["revision"])
     begun = await service.advance(found["name"], Action.BEGIN_PUBLISHING, actor="c", revision=found["revision"] + 2)
     assert begun.state == "publishing"
+
+
+async def test_nothing_is_being_published_without_its_job(archive: Archive) -> None:
+    await archive.store(*ct_series(1))
+    name = (await approved(archive, 1))["name"]
+    services = archive.app.state.services
+
+    def no_job(_: Submission) -> NewJob:
+        raise InvalidParameterError("comment", accepted="none")
+
+    with pytest.raises(InvalidParameterError):
+        await services.submissions.begin_work(name, Action.BEGIN_PUBLISHING, no_job, actor="c")
+    assert (await archive.client.get(f"/submissions/{name}")).json()["state"] == "approved"
+    # One that was left like that by an earlier version is given its job when it is asked for again.
+    await services.submissions.advance(name, Action.BEGIN_PUBLISHING, actor="c")
+    document = (await archive.client.get(f"/submissions/{name}")).json()
+    answer = await act(archive, document, "publish")
+    assert (await ended(archive, answer.json()["job"]))["state"] == "succeeded"
 
 
 async def begun(archive: Archive) -> tuple[Any, NewJob]:

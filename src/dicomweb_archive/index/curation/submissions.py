@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -15,6 +15,7 @@ from dicomweb_archive.index.curation.collections import Collection, find_collect
 from dicomweb_archive.index.curation.purged_approvals import forget_approvals_of
 from dicomweb_archive.index.database.engine import Connection, Database
 from dicomweb_archive.index.jobs.queue import NewJob, insert_job
+from dicomweb_archive.index.jobs.rows import Job
 from dicomweb_archive.index.writing.events import Detail, EventKind, insert_event
 
 
@@ -224,6 +225,28 @@ class SubmissionIndex:
             if job is not None:
                 await insert_job(connection, job)
         return moved
+
+    async def begin_work(
+        self,
+        submission: Submission,
+        state: SubmissionState,
+        job: Callable[[Submission], NewJob],
+        *,
+        action: str,
+        actor: str,
+        comment: str = "",
+    ) -> tuple[Submission, Job]:
+        """Move a submission to a state in which a job works at it: there is never the one without the other.
+
+        Args:
+            job: makes it, of the submission as it is then.
+
+        Raises:
+            PreconditionFailedError: it has changed since it was read.
+        """
+        async with self._database.transaction() as connection:
+            moved = await write_state(connection, submission, state, action=action, actor=actor, comment=comment)
+            return moved, await insert_job(connection, job(moved))
 
     async def describe(self, submission: Submission, *, title: str, contact: str, site: str, actor: str) -> Submission:
         """Give a submission another title, contact and site.

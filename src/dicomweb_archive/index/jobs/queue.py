@@ -127,6 +127,11 @@ class JobQueue:
         async with self._database.connection() as connection:
             return await insert_job(connection, new)
 
+    async def put_together(self, new: Sequence[NewJob]) -> list[Job]:
+        """Put several jobs into the queue, all of them or none; see `insert_job`."""
+        async with self._database.transaction() as connection:
+            return [await insert_job(connection, each) for each in new]
+
     async def ensure_recurring(self, kind: str, every_seconds: float, *, actor: str) -> None:
         """Make sure that the one job of a kind that comes again is there, and due within its interval."""
         async with self._database.connection() as connection:

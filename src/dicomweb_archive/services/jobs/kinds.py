@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from dicomweb_archive.index.jobs.queue import JobQueue, Lease, Progress
 from dicomweb_archive.index.jobs.rows import Job, JsonObject
+from dicomweb_archive.services.access import Principal
 
 _WRITE_SECONDS = 0.5
 
@@ -102,6 +103,7 @@ class JobKind:
         cancelled: puts in order what a cancelled job leaves behind, whether it was at work, had been or never was.
         lane: which jobs it waits behind.
         failed: puts in order what a job leaves behind whose attempts are used up, or that cannot be mended.
+        taken_over: makes its arguments anew for whoever begins it again, where they say with whose rights it works.
     """
 
     name: str
@@ -111,6 +113,7 @@ class JobKind:
     cancelled: Callable[[Job], Awaitable[None]] | None = None
     lane: Lane = Lane.ASKED
     failed: Callable[[Job], Awaitable[None]] | None = None
+    taken_over: Callable[[JsonObject, Principal], JsonObject] | None = None
 
 
 class JobKinds:
@@ -143,6 +146,11 @@ class JobKinds:
     def names(self, lane: Lane | None = None) -> list[str]:
         """Return the names of the kinds of a lane, or of all."""
         return [kind.name for kind in self if lane in (None, kind.lane)]
+
+    def taken_over(self, job: Job, principal: Principal) -> JsonObject:
+        """Return the arguments of a job that this principal begins again."""
+        kind = self._kinds.get(job.kind)
+        return job.arguments if kind is None or kind.taken_over is None else kind.taken_over(job.arguments, principal)
 
     async def clear_up(self, job: Job) -> None:
         """Put in order what a cancelled job leaves behind."""

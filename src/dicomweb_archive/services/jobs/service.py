@@ -58,7 +58,7 @@ class JobService:
         before: int | None = None,
         limit: int = 100,
     ) -> Sequence[Job]:
-        """Return the newest jobs that the principal may see, with ids below `before`."""
+        """Return the newest jobs that the principal may see, with ids below `before`; see `JobList.page`."""
         seen = _seen_by(principal)
         return await self.jobs.page(seen, state=state, kind=kind, subject=subject, before=before, limit=limit)
 
@@ -92,13 +92,15 @@ class JobService:
     async def run_again(self, job_id: int, principal: Principal) -> Job:
         """Begin a job anew that has failed or was cancelled; one that waits is due now.
 
+        What is begun anew is done in the name and with the rights of this principal.
+
         Raises:
             NotFoundError: there is none, or the principal may not see it.
             ConflictError: it is running or has succeeded, or another one like it waits.
         """
-        job = await self.jobs.run_again(_seen_by(principal), job_id)
+        arguments = self.kinds.taken_over(await self.get(job_id, principal), principal)
+        job = await self.jobs.run_again(_seen_by(principal), job_id, actor=principal.name, arguments=arguments)
         if job is None:
-            await self.get(job_id, principal)
             message = (
                 "only a job that waits, has failed or was cancelled can be run again, and only beside none like it"
             )

@@ -1,5 +1,6 @@
 """Decisions on many submissions at once: one job for each collection, with an outcome for each submission."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +22,7 @@ from dicomweb_archive.index.jobs.rows import Job, JsonObject
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, require
 from dicomweb_archive.services.jobs.kinds import JobKind, JobRun
 from dicomweb_archive.services.submissions.publishing import PublishingService
-from dicomweb_archive.services.submissions.publishing_job import enqueue_publishing
+from dicomweb_archive.services.submissions.publishing_job import begin_publishing, find_publishing
 from dicomweb_archive.services.submissions.submissions import SubmissionService
 from dicomweb_archive.services.submissions.transitions import NEEDS_REASON, TRANSITIONS, Action, Reason
 
@@ -147,7 +148,7 @@ class DecisionService:
     ) -> Sequence[PlannedDecision]:
         # A job belongs to one collection, whose curators see it.
         ordered = sorted(chosen, key=lambda each: each[0].collection_id)
-        planned = []
+        new, sizes = [], {}
         for collection_id, group in groupby(ordered, key=lambda each: each[0].collection_id):
             members = list(group)
             collection = members[0][0].collection
@@ -158,11 +159,12 @@ class DecisionService:
                 "principal": _written(principal),
                 "submissions": [[each.name, revision] for each, revision in members],
             }
-            new = NewJob(DECIDE_SUBMISSIONS, principal.name, arguments, None, collection_id, "/submissions")
-            planned.append(PlannedDecision(collection, len(members), await self.queue.put(new)))
-        if planned and self.submissions.wake is not None:
+            new.append(NewJob(DECIDE_SUBMISSIONS, principal.name, arguments, None, collection_id, "/submissions"))
+            sizes[collection] = len(members)
+        jobs = await self.queue.put_together(new)
+        if jobs and self.submissions.wake is not None:
             self.submissions.wake()
-        return planned
+        return [PlannedDecision(name, size, job) for (name, size), job in zip(sizes.items(), jobs, strict=True)]
 
 
 def outcomes_of(job: Job) -> Sequence[Decided]:
@@ -199,9 +201,12 @@ def decisions_kind(submissions: SubmissionService, publishing: PublishingService
             # A copy: it is written down while the list grows.
             checkpoint = {"outcomes": list(outcomes)}
             await run.report(len(outcomes), total=len(asked["submissions"]), checkpoint=checkpoint)
-        return {"outcomes": outcomes}
+        return {**Counter(outcome for _, outcome, _ in outcomes), "outcomes": outcomes}
 
-    return JobKind(DECIDE_SUBMISSIONS, work)
+    def taken_over(arguments: JsonObject, principal: Principal) -> JsonObject:
+        return {**arguments, "principal": _written(principal)}
+
+    return JobKind(DECIDE_SUBMISSIONS, work, taken_over=taken_over)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +236,8 @@ class _Decider:
     async def _do(self, name: str, revision: int | None) -> None:
         decision = self.decision
         if decision.action is BulkAction.PUBLISH:
-            await self._publish(await self.publishing.begin(self.principal, name, revision))
+            asked = (self.principal, name, revision)
+            await begin_publishing(self.publishing, self.queue.put, *asked, comment=decision.comment)
             return
         await self.submissions.act(
             self.principal,
@@ -247,14 +253,10 @@ class _Decider:
         found = await self.submissions.find(self.principal, name)
         if self.decision.action is BulkAction.PUBLISH:
             if found.state is SubmissionState.PUBLISHING:
-                # That attempt may have ended before it put the job into the queue.
-                await self._publish(found)
+                await find_publishing(self.queue.put, found, actor=self.principal.name)
             return found.state in (SubmissionState.PUBLISHING, SubmissionState.PUBLISHED)
         wanted = self.decision.action.action
         return any(found.state is known.get(wanted) for known in TRANSITIONS.values())
-
-    async def _publish(self, submission: Submission) -> None:
-        await enqueue_publishing(self.queue.put, submission, actor=self.principal.name)
 
 
 def _require_right(principal: Principal, decision: Decision) -> None:

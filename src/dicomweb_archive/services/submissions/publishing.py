@@ -9,6 +9,8 @@ from typing import Any
 from dicomweb_archive.errors import ArchiveError, ConflictError, NotFoundError, TransitionError
 from dicomweb_archive.index.curation.foresight import ForeseenStudy, Foresight
 from dicomweb_archive.index.curation.submissions import Submission, SubmissionScope, SubmissionState
+from dicomweb_archive.index.jobs.queue import NewJob
+from dicomweb_archive.index.jobs.rows import Job
 from dicomweb_archive.index.writing.publication import MovedStudy, NotPublishingError, Publication
 from dicomweb_archive.services.access import Principal
 from dicomweb_archive.services.submissions.submissions import SubmissionService, require_curator, require_revision
@@ -115,12 +117,21 @@ class PublishingService:
         return Foreseen(studies, total, await self.foresight.undecided(submission.id))
 
     async def begin(
-        self, principal: Principal, name: str, revision: int | None, studies: Sequence[str] | None = None
-    ) -> Submission:
-        """Begin to publish a submission, or go on where that was interrupted; `publish` does it.
+        self,
+        principal: Principal,
+        name: str,
+        revision: int | None,
+        job: Callable[[Submission], NewJob],
+        *,
+        studies: Sequence[str] | None = None,
+        comment: str = "",
+    ) -> tuple[Submission, Job | None]:
+        """Begin to publish a submission, with the job that does it; none where it is being published already.
 
         Args:
+            job: makes it; what it does is `publish`.
             studies: only these of it, all of which it must have.
+            comment: for the trail.
 
         Raises:
             NotFoundError: there is none of this name that the principal may know of, or no such study in it.
@@ -132,10 +143,12 @@ class PublishingService:
         require_curator(principal, submission)
         require_revision(submission, revision)
         if submission.state is SubmissionState.PUBLISHING:
-            return submission
+            return submission, None
         if studies is not None:
             await self._require_studies(submission, studies)
-        return await self.submissions.advance(name, Action.BEGIN_PUBLISHING, actor=principal.name, revision=revision)
+        return await self.submissions.begin_work(
+            name, Action.BEGIN_PUBLISHING, job, actor=principal.name, comment=comment, revision=revision
+        )
 
     async def publish(
         self,

@@ -7,6 +7,7 @@ from dicomweb_archive.errors import ConflictError
 from dicomweb_archive.index.curation.submissions import Submission
 from dicomweb_archive.index.jobs.queue import NewJob
 from dicomweb_archive.index.jobs.rows import Job, JsonObject
+from dicomweb_archive.services.access import Principal
 from dicomweb_archive.services.jobs.kinds import JobKind, JobRun
 from dicomweb_archive.services.submissions.publishing import PublishingService, PublishReport
 
@@ -30,21 +31,58 @@ def publishing_key(submission: Submission) -> str:
     return f"{submission.name}:{submission.revision}"
 
 
-async def enqueue_publishing(
-    put: Callable[[NewJob], Awaitable[Job]], begun: Submission, studies: Sequence[str] | None = None, *, actor: str
-) -> Job:
-    """Put the job of a submission whose publishing has begun into the queue, or find the one that is there.
+async def begin_publishing(
+    publishing: PublishingService,
+    put: Callable[[NewJob], Awaitable[Job]],
+    principal: Principal,
+    name: str,
+    revision: int | None,
+    *,
+    studies: Sequence[str] | None = None,
+    comment: str = "",
+) -> tuple[Submission, Job]:
+    """Begin to publish a submission, or find the job that does it; see `PublishingService.begin`.
 
     Raises:
         ConflictError: other studies of it are being published.
     """
-    arguments = publishing_arguments(begun, studies)
-    key, subject = publishing_key(begun), f"/submissions/{begun.name}"
-    job = await put(NewJob(PUBLISH_SUBMISSION, actor, arguments, key, begun.collection_id, subject))
-    if job.arguments != arguments:
+
+    def new(begun: Submission) -> NewJob:
+        return _new_job(begun, studies, principal.name)
+
+    begun, job = await publishing.begin(principal, name, revision, new, studies=studies, comment=comment)
+    if job is None:
+        if comment:
+            await publishing.submissions.comment(principal, name, comment)
+        job = await find_publishing(put, begun, studies, actor=principal.name)
+    return begun, job
+
+
+async def find_publishing(
+    put: Callable[[NewJob], Awaitable[Job]], begun: Submission, studies: Sequence[str] | None = None, *, actor: str
+) -> Job:
+    """Find the job of a submission that is being published; one without is given one.
+
+    Raises:
+        ConflictError: other studies of it are being published.
+    """
+    new = _new_job(begun, studies, actor)
+    job = await put(new)
+    if job.arguments != new.arguments:
         message = "other studies of this submission are being published; ask again when that has ended"
         raise ConflictError(message)
     return job
+
+
+def _new_job(begun: Submission, studies: Sequence[str] | None, actor: str) -> NewJob:
+    return NewJob(
+        PUBLISH_SUBMISSION,
+        actor,
+        publishing_arguments(begun, studies),
+        publishing_key(begun),
+        begun.collection_id,
+        f"/submissions/{begun.name}",
+    )
 
 
 def publishing_kind(publishing: PublishingService) -> JobKind:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from dicomweb_archive.errors import (
     ConflictError,
@@ -27,6 +28,7 @@ from dicomweb_archive.index.curation.submissions import (
 )
 from dicomweb_archive.index.curation.trail import SubmissionTrail, TrailEntry
 from dicomweb_archive.index.jobs.queue import NewJob
+from dicomweb_archive.index.jobs.rows import Job
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, require
 from dicomweb_archive.services.submissions.transitions import (
     ACTORS,
@@ -37,6 +39,8 @@ from dicomweb_archive.services.submissions.transitions import (
     asked_for,
     next_state,
 )
+
+Result = TypeVar("Result")
 
 Gate = Callable[[Submission], Awaitable[Sequence[str]]]
 """Says in words what stands against approving a submission; nothing when nothing does."""
@@ -246,17 +250,56 @@ class SubmissionService:
             PreconditionFailedError: it has changed since it was read.
             ConflictError: it keeps changing.
         """
+
+        async def change(submission: Submission, state: SubmissionState) -> Submission:
+            return await self.submissions.change_state(
+                submission, state, action=action.value, actor=actor, comment=comment
+            )
+
+        return await self._try(name, action, revision, change)
+
+    async def begin_work(
+        self,
+        name: str,
+        action: Action,
+        job: Callable[[Submission], NewJob],
+        *,
+        actor: str,
+        comment: str = "",
+        revision: int | None = None,
+    ) -> tuple[Submission, Job]:
+        """Do what the archive goes on with in a job, which is in the queue then; otherwise see `advance`.
+
+        Args:
+            job: makes it, of the submission as it is then.
+        """
+
+        async def change(submission: Submission, state: SubmissionState) -> tuple[Submission, Job]:
+            return await self.submissions.begin_work(
+                submission, state, job, action=action.value, actor=actor, comment=comment
+            )
+
+        begun = await self._try(name, action, revision, change)
+        if self.wake is not None:
+            self.wake()
+        return begun
+
+    async def _try(
+        self,
+        name: str,
+        action: Action,
+        revision: int | None,
+        change: Callable[[Submission, SubmissionState], Awaitable[Result]],
+    ) -> Result:
+        """Change a submission as it stands, again when others were quicker."""
         for _ in range(_ATTEMPTS):
             submission = await self.submissions.find(name, SubmissionScope(None))
             if submission is None:
                 message = "There is no such submission"
                 raise NotFoundError(message)
             require_revision(submission, revision)
-            state = next_state(submission.state, action)
             try:
-                return await self.submissions.change_state(
-                    submission, state, action=action.value, actor=actor, comment=comment
-                )
+                return await change(submission, next_state(submission.state, action))
             except PreconditionFailedError:
                 continue
         message = "the submission keeps changing; try again later"

@@ -35,7 +35,9 @@ class JobResource(BaseModel):
     total: int | None = Field(description="How far it has to go, once that is known.")
     attempt: int = Field(description="Which attempt this is, or the last one was.")
     problem: str | None = Field(description="Why the last attempt did not succeed.")
-    result: dict[str, Any] | None = Field(description="What came of it, or of its last round.")
+    result: dict[str, Any] | None = Field(
+        description="What came of it, or of its last round; in the list without what is itself a list or an object."
+    )
     cancelling: bool = Field(description="Somebody has asked for its end.")
     actor: str = Field(description="Who asked for it.")
     created_at: datetime
@@ -105,5 +107,8 @@ async def cancel_job(services: ServicesOf, principal: PrincipalOf, job: JobId) -
 
 @router.post("/jobs/{job}/run-again")
 async def run_job_again(services: ServicesOf, principal: PrincipalOf, job: JobId) -> JobResource:
-    """Begin a job anew that has failed or was cancelled, or a waiting one now."""
+    """Begin a job anew that has failed or was cancelled, or a waiting one now.
+
+    What is begun anew is done in the name and with the rights of who asks for it.
+    """
     return _resource(await services.jobs.run_again(job, principal))

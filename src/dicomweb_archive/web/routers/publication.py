@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dicomweb_archive.index.curation.submissions import SubmissionState
 from dicomweb_archive.services.access import Principal
-from dicomweb_archive.services.submissions.publishing_job import enqueue_publishing
+from dicomweb_archive.services.submissions.publishing_job import begin_publishing
 from dicomweb_archive.services.submissions.transitions import Reason
 from dicomweb_archive.web.conditional import expected_revision, revision_tag
 from dicomweb_archive.web.dependencies import Services, base_url_of, get_principal, get_services
@@ -115,8 +115,14 @@ async def publish_submission(
     it has in another collection stays, and the submission is approved still. Asked for again while it is going on,
     this answers with the same job; while other studies of it are being published, that is a conflict.
     """
-    begun = await services.publishing.begin(principal, submission, expected_revision(request), asked.studies)
-    job = await enqueue_publishing(services.jobs.put, begun, asked.studies, actor=principal.name)
+    begun, job = await begin_publishing(
+        services.publishing,
+        services.jobs.put,
+        principal,
+        submission,
+        expected_revision(request),
+        studies=asked.studies,
+    )
     base = base_url_of(request)
     response.headers["location"] = f"{base}/jobs/{job.id}"
     response.headers["etag"] = revision_tag(begun.revision)

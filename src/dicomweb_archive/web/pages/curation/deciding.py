@@ -16,7 +16,7 @@ from dicomweb_archive.errors import (
     TransitionError,
 )
 from dicomweb_archive.services.checks.service import RUN_CHECKS
-from dicomweb_archive.services.submissions.publishing_job import enqueue_publishing
+from dicomweb_archive.services.submissions.publishing_job import begin_publishing
 from dicomweb_archive.services.submissions.transitions import Action
 from dicomweb_archive.web.dependencies import get_services
 from dicomweb_archive.web.errors import problem_of
@@ -92,10 +92,8 @@ async def publish(
         ConflictError: other studies of it are being published.
     """
     services = get_services(request)
-    begun = await services.publishing.begin(seen.principal, seen.submission.name, revision, studies)
-    if comment:
-        await services.submissions.comment(seen.principal, begun.name, comment)
-    await enqueue_publishing(services.jobs.put, begun, studies, actor=seen.principal.name)
+    asked = (seen.principal, seen.submission.name, revision)
+    await begin_publishing(services.publishing, services.jobs.put, *asked, studies=studies, comment=comment)
 
 
 async def _comment(request: Request, seen: Visit, form: Form) -> str:
