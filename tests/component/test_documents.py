@@ -205,6 +205,16 @@ async def test_a_store_changes_metadata_and_etag(index: MetadataIndex, register:
     assert (await series_answer(index)).etag == after.etag
 
 
+async def test_an_etag_cannot_be_found_by_trying_numbers(database: Database, register: Register):
+    await register.register([pack_of(segment_of(ct_series(1)))], actor="tester")
+    before = (await series_answer(MetadataIndex(database, kept_root=URL))).etag
+    assert (await series_answer(MetadataIndex(database, kept_root=URL))).etag == before
+    async with database.connection() as connection:
+        # Only the archive has it; ids and revisions are the same.
+        await connection.execute("update archive_state set value = sha256(value) where name = 'term_secret'")
+    assert (await series_answer(MetadataIndex(database, kept_root=URL))).etag != before
+
+
 async def test_a_delete_changes_metadata(database: Database, index: MetadataIndex, register: Register):
     await register.register([pack_of(segment_of(ct_series(3)))], actor="tester")
     before = await series_answer(index)

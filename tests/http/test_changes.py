@@ -5,13 +5,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.factories import ROOT as UID
 from tests.factories import ct_series
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
 from tests.stored import pack_of, segment_of
+from tests.submitted import database_of
 
+from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.writing.register import Register
+from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 
 
 @pytest.fixture
@@ -80,3 +84,41 @@ async def test_what_is_no_place_is_refused(archive: Archive, asked: dict[str, An
 async def test_only_readers_read_the_feed(start_archive: StartArchive) -> None:
     async with start_archive(api_key="a key of the tests", anonymous_read=False, job_slots=0) as archive:
         assert (await archive.client.get("/changes")).status_code == 401
+
+
+async def test_what_is_withdrawn_or_under_embargo_tells_a_reader_no_more_than_its_tombstone(archive: Archive) -> None:
+    reader = Principal("r", PrincipalKind.KEY_HOLDER, with_included([Role.READER]))
+    sees_all = Visibility(see_embargoed=True)
+    admin = Principal("a", PrincipalKind.KEY_HOLDER, with_included([Role.ADMIN]), sees=sees_all)
+    withdrawn, deleted, hidden, gone = (f"{UID}.{number}" for number in (1, 2, 3, 4))
+    for study in range(1, 5):
+        await archive.store(*ct_series(2, study=study))
+    await archive.client.delete(f"/dicom-web/studies/{withdrawn}/series/{withdrawn}.1/instances/{withdrawn}.1.1")
+    async with database_of(archive).connection() as connection:
+        embargo = "update study set embargo_until = '2999-01-01' where study_instance_uid = any($1)"
+        await connection.execute(embargo, [hidden, gone])
+    archive.let_in(reader, admin)
+    r, a = ({"authorization": f"Bearer {name}"} for name in "ra")
+    for study in (withdrawn, hidden):
+        asked = {"study": study, "reason": "phi_in_header"}
+        assert (await archive.client.post("/withdrawals", json=asked, headers=a)).status_code == 201
+    for study in (deleted, gone):
+        assert (await archive.client.delete(f"/dicom-web/studies/{study}", headers=a)).status_code < 300
+    archive.app.state.services.changes._sealed_at = 0.0
+    seen = (await archive.client.get("/changes", headers=r)).json()["changes"]
+    assert [(each["kind"], each["study_instance_uid"]) for each in seen] == [
+        ("instances_stored", withdrawn),
+        ("instances_stored", deleted),
+        ("instance_deleted", withdrawn),
+        ("study_withdrawn", withdrawn),
+        ("study_deleted", deleted),
+    ]
+    # The rows of its series have moved into quarantine with their ids.
+    assert all(each["series_instance_uids"] == [] and each["sop_instance_uid"] is None for each in seen)
+    for study, status in ((withdrawn, 410), (deleted, 410), (hidden, 404), (gone, 404)):
+        assert (await archive.get(f"/studies/{study}", headers=r)).status_code == status, study
+    # It ends for what has gone, too.
+    async with database_of(archive).connection() as connection:
+        await connection.execute("update tombstone set embargo_until = '2001-01-01' where embargo_until is not null")
+    assert len((await archive.client.get("/changes", headers=r)).json()["changes"]) == 9
+    assert (await archive.get(f"/studies/{hidden}", headers=r)).status_code == 410

@@ -129,7 +129,7 @@ async def test_viewers_of_named_origins_may_call(start_archive: StartArchive) ->
         preflight = {
             "origin": "https://viewer.example",
             "access-control-request-method": "GET",
-            "access-control-request-headers": "accept,authorization",
+            "access-control-request-headers": "accept,authorization,content-encoding",
         }
         answer = await archive.client.options("/dicom-web/studies", headers=preflight)
         assert answer.status_code == 200

@@ -4,6 +4,7 @@ Numbers are taken as text, so that decimal strings keep the digits that were sen
 """
 
 import binascii
+import operator
 import re
 import struct
 from base64 import b64decode
@@ -19,7 +20,16 @@ _SEPARATED = frozenset(["AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UC", "U
 _WHOLE = frozenset(["LT", "ST", "UR", "UT"])
 _DECIMAL_LENGTH = 16
 _LONGEST_NUMBER = 40
+# Values as they mostly are, joined: of a length that is read, no exponent that a double could not hold.
+_DECIMALS = re.compile(
+    r"(?:(?=[^\\]{0,40}(?:\\|\Z)) *[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})? *(?:\\|\Z))*+"
+).fullmatch
+_ROUNDED: Final = (COERCED, "Rounded to the 16 characters of a decimal string")
+_WHOLE_NUMBERS = re.compile(r"(?:(?:0|-?[1-9][0-9]{0,39})(?:\\|\Z))*+").fullmatch
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,40}").fullmatch
+# Greater ones may be written without a point, if they have as many digits as there is room for.
+_HAS_POINT: Final = 1e13
+_MOST_WHOLE: Final = 1e20
 _UNPADDED_ZERO = BINARY_VRS | {"UI"}
 
 
@@ -51,9 +61,9 @@ def encode_values(vr: str, values: Sequence[Any], remark: Remark) -> bytes:
             raise UnfitValueError("Several values where there can be one")
         return "".join([_text(value) for value in values]).encode("utf-8", "replace")
     if vr == "DS":
-        return "\\".join([_decimal(_text(value), remark) for value in values]).encode("utf-8", "replace")
+        return _joined(values, _DECIMALS, _decimal, remark)
     if vr == "IS":
-        return "\\".join([_whole_number(_text(value), remark) for value in values]).encode("utf-8", "replace")
+        return _joined(values, _WHOLE_NUMBERS, _whole_number, remark)
     if vr in NUMBER_VRS:
         return _numbers(vr, values)
     if vr == "AT":
@@ -75,6 +85,28 @@ def decode_inline(value: Any) -> bytes:
         raise UnfitValueError("InlineBinary is not base64") from None
 
 
+def _joined(
+    values: Sequence[Any],
+    are_plain: Callable[[str], re.Match[str] | None],
+    read: Callable[[str, dict[tuple[int, str], None]], str],
+    remark: Remark,
+) -> bytes:
+    """Join numbers as text: all at once where nothing is to be changed, since there may be a million of them."""
+    if None not in values:
+        try:
+            joined = "\\".join(values)
+        except TypeError:
+            raise UnfitValueError("Not text") from None
+        # A backslash in a value would pass for the end of one.
+        if joined.count("\\") == len(values) - 1 and are_plain(joined):
+            return (_shortened(values, remark) if are_plain is _DECIMALS else joined).encode()
+    remarks: dict[tuple[int, str], None] = {}
+    joined = "\\".join([read(_text(value), remarks) for value in values])
+    for warning, text in remarks:
+        remark(warning, text)
+    return joined.encode("utf-8", "replace")
+
+
 def _text(value: Any) -> str:
     if value is None:
         return ""
@@ -93,26 +125,43 @@ def _name(value: Any) -> str:
     return "=".join([_text(value.get(group)) for group in NAME_GROUPS]).rstrip("=")
 
 
-def _decimal(text: str, remark: Remark) -> str:
-    if not text or (len(text) <= _DECIMAL_LENGTH and number_text(text.strip()) is not None):
+def _decimal(text: str, remarks: dict[tuple[int, str], None]) -> str:
+    if not text:
         return text
     if number_text(text.strip()) is None:
-        remark(SOP_CLASS_MISMATCH_WARNING, "Not a number")
+        remarks[SOP_CLASS_MISMATCH_WARNING, "Not a number"] = None
         return text
-    remark(COERCED, "Rounded to the 16 characters of a decimal string")
-    number = float(text)
-    digits = _DECIMAL_LENGTH
-    while len(short := f"{number:.{digits}g}") > _DECIMAL_LENGTH:
-        digits -= 1
+    if len(text) <= _DECIMAL_LENGTH:
+        return text
+    remarks[_ROUNDED] = None
+    return _rounded(float(text))
+
+
+def _shortened(values: Sequence[str], remark: Remark) -> str:
+    """Join decimal strings, those rounded for which there is no room."""
+    short = [value if len(value) <= _DECIMAL_LENGTH else _rounded(float(value)) for value in values]
+    if any(map(operator.is_not, short, values)):
+        remark(*_ROUNDED)
+    return "\\".join(short)
+
+
+def _rounded(number: float) -> str:
+    """Write a number with as many digits as there is room for."""
+    digits, has_point = _DECIMAL_LENGTH, -_HAS_POINT < number < _HAS_POINT
+    if has_point:
+        # Sign, point and the zero before it take room of digits, and so does an exponent.
+        digits -= (number < 0) + 1 + (-1 < number < 1)
+    while (excess := len(short := f"{number:.{digits}g}") - _DECIMAL_LENGTH) > 0:
+        digits -= excess if has_point else 1
     return short
 
 
-def _whole_number(text: str, remark: Remark) -> str:
+def _whole_number(text: str, remarks: dict[tuple[int, str], None]) -> str:
     if not text:
         return text
     number = _integer(text)
     if number is None:
-        remark(SOP_CLASS_MISMATCH_WARNING, "Not a whole number")
+        remarks[SOP_CLASS_MISMATCH_WARNING, "Not a whole number"] = None
         return text
     return str(number)
 
@@ -125,7 +174,8 @@ def _integer(text: str) -> int | None:
     if number_text(text) is None:
         return None
     number = float(text)
-    return int(number) if number.is_integer() else None
+    # Of what no value representation holds 1e300 would be written with 301 digits.
+    return int(number) if number.is_integer() and abs(number) < _MOST_WHOLE else None
 
 
 def _numbers(vr: str, values: Sequence[Any]) -> bytes:

@@ -17,6 +17,11 @@ from dicomweb_archive.errors import InvalidInstanceError, InvalidRequestError
 _TAG = re.compile(r"[0-9A-Fa-f]{8}").fullmatch
 _NAME_COMPONENTS: Final = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _ROOT: Final = "NativeDicomModel"
+# Each costs a call or two, whatever its name is.
+_MOST_TAGS: Final = 1_000_000
+# A tag is held until its end is there, with all attributes that it has.
+_LONGEST_TAG: Final = 1024 * 1024
+_PIECE_BYTES: Final = 256 * 1024
 _MOST_GAPS: Final = 1000
 _FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF
 
@@ -36,7 +41,11 @@ def read_native_xml(text: bytes, limits: ScanLimits = DEFAULT_LIMITS) -> dict[st
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.characters
     try:
-        parser.Parse(text, True)
+        for start in range(0, len(text), _PIECE_BYTES):
+            parser.Parse(text[start : start + _PIECE_BYTES], False)
+            if start - parser.CurrentByteIndex > _LONGEST_TAG:
+                raise InvalidInstanceError("a tag is too long", failure=LIMIT_EXCEEDED)
+        parser.Parse(b"", True)
     except (expat.ExpatError, ValueError, LookupError):
         message = "the metadata are not well-formed XML"
         raise InvalidRequestError(message) from None
@@ -62,6 +71,7 @@ class _Reader:
     def __init__(self, limits: ScanLimits) -> None:
         self.result: dict[str, Any] = {}
         self._elements_left = limits.elements
+        self._tags_left = _MOST_TAGS
         self._most_depth = 2 * limits.depth + 8
         self._path: list[str] = []
         self._data_sets: list[_DataSet] = []
@@ -71,6 +81,9 @@ class _Reader:
         self._text: list[str] | None = None
 
     def start(self, name: str, given: dict[str, str]) -> None:
+        self._tags_left -= 1
+        if self._tags_left < 0:
+            raise InvalidInstanceError("too many tags", failure=LIMIT_EXCEEDED)
         name = name.rpartition(" ")[2]
         self._path.append(name)
         if len(self._path) > self._most_depth:

@@ -7,11 +7,12 @@ from dicomweb_archive.index.access import Visibility, visible
 from dicomweb_archive.index.database.engine import Connection
 
 # Finds a tombstone of the resource or of what it was part of, if it was in a collection that may be seen. A study that
-# exists but is hidden from this principal stays unknown.
+# exists but is hidden from this principal stays unknown, and so does one that went while it was under embargo.
 FIND_TOMBSTONE = f"""
 select t.reason from tombstone t
 where t.space_id = any($1::int4[]) and ($2::int4[] is null or t.collection_id = any($2)) and t.study_instance_uid = $4
   and (t.series_instance_uid, t.sop_instance_uid) in (('', ''), ($5, ''), ($5, $6))
+  and ($3::bool or t.embargo_until is null or t.embargo_until <= current_date)
   and not exists (
     select 1 from study st where st.space_id = t.space_id and st.study_instance_uid = $4 and not ({visible("st")}))
 order by t.series_instance_uid, t.sop_instance_uid limit 1

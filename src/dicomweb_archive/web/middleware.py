@@ -43,6 +43,7 @@ EXPOSED_HEADERS = (
 ALLOWED_HEADERS = (
     "Accept",
     "Authorization",
+    "Content-Encoding",
     "Content-Type",
     "If-Match",
     "If-None-Match",

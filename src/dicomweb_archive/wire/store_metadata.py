@@ -26,11 +26,12 @@ _rest_of_text = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).match
 _MOST_NESTING: Final = 3 * DEFAULT_LIMITS.depth + 8
 
 _MOST_OBJECTS: Final = 2 * DEFAULT_LIMITS.elements
-_MOST_VALUES: Final = 2_000_000
+_MOST_VALUES: Final = 1_000_000
 
 # Of all instances together: what a request of thousands has, and what is walked through in a few seconds.
 _MOST_MARKS: Final = 4_000_000
 _MOST_TEXTS: Final = 10_000_000
+_MOST_COMMAS: Final = 10_000_000
 _BLANKS: Final = b" \t\r\n"
 
 MOST_INSTANCE_BYTES: Final = 64 * 1024 * 1024
@@ -86,7 +87,7 @@ class _Splitter:
 
     def __init__(self) -> None:
         self._brackets = _Brackets()
-        self._marks = self._texts = 0
+        self._marks = self._texts = self._commas = 0
         # How many brackets are open, and how many are between instances: that of the array, if there is one.
         self._depth = self._outside = 0
         self._is_over = False
@@ -129,7 +130,8 @@ class _Splitter:
     def _count(self, piece: bytes) -> None:
         self._marks += piece.count(b"{") + piece.count(b"[")
         self._texts += piece.count(b'"')
-        if self._marks > _MOST_MARKS or self._texts > 2 * _MOST_TEXTS:
+        self._commas += piece.count(b",")
+        if self._marks > _MOST_MARKS or self._texts > 2 * _MOST_TEXTS or self._commas > _MOST_COMMAS:
             message = "the metadata have more attributes than one request may; send fewer instances at once"
             raise RequestTooLargeError(message)
 

@@ -1,7 +1,6 @@
 """`download`: fetch studies, series or instances into a folder, with checksums."""
 
 import asyncio
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from dicomweb_archive.cli.client.progress import RunProgress
 from dicomweb_archive.cli.client.receiving import Fetched, FetchOutcome
 from dicomweb_archive.cli.client.searching import SearchLevel
 from dicomweb_archive.cli.client.targets import DownloadQuery, Target, parse_query
+from dicomweb_archive.cli.client.terminal import json_text, say
 
 _WORDS = {
     FetchOutcome.FETCHED: "fetched",
@@ -43,7 +43,7 @@ class DownloadReport:
     def complain(self, line: str) -> None:
         """Say what could not be listed or fetched."""
         self.complaints += 1
-        click.echo(line, err=True)
+        say(line, err=True)
 
     def add(self, target: Target, fetched: Fetched) -> None:
         """Count one instance, and print its line for programs."""
@@ -56,7 +56,7 @@ class DownloadReport:
             record["sop_instance_uid"] = fetched.sop_instance_uid
             if fetched.sha256:
                 record["sha256"] = fetched.sha256
-            click.echo(json.dumps(record))
+            say(json_text(record))
 
     @property
     def is_complete(self) -> bool:
@@ -68,7 +68,7 @@ class DownloadReport:
         """Print the counts for people or programs."""
         if self.as_json:
             counts = {outcome.value: self.counts[outcome] for outcome in FetchOutcome}
-            click.echo(json.dumps({"summary": {**counts, "fetched_bytes": self.fetched_bytes}}))
+            click.echo(json_text({"summary": {**counts, "fetched_bytes": self.fetched_bytes}}))
             return
         if not self.counts:
             click.echo("Nothing matches.")
@@ -123,10 +123,10 @@ def download(
     try:
         asyncio.run(_run(server, folder, parse_query(query, level), report, options))
     except (UnexpectedAnswerError, LocalFilesError) as error:
-        click.echo(f"{server.root}: {error}", err=True)
+        say(f"{server.root}: {error}", err=True)
         status = ExitCode.INCOMPLETE
     except ServerUnreachableError as error:
-        click.echo(f"Stopped: {server.root}: {error}", err=True)
+        say(f"Stopped: {server.root}: {error}", err=True)
         status = ExitCode.UNREACHABLE
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command goes on from here.", err=True)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-import json
+import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dicomweb_archive.cli.client.searching import Row, SearchLevel
+from dicomweb_archive.cli.client.terminal import json_text, printable
 from dicomweb_archive.dicom.tags import keyword_of, parse_tag
 
 _STUDY = ("PatientID", "PatientName", "StudyDate", "ModalitiesInStudy", "StudyDescription", "AccessionNumber")
@@ -78,7 +79,7 @@ async def write_json(rows: AsyncIterator[Row]) -> int:
     """Print one JSON array, row by row."""
     count = 0
     async for row in rows:
-        click.echo(("[\n" if count == 0 else ",\n") + json.dumps(row, ensure_ascii=False), nl=False)
+        click.echo(("[\n" if count == 0 else ",\n") + json_text(row), nl=False)
         count += 1
     click.echo("\n]" if count else "[]")
     return count
@@ -88,9 +89,11 @@ async def write_csv(rows: AsyncIterator[Row], columns: Sequence[tuple[str, int]]
     """Print CSV with a heading (RFC 4180), row by row, or write it to a file."""
     with nullcontext() if path is None else path.open("w", encoding="utf-8", newline="") as file:
         click.echo(_csv_line(name for name, _ in columns), nl=False, file=file)
+        # Programs read what there is, people what does nothing to their terminal.
+        shown = printable if file is None and sys.stdout.isatty() else str
         count = 0
         async for row in rows:
-            click.echo(_csv_line(text_of(row, tag) for _, tag in columns), nl=False, file=file)
+            click.echo(_csv_line(shown(text_of(row, tag)) for _, tag in columns), nl=False, file=file)
             count += 1
     return count
 
@@ -102,7 +105,7 @@ async def write_table(rows: AsyncIterator[Row], columns: Sequence[tuple[str, int
         table.add_column(_TABLE_HEADS.get(name, name), no_wrap=name.endswith("UID"), overflow="fold")
     count = 0
     async for row in rows:
-        table.add_row(*(_plain(text_of(row, tag)) for _, tag in columns))
+        table.add_row(*(printable(text_of(row, tag)) for _, tag in columns))
         count += 1
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
@@ -126,11 +129,6 @@ def _value_text(value: Any) -> str:
         groups = [value.get(group) for group in ("Alphabetic", "Ideographic", "Phonetic")]
         return next((group for group in groups if isinstance(group, str)), "…")
     return str(value)
-
-
-def _plain(text: str) -> str:
-    """Keep control characters of a value from the terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _tag_or_none(name: str) -> int | None:

@@ -1,7 +1,6 @@
 """JSON resources of an archive like this one: read with patience, changed once."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from dicomweb_archive.cli.client.connection import (
     transport_failure,
 )
 from dicomweb_archive.cli.client.options import ExitCode, server_of
+from dicomweb_archive.cli.client.terminal import json_text, say
 
 T = TypeVar("T")
 
@@ -117,10 +117,10 @@ def run_command(server: Server, work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except UnexpectedAnswerError as error:
-        click.echo(f"{server.root}: {error}", err=True)
+        say(f"{server.root}: {error}", err=True)
         raise SystemExit(ExitCode.INCOMPLETE) from error
     except ServerUnreachableError as error:
-        click.echo(f"{server.root}: {error}", err=True)
+        say(f"{server.root}: {error}", err=True)
         raise SystemExit(ExitCode.UNREACHABLE) from error
     except KeyboardInterrupt:
         raise SystemExit(ExitCode.INTERRUPTED) from None
@@ -133,7 +133,7 @@ def take_server(given: dict[str, Any]) -> Server:
 
 def print_json(document: Document | Sequence[Document]) -> None:
     """Print what a program may read."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=1))
+    click.echo(json_text(document, indent=1))
 
 
 def _check(response: httpx.Response) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from dicomweb_archive.cli.client.answers import FileOutcome, Outcome
+from dicomweb_archive.cli.client.terminal import printable
 
 _NAMES_PER_REASON = 20
 _TROUBLE = (Outcome.REFUSED, Outcome.UNREADABLE)
@@ -44,7 +45,7 @@ class StoreReport:
             self._reason_counts[key] += 1
             names = self._reasons.setdefault(key, [])
             if len(names) < _NAMES_PER_REASON:
-                names.append(_printable(outcome.source.name))
+                names.append(printable(outcome.source.name))
 
     @property
     def has_trouble(self) -> bool:
@@ -79,7 +80,7 @@ class StoreReport:
             if key[0] is not outcome:
                 continue
             count = self._reason_counts[key]
-            yield f"  {key[1]}: {count:,}"
+            yield f"  {printable(key[1])}: {count:,}"
             yield from (f"    {name}" for name in names)
             if count > len(names):
                 yield f"    … and {count - len(names):,} more (--json lists all)"
@@ -97,8 +98,3 @@ def outcome_record(outcome: FileOutcome) -> dict[str, Any]:
     if outcome.retrieve_url:
         record["retrieve_url"] = outcome.retrieve_url
     return record
-
-
-def _printable(name: str) -> str:
-    """Make a name safe for a terminal: a ZIP member's name may hold control sequences."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)

@@ -14,6 +14,7 @@ from dicomweb_archive.cli.client.formats import asked_for, columns_of, write_csv
 from dicomweb_archive.cli.client.options import ExitCode, parse_keys, server_of, server_options
 from dicomweb_archive.cli.client.searching import Row, Search, SearchLevel, iter_matches
 from dicomweb_archive.cli.client.tables import MEDIA_TYPES, write_table_of_server
+from dicomweb_archive.cli.client.terminal import printing, say
 
 
 @click.command()
@@ -73,10 +74,10 @@ def search(
     try:
         asyncio.run(_run(server, query, None if everything else limit, output, file))
     except UnexpectedAnswerError as error:
-        click.echo(f"{server.root}: {error}", err=True)
+        say(f"{server.root}: {error}", err=True)
         raise SystemExit(ExitCode.INCOMPLETE) from error
     except ServerUnreachableError as error:
-        click.echo(f"{server.root}: {error}", err=True)
+        say(f"{server.root}: {error}", err=True)
         raise SystemExit(ExitCode.UNREACHABLE) from error
 
 
@@ -116,8 +117,9 @@ async def _wrote_table(
         return False
     part = None if file is None else file.with_name(file.name + ".part")
     sink = sys.stdout.buffer if part is None else part.open("wb")
+    write = printing(sink.write) if part is None and sys.stdout.isatty() else sink.write
     try:
-        warnings = await write_table_of_server(client, server, query, form, sink.write, limit=limit, retry=retry)
+        warnings = await write_table_of_server(client, server, query, form, write, limit=limit, retry=retry)
     finally:
         sink.flush()
         if part is not None:
@@ -129,5 +131,5 @@ async def _wrote_table(
         else:
             part.replace(file)
     if warnings:
-        click.echo(warnings, err=True)
+        say(warnings, err=True)
     return warnings is not None

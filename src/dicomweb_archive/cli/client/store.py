@@ -1,7 +1,6 @@
 """`store`: send files, folders and ZIP archives to a DICOMweb server."""
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from dicomweb_archive.cli.client.report import SENT, StoreReport, outcome_record
 from dicomweb_archive.cli.client.resume import Acknowledged, StateFileError, default_state_folder
 from dicomweb_archive.cli.client.sending import Sender, SendLimits
 from dicomweb_archive.cli.client.sources import Archives, count_sources, iter_sources
+from dicomweb_archive.cli.client.terminal import json_text, say
 
 _MIB = 1024 * 1024
 
@@ -83,15 +83,15 @@ def finish_store(paths: Iterable[Path], run: StoreRun, *, as_json: bool) -> None
     try:
         asyncio.run(store_paths(list(paths), run, report))
     except ServerUnreachableError as error:
-        click.echo(f"Stopped: {run.server.root}: {error}", err=True)
+        say(f"Stopped: {run.server.root}: {error}", err=True)
         status = ExitCode.UNREACHABLE
     except StateFileError as error:
-        click.echo(f"Stopped: {error}", err=True)
+        say(f"Stopped: {error}", err=True)
         status = ExitCode.INCOMPLETE
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command goes on from here.", err=True)
         status = ExitCode.INTERRUPTED
-    click.echo(json.dumps(report.summary()) if as_json else "\n".join(report.lines()))
+    say(json_text(report.summary()) if as_json else "\n".join(report.lines()))
     if status is ExitCode.FINE and report.has_trouble:
         status = ExitCode.INCOMPLETE
     if status is not ExitCode.FINE:
@@ -132,7 +132,7 @@ async def _count(paths: list[Path], progress: RunProgress) -> None:
 
 
 def _print_record(outcome: FileOutcome) -> None:
-    click.echo(json.dumps(outcome_record(outcome)))
+    say(json_text(outcome_record(outcome)))
 
 
 def _ignore(_outcome: FileOutcome) -> None:

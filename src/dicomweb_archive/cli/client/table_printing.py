@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from dicomweb_archive.cli.client.terminal import printable
+
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows of cells below their columns; into a pipe nothing is cut off."""
@@ -15,9 +17,3 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_row(*map(printable, row))
     console = Console(markup=False, highlight=False)
     (console if console.is_terminal else Console(markup=False, highlight=False, width=10_000)).print(table)
-
-
-def printable(value: object) -> str:
-    """Write a cell; control characters of what others have typed do nothing to a terminal."""
-    text = "" if value is None else str(value)
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import json
 import sys
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from dicomweb_archive.cli.client.connection import (
 )
 from dicomweb_archive.cli.client.options import ExitCode, server_of, server_options
 from dicomweb_archive.cli.client.table_printing import print_table
+from dicomweb_archive.cli.client.terminal import json_text, printable, say
 
 _COLUMNS = ("path", "keyword", "name", "vr", "private_creator", "series", "varies")
 
@@ -53,10 +53,10 @@ def tags(
     try:
         found = asyncio.run(_fetch(server, text, study))
     except UnexpectedAnswerError as error:
-        click.echo(f"{server.root}: {error}", err=True)
+        say(f"{server.root}: {error}", err=True)
         raise SystemExit(ExitCode.INCOMPLETE) from error
     except ServerUnreachableError as error:
-        click.echo(f"{server.root}: {error}", err=True)
+        say(f"{server.root}: {error}", err=True)
         raise SystemExit(ExitCode.UNREACHABLE) from error
     _print(found, output)
 
@@ -80,10 +80,11 @@ async def _fetch(server: Server, text: str, study: str | None) -> dict[str, Any]
 
 def _print(found: dict[str, Any], output: str) -> None:
     if output == "json":
-        click.echo(json.dumps(found["tags"], ensure_ascii=False, indent=1))
+        click.echo(json_text(found["tags"], indent=1))
         return
     lines = [["" if tag[column] is None else str(tag[column]) for column in _COLUMNS] for tag in found["tags"]]
     if output == "csv":
-        csv.writer(sys.stdout).writerows([_COLUMNS, *lines])
+        shown = printable if sys.stdout.isatty() else str
+        csv.writer(sys.stdout).writerows([_COLUMNS, *([shown(cell) for cell in line] for line in lines)])
         return
     print_table(_COLUMNS, lines)

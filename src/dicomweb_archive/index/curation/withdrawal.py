@@ -28,6 +28,9 @@ FIND_HOME = f"""
 select st.collection_id from study st where {visible("st")} and st.study_instance_uid = $4
 """  # noqa: S608 - composed of constants
 
+# What nobody was to know before a day is not to be known by its withdrawal either.
+FIND_EMBARGO = "select embargo_until from study where space_id = $1 and study_instance_uid = $2"
+
 # Nobody has to ask for a decision on what was published before: it is due.
 PUT_IN_REVIEW = "update submission set state = $2 where id = $1"
 
@@ -128,8 +131,8 @@ async def _note(
         detail={"study": moved.study_id or 0, **detail},
         collection_id=submission.collection_id,
     )
-    home = submission.collection_id
-    await connection.execute(INSERT_TOMBSTONE, move.from_space, "study", uid, "", "", event_id, reason, home)
+    home = submission.collection_id, await connection.fetchval(FIND_EMBARGO, move.to_space, uid)
+    await connection.execute(INSERT_TOMBSTONE, move.from_space, "study", uid, "", "", event_id, reason, *home)
     own_id = await insert_event(
         connection,
         kind,

@@ -1,4 +1,8 @@
-"""The change feed: sealed events of the published archive, for those who may see what they are about."""
+"""The change feed: sealed events of the published archive, for those who may see what they are about.
+
+Of a study that is gone its events stay, since whoever keeps a copy has to learn of it. Of one that was withdrawn they
+tell what its tombstone tells and nothing below: no series and no instance. An embargo outlives the study.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +19,27 @@ _VISIBLE = """
 e.space_id = any($1::int4[]) and ($2::int4[] is null or e.collection_id = any($2))
   and ($3::bool or not exists (
     select from study st where st.space_id = e.space_id and st.study_instance_uid = e.study_instance_uid
-      and st.embargo_until > current_date))
+      and st.embargo_until > current_date)
+    and not exists (
+      select from tombstone t where t.space_id = e.space_id and t.study_instance_uid = e.study_instance_uid
+        and t.series_instance_uid = '' and t.sop_instance_uid = '' and t.embargo_until > current_date))
 """
 
-# Reads what happened behind a place in the feed, with the series that it touched and that are still there.
+# Reads what happened behind a place in the feed, with the series that it touched and that are still there: those that
+# went into a submission with their study keep their ids.
 READ_CHANGES = f"""
-select e.feed_position, e.kind, e.at, c.accession, e.study_instance_uid, e.detail ->> 'series_instance_uid' as series,
-  e.detail ->> 'sop_instance_uid' as instance, (e.detail ->> 'instances')::int8 as instances,
-  array(select se.series_instance_uid from series se
+select e.feed_position, e.kind, e.at, c.accession, e.study_instance_uid,
+  case when w.reason is null then e.detail ->> 'series_instance_uid' end as series,
+  case when w.reason is null then e.detail ->> 'sop_instance_uid' end as instance,
+  (e.detail ->> 'instances')::int8 as instances,
+  array(select se.series_instance_uid from series se join study st on st.id = se.study_id
     where jsonb_typeof(e.detail -> 'series') = 'array'
       and se.id in (select jsonb_array_elements_text(e.detail -> 'series')::int8)
+      and st.space_id = e.space_id and st.study_instance_uid = e.study_instance_uid
     order by se.id) as touched
 from event e left join collection c on c.id = e.collection_id
+left join tombstone w on w.space_id = e.space_id and w.study_instance_uid = e.study_instance_uid
+  and w.series_instance_uid = '' and w.sop_instance_uid = '' and w.reason <> ''
 where e.feed_position > $4 and e.feed_position <= $6 and {_VISIBLE} order by e.feed_position limit $5
 """  # noqa: S608 - composed of constants
 

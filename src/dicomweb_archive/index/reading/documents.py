@@ -73,6 +73,7 @@ class MetadataIndex:
     def __init__(self, database: Database, *, kept_root: str, cache_bytes: int = CACHE_BYTES) -> None:
         self._database = database
         self._kept_root = kept_root
+        self._tag_key = b""
         self._finished = FinishedSeries(
             database, kept_root=kept_root, cache_bytes=cache_bytes // 4, other_roots_bytes=cache_bytes // 12
         )
@@ -133,6 +134,7 @@ class MetadataIndex:
                 raise await missing(connection, scope, visibility)
         digest, position, segment_id = row
         series = Series(0, 0, study_instance_uid, series_instance_uid, service_root)
+        tag_key = await self._key_of_tags()
 
         async def text() -> bytes:
             held = self._documents.find(segment_id)
@@ -144,7 +146,7 @@ class MetadataIndex:
             return await asyncio.to_thread(_array, document, place, url)
 
         # The digest names the bytes that the metadata follow from, wherever the index keeps them.
-        return TextAnswer(_etag(service_root, [int.from_bytes(digest)], fields), text)
+        return TextAnswer(_etag(service_root, [int.from_bytes(digest)], fields, tag_key), text)
 
     async def _read_document(self, scope: Scope, visibility: Visibility) -> tuple["_Held", int]:
         async with self._database.connection() as connection:
@@ -167,7 +169,8 @@ class MetadataIndex:
             if not rows:
                 raise await missing(connection, scope, visibility)
         series = [Series(id_, revision, scope.study_instance_uid, uid, service_root) for id_, revision, uid in rows]
-        etag = _etag(service_root, chain.from_iterable((each.id, each.revision) for each in series), fields)
+        parts = chain.from_iterable((each.id, each.revision) for each in series)
+        etag = _etag(service_root, parts, fields, await self._key_of_tags())
         if fields is not None:
             return self._selection(etag, series, fields)
         answers = self._answers if service_root == self._kept_root else self._other_answers
@@ -177,12 +180,17 @@ class MetadataIndex:
 
         return SeriesAnswer(etag, [each.key for each in series], fragment, answers)
 
+    async def _key_of_tags(self) -> bytes:
+        if not self._tag_key:
+            self._tag_key = blake2b(b"metadata etag", key=await self._database.term_secret()).digest()
+        return self._tag_key
+
     def _selection(self, etag: str, series: Sequence[Series], fields: frozenset[int]) -> MetadataAnswer:
         async def fragment(place: int) -> Fragment:
             return await self._finished.selected(series[place], fields)
 
         # A digest: the fields themselves take more memory than what there is of them in most series.
-        named = _etag("", (), fields)
+        named = _etag("", (), fields, b"")
         return SeriesAnswer(etag, [(each.key, named) for each in series], fragment, self._selections)
 
 
@@ -190,8 +198,10 @@ def _array(document: Document, position: int, url: bytes) -> bytes:
     return b"[%b]" % document.instance_text(position, url)
 
 
-def _etag(service_root: str, parts: Iterable[int], fields: frozenset[int] | None) -> str:
-    digest = blake2b(service_root.encode(), digest_size=12)
+def _etag(service_root: str, parts: Iterable[int], fields: frozenset[int] | None, key: bytes) -> str:
+    # With a key, since ids and revisions are found by trying: they tell how much the archive holds that a reader may
+    # not see, and how often it changes.
+    digest = blake2b(service_root.encode(), digest_size=12, key=key)
     for part in parts:
         digest.update(b"/%d" % part)
     for tag in sorted(fields or ()):

@@ -6,6 +6,7 @@ so segments never change, and caches need only ask whether one still exists.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from asyncpg import exceptions
@@ -22,7 +23,7 @@ from dicomweb_archive.index.writing.rebuilding import Rebuilding
 
 # Locks the study: stores into it wait, or have finished.
 LOCK_STUDY = f"""
-select st.id, st.space_id, st.collection_id, st.facts from study st
+select st.id, st.space_id, st.collection_id, st.embargo_until, st.facts from study st
 where {visible("st")} and st.study_instance_uid = $4 for update
 """  # noqa: S608 - composed of constants
 
@@ -50,10 +51,11 @@ DELETE_SERIES = "delete from series where id = $1"
 # Remembers that the resource existed (PS3.18 8.5: Gone), and why it went where that is to be known.
 INSERT_TOMBSTONE = """
 insert into tombstone (space_id, level, study_instance_uid, series_instance_uid, sop_instance_uid, event_id, reason,
-  collection_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+  collection_id, embargo_until)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 on conflict (space_id, study_instance_uid, series_instance_uid, sop_instance_uid) do update
-set deleted_at = now(), event_id = excluded.event_id, reason = excluded.reason, collection_id = excluded.collection_id
+set deleted_at = now(), event_id = excluded.event_id, reason = excluded.reason, collection_id = excluded.collection_id,
+  embargo_until = excluded.embargo_until
 """
 
 # Takes what was removed off the counters of the series.
@@ -96,6 +98,7 @@ class _Target:
     scope: Scope
     space_id: int
     collection_id: int
+    embargo_until: date | None
     study_id: int
     series_id: int | None
     actor: str
@@ -177,7 +180,8 @@ class Removal:
             series_id = await connection.fetchval(FIND_SERIES, study["id"], scope.series_instance_uid)
         if study is None or (scope.series_instance_uid is not None and series_id is None):
             raise await missing(connection, scope, visibility)
-        target = _Target(scope, study["space_id"], study["collection_id"], study["id"], series_id, actor)
+        home = study["space_id"], study["collection_id"], study["embargo_until"]
+        target = _Target(scope, *home, study["id"], series_id, actor)
         counted = await connection.fetchrow(COUNT_REMOVED, target.study_id, series_id, scope.sop_instance_uid)
         if scope.sop_instance_uid is not None:
             if not counted["instances"]:
@@ -254,4 +258,5 @@ async def _bury(connection: Connection, target: _Target, levels: Sequence[str], 
     depth = {"study": 1, "series": 2, "instance": 3}
     for level in levels:
         named = [uid or "" for uid in scope.parameters()[: depth[level]]] + [""] * (3 - depth[level])
-        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id, "", target.collection_id)
+        home = target.collection_id, target.embargo_until
+        await connection.execute(INSERT_TOMBSTONE, target.space_id, level, *named, event_id, "", *home)

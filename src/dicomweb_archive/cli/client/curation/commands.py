@@ -31,6 +31,7 @@ from dicomweb_archive.cli.client.json_api import (
     run_command,
     take_server,
 )
+from dicomweb_archive.cli.client.terminal import say
 from dicomweb_archive.wire.resources import is_uid
 
 
@@ -71,7 +72,7 @@ def list_them(limit: int | None, names: bool, as_json: bool, **given: Any) -> No
         print_json(page)
     elif names:
         for each in page["submissions"]:
-            click.echo(each["name"])
+            say(each["name"])
     else:
         print_queue(page)
 
@@ -210,9 +211,9 @@ def withdraw(what: str, reason: str | None, revision: int | None, as_json: bool,
     if as_json:
         print_json(done)
     elif is_study:
-        click.echo(f"{done['instances']:,} instances withdrawn; they wait in {done['submission']}")
+        say(f"{done['instances']:,} instances withdrawn; they wait in {done['submission']}")
     else:
-        click.echo(f"{what}: {done['state']}")
+        say(f"{what}: {done['state']}")
 
 
 @curate.command()

@@ -1,6 +1,5 @@
 """Commands about conflicts: what came under a SOP Instance UID that other bytes have."""
 
-import json
 from typing import Any
 
 import click
@@ -17,6 +16,7 @@ from dicomweb_archive.cli.client.curation.options import (
 from dicomweb_archive.cli.client.curation.work import Curation, Patience, path_of
 from dicomweb_archive.cli.client.json_api import Document, open_api, print_json, run_command, take_server
 from dicomweb_archive.cli.client.table_printing import print_table
+from dicomweb_archive.cli.client.terminal import json_text, say
 
 _COLUMNS = ("id", "decision", "sop instance", "bytes", "received", "by", "standing")
 _DIFFERENCES = ("tag", "keyword", "standing", "conflict")
@@ -91,7 +91,7 @@ def decide(
     if as_json:
         print_json(job)
     else:
-        click.echo(f"{name}: {', '.join(f'{key} {value}' for key, value in (job['result'] or {}).items())}")
+        say(f"{name}: {', '.join(f'{key} {value}' for key, value in (job['result'] or {}).items())}")
 
 
 def _row(found: Document) -> tuple[Any, ...]:
@@ -107,13 +107,13 @@ def _print_comparison(found: Document) -> None:
     )
     print_table(_DIFFERENCES, rows)
     if found["bulk"]:
-        click.echo(f"other bytes in {', '.join(found['bulk'])}")
+        say(f"other bytes in {', '.join(found['bulk'])}")
 
 
 def _shown(element: Document | None) -> str:
     if element is None:
         return "missing"
-    return json.dumps(element["Value"], ensure_ascii=False) if "Value" in element else "empty or long"
+    return json_text(element["Value"]) if "Value" in element else "empty or long"
 
 
 commands: list[click.Command] = [conflicts, decide]

@@ -1,6 +1,5 @@
 """Commands that move submissions from state to state, one after the other as they are named."""
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from dicomweb_archive.cli.client.curation.options import (
 from dicomweb_archive.cli.client.curation.work import Curation, Decision, Patience
 from dicomweb_archive.cli.client.json_api import Document, open_api, run_command, take_server
 from dicomweb_archive.cli.client.options import ExitCode
+from dicomweb_archive.cli.client.terminal import json_text, say
 
 _ACTIONS = {
     "approve": "Approve submissions, so that they can be published.",
@@ -87,9 +87,9 @@ def do_each(
                     done = await deed(curation, name)
                 except UnexpectedAnswerError as error:
                     is_done = False
-                    click.echo(f"{name}: {error}", err=True)
+                    say(f"{name}: {error}", err=True)
                 else:
-                    click.echo(json.dumps(done, ensure_ascii=False) if as_json else f"{name}: {words(done)}")
+                    say(json_text(done) if as_json else f"{name}: {words(done)}")
         return is_done
 
     if not run_command(server, work()):

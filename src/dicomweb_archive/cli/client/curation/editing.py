@@ -10,6 +10,7 @@ from dicomweb_archive.cli.client.curation.options import at_option, json_option,
 from dicomweb_archive.cli.client.curation.work import Curation, Patience
 from dicomweb_archive.cli.client.json_api import Document, open_api, print_json, run_command, take_server
 from dicomweb_archive.cli.client.table_printing import print_table
+from dicomweb_archive.cli.client.terminal import say
 
 _CHANGES = ("attribute", "kind", "before", "after", "instances")
 _EDITS = ("id", "state", "instances", "unfit", "actor", "created_at", "undoes", "undone_by", "reason")
@@ -121,7 +122,7 @@ def undo_edit(
 def _print_preview(preview: Document) -> None:
     print_table(_CHANGES, ([each[column] for column in _CHANGES] for each in preview["changes"]))
     left = ", ".join(f"{count:,} {why}" for why, count in preview["unfit"].items())
-    click.echo(
+    say(
         f"{preview['instances']:,} of {preview['looked_at']:,} instances in {preview['series']:,} series would change, "
         f"by {preview['distinct']:,} different changes{f'; left as they are: {left}' if left else ''}"
         f"{'' if preview['complete'] else '; not all were looked at'}",
@@ -131,7 +132,7 @@ def _print_preview(preview: Document) -> None:
 
 def _print_outcome(name: str, job: Document) -> None:
     counted = ", ".join(f"{key} {value}" for key, value in (job["result"] or {}).items())
-    click.echo(f"{name}: {job['state']}{f' ({counted})' if counted else ''}")
+    say(f"{name}: {job['state']}{f' ({counted})' if counted else ''}")
 
 
 commands: list[click.Command] = [edit, edits, undo_edit]

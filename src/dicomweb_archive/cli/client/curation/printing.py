@@ -7,7 +7,8 @@ import click
 from rich.filesize import decimal
 
 from dicomweb_archive.cli.client.json_api import Document
-from dicomweb_archive.cli.client.table_printing import print_table, printable
+from dicomweb_archive.cli.client.table_printing import print_table
+from dicomweb_archive.cli.client.terminal import printable, say
 
 _QUEUE = ("name", "state", "collection", "site", "title", "opened by", "studies", "instances", "size", "changed")
 _FINDINGS = ("id", "severity", "check", "instances", "waived by", "level", "uid", "path", "message")
@@ -17,7 +18,7 @@ def print_queue(page: Document) -> None:
     """Print submissions as a table, and how many there are in each state."""
     print_table(_QUEUE, (_row(each) for each in page["submissions"]))
     counts = ", ".join(f"{count:,} {state}" for state, count in page["counts"].items() if count)
-    click.echo(f"{len(page['submissions']):,} of {page['total']:,} shown; {counts or 'nothing waits'}", err=True)
+    say(f"{len(page['submissions']):,} of {page['total']:,} shown; {counts or 'nothing waits'}", err=True)
 
 
 def print_submission(submission: Document, findings: Document, manifest: Document | None) -> None:

@@ -1,7 +1,6 @@
 """`submit`: send a folder as one submission to an archive like this one."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from dicomweb_archive.cli.client.sending import SendLimits
 from dicomweb_archive.cli.client.submission.desk import Wanted
 from dicomweb_archive.cli.client.submission.printing import report_lines, report_record
 from dicomweb_archive.cli.client.submission.running import SubmitReport, SubmitRun, submit_paths
+from dicomweb_archive.cli.client.terminal import json_text, say
 
 _MIB = 1024 * 1024
 
@@ -53,7 +53,7 @@ def submit(paths: tuple[Path, ...], as_json: bool, **given: Any) -> None:
         raise click.UsageError("say --collection for a new submission, or --submission for one that is there")
     report = SubmitReport()
     status = _run(paths, _planned(given, as_json=as_json), report)
-    click.echo(json.dumps(report_record(report)) if as_json else "\n".join(report_lines(report)))
+    say(json_text(report_record(report)) if as_json else "\n".join(report_lines(report)))
     if status is ExitCode.FINE and not report.is_good:
         status = ExitCode.INCOMPLETE
     if status is not ExitCode.FINE:
@@ -78,13 +78,13 @@ def _run(paths: tuple[Path, ...], run: SubmitRun, report: SubmitReport) -> ExitC
     try:
         asyncio.run(submit_paths(paths, run, report))
     except ServerUnreachableError as error:
-        click.echo(f"Stopped: {run.server.root}: {error}", err=True)
+        say(f"Stopped: {run.server.root}: {error}", err=True)
         return ExitCode.UNREACHABLE
     except UnexpectedAnswerError as error:
-        click.echo(f"Stopped: {run.server.root}: {error}", err=True)
+        say(f"Stopped: {run.server.root}: {error}", err=True)
         return ExitCode.INCOMPLETE
     except LocalFilesError as error:
-        click.echo(f"Stopped: {error}", err=True)
+        say(f"Stopped: {error}", err=True)
         return ExitCode.INCOMPLETE
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command goes on from here.", err=True)
@@ -93,7 +93,7 @@ def _run(paths: tuple[Path, ...], run: SubmitRun, report: SubmitReport) -> ExitC
 
 
 def _print_record(outcome: FileOutcome) -> None:
-    click.echo(json.dumps(outcome_record(outcome)))
+    say(json_text(outcome_record(outcome)))
 
 
 def _ignore(_outcome: FileOutcome) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dicomweb_archive.cli.client.curation.printing import announced_words, finding_words
 from dicomweb_archive.cli.client.json_api import Document
 from dicomweb_archive.cli.client.submission.running import SubmitReport
-from dicomweb_archive.cli.client.table_printing import printable
+from dicomweb_archive.cli.client.terminal import printable
 
 _COMPARED = ("agrees", "expected", "there", "missing", "unexpected", "differing")
 _NEXT = {

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -158,6 +159,8 @@ tombstone = Table(
     Column("reason", Text, nullable=False, server_default=""),
     # The home of what has gone; NULL: of old ones, of which only those are told who see all collections.
     Column("collection_id", Integer),
+    # Until when the study was under embargo: until then it stays unknown that it was here.
+    Column("embargo_until", Date),
     PrimaryKeyConstraint("space_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid"),
 )
 
