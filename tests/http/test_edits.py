@@ -317,13 +317,21 @@ async def test_what_a_rejected_submission_drops_is_nowhere_told_either(archive: 
 
 async def test_compressed_pixels_and_what_cannot_be_edited_stay_as_they_are(archive: Archive) -> None:
     greek = {"SpecificCharacterSet": "ISO_IR 126", "PatientName": "Ονομα", "InstitutionName": "Νοσοκομείο"}
-    files = [encapsulated([b"\xff\xd8 no picture \xff\xd9"]), part10(image(instance=2, series=2, **greek))]
+    files = [
+        encapsulated([b"\xff\xd8 no picture \xff\xd9"]),
+        part10(image(instance=2, series=2, **greek)),
+        part10(image(instance=3, series=2, PatientName="Plain^Name")),
+    ]
     submitted = await Submitted.of(archive, *files)
     rule = {"attribute": "PatientName", "action": "set", "value": "Müller^Änne"}
     preview = await archive.client.post(f"{submitted.path}/edits/preview", json={"rules": [rule]})
-    assert preview.json()["unfit"] == {"character_set": 1}
+    tried = preview.json()
+    assert (tried["unfit"], tried["instances"], tried["series"]) == ({"character_set": 1}, 2, 2)
     result = await submitted.edit(rule)
-    assert (result["instances"], result["unfit"]) == (1, 1)
+    assert (result["instances"], result["unfit"]) == (2, 1)
+    # What was tried is what has come of it.
+    done = (await submitted.get(f"/edits/{result['edit']}/changes"))["changes"]
+    assert sorted(map(str, tried["changes"])) == sorted(map(str, done))
     assert await submitted.file(2, series=2) == files[1]
     new = read(await submitted.file(1))
     assert (new.PatientName, new.PixelData) == ("Müller^Änne", read(files[0]).PixelData)

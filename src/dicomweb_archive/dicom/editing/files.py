@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from dicomweb_archive.dicom.editing.extents import Encoding, editable_stop
 from dicomweb_archive.dicom.editing.planning import Operation
-from dicomweb_archive.dicom.editing.rewriting import Raw, raw_of, rewritten, swapped
+from dicomweb_archive.dicom.editing.rewriting import Raw, in_order, raw_of, rewritten, swapped
 from dicomweb_archive.dicom.editing.unfit import Unfit, UnfitForEditError
 from dicomweb_archive.dicom.element_heads import EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicomweb_archive.dicom.file_meta import FileMetaReader
@@ -19,6 +19,9 @@ from dicomweb_archive.errors import InvalidInstanceError
 LARGEST_HEAD: Final = 64 * 1024 * 1024
 """Bytes before the pixel data, which are held to be rewritten; all of a deflated data set."""
 
+WHOLE: Final = 0xFFFFFFFF
+"""Stands among kept elements for all of them, where their order is none that could be found again."""
+
 _ENTRY: Final = Struct("<II")
 _ABSENT: Final = 0xFFFFFFFF
 
@@ -28,12 +31,14 @@ class EditedFile(NamedTuple):
 
     Attributes:
         head: put in the place of the first `replaced` bytes.
-        old: the elements that were edited, as they were.
+        old: what was there, to be put back: the elements that were edited, or all before the pixel data (`WHOLE`).
+        tags: of the elements that were edited.
     """
 
     head: bytes
     replaced: int
     old: Raw
+    tags: frozenset[int]
 
 
 def edit_file(data: bytes, operations: Iterable[Operation]) -> EditedFile:
@@ -89,11 +94,15 @@ def _changed(data: bytes, change: Callable[[bytes, Encoding], Raw]) -> EditedFil
     stop = editable_stop(content, start, encoding)
     head = content[start:stop]
     new = change(head, encoding)
-    old = raw_of(head, encoding, new)
-    edited = swapped(head, encoding, new)
+    whole = new.get(WHOLE)
+    # Out of order an element that is put back would stand where it belongs, and not where it was.
+    is_kept_whole = whole is not None or not in_order(head, encoding)
+    old = {WHOLE: head} if is_kept_whole else raw_of(head, encoding, new)
+    edited = whole if whole is not None else swapped(head, encoding, new)
     if is_deflated:
-        return EditedFile(data[: meta.end] + _deflated(edited + content[stop:]), len(data), old)
-    return EditedFile(data[: meta.end] + edited, stop, old)
+        edited_file = data[: meta.end] + _deflated(edited + content[stop:])
+        return EditedFile(edited_file, len(data), old, frozenset(new))
+    return EditedFile(data[: meta.end] + edited, stop, old, frozenset(new))
 
 
 def _encoding(transfer_syntax_uid: str, content: bytes, start: int) -> Encoding:

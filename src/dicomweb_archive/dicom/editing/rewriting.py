@@ -55,6 +55,16 @@ def raw_of(data: bytes, encoding: Encoding, wanted: Iterable[int]) -> Raw:
     return {tag: found.get(tag) for tag in wanted}
 
 
+def in_order(data: bytes, encoding: Encoding) -> bool:
+    """Tell whether the elements of a data set stand in the order of their tags, each once (PS3.5 7.1)."""
+    before, stop = -1, 0
+    for element in walk_elements(data, 0, len(data), encoding):
+        if element.tag <= before:
+            return False
+        before, stop = element.tag, element.stop
+    return stop == len(data)
+
+
 def swapped(data: bytes, encoding: Encoding, new: Raw) -> bytes:
     """Return a data set with some elements put in the place of what it has, in the order of tags.
 

@@ -23,7 +23,7 @@ from dicomweb_archive.index.curation.edits.content import EditContent, InstanceT
 from dicomweb_archive.index.curation.edits.records import Edit
 from dicomweb_archive.index.curation.edits.writing import EditBatch, EditWriter, MadeEdit
 from dicomweb_archive.index.curation.submissions import Submission
-from dicomweb_archive.services.edits.making import HELD_BYTES, FileMaker, OldFile
+from dicomweb_archive.services.edits.making import HELD_BYTES, FileEditor, FileMaker, OldFile
 from dicomweb_archive.services.packing import Packing
 from dicomweb_archive.storage.base import ObjectStore
 
@@ -173,7 +173,7 @@ class EditApplier:
         if not works:
             return True
         packing = Packing(self.objects, pack_bytes=self.pack_bytes, pack_instances=self.pack_instances)
-        maker = FileMaker(self.objects, packing, self.held_bytes)
+        maker = FileMaker(FileEditor(self.objects, self.held_bytes), packing)
         made, missed = [], 0
         try:
             for uid, digest, make in works:

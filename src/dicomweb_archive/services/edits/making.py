@@ -1,8 +1,8 @@
 """Makes the new file of an instance out of the old one, in bounded memory, and looks whether it is right."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -48,21 +48,71 @@ class NewFile(NamedTuple):
 
 
 @dataclass(slots=True)
+class FileEditor:
+    """Edits files of instances of one series in memory.
+
+    Attributes:
+        held_bytes: of a longer file only the head is read, all before its pixel data.
+    """
+
+    objects: ObjectStore
+    held_bytes: int = HELD_BYTES
+    _intake: Intake = field(default_factory=Intake)
+
+    async def rehearse(self, old: OldFile, edit: Edit, texts: Mapping[int, bytes]) -> None:
+        """Find out what making a new file would come to, and keep nothing.
+
+        Raises:
+            UnfitForEditError, ObjectNotFoundError: see `FileMaker.make`.
+        """
+        with told_as_unfit():
+            if self.is_held(old):
+                await self.edit_held(old, edit, texts)
+            else:
+                await asyncio.to_thread(edit, await self.read_head(old))
+
+    def is_held(self, old: OldFile) -> bool:
+        """Tell whether a file is edited as a whole."""
+        return old.place.length <= self.held_bytes
+
+    async def edit_held(
+        self, old: OldFile, edit: Edit, texts: Mapping[int, bytes] | None
+    ) -> tuple[EditedFile, ScannedInstance, bytes]:
+        """Edit a file as a whole, and look whether it is right; see `FileMaker.make`."""
+        place = old.place
+        data = bytes(await self.objects.streaming.read(place.object_key, place.offset, place.length))
+        edited, new = await asyncio.to_thread(_edited, data, old, edit)
+        scanned = await self._intake.scan(new)
+        require_faithful(old, edited, scanned, texts)
+        return edited, scanned, new
+
+    async def read_head(self, old: OldFile) -> bytes:
+        """Read what an edit has to see: all before the pixel data, of a deflated file all.
+
+        Raises:
+            UnfitForEditError: it is too large.
+        """
+        pixels = old.layout.pixel_data
+        head_bytes = pixels.offset if pixels is not None and not old.is_deflated else old.place.length
+        if head_bytes > LARGEST_HEAD:
+            raise UnfitForEditError(Unfit.TOO_LARGE)
+        place = old.place
+        return bytes(await self.objects.streaming.read(place.object_key, place.offset, head_bytes))
+
+
+@dataclass(slots=True)
 class FileMaker:
     """Makes the new files of instances of one series.
 
     Attributes:
         packing: where they go; its owner finishes or aborts it.
-        held_bytes: a longer file is copied in pieces behind its head.
     """
 
-    objects: ObjectStore
+    editor: FileEditor
     packing: Packing
-    held_bytes: int = HELD_BYTES
-    _intake: Intake = field(default_factory=Intake)
 
     async def make(self, old: OldFile, edit: Edit, texts: Mapping[int, bytes] | None) -> NewFile:
-        """Make a new file.
+        """Make a new file; a long one is copied in pieces behind its head.
 
         Args:
             texts: what the old one says, to be compared with the new one; `None`: the old bytes are to come back.
@@ -71,37 +121,20 @@ class FileMaker:
             UnfitForEditError: the instance stays as it is; nothing of it is in the pack.
             ObjectNotFoundError: the old file is no longer there.
         """
-        try:
-            if old.place.length <= self.held_bytes:
-                return await self._make_held(old, edit, texts)
-            return await self._make_streamed(old, edit, texts)
-        except DamagedObjectError:
-            raise UnfitForEditError(Unfit.DAMAGED) from None
-        except InvalidInstanceError:
-            raise UnfitForEditError(Unfit.STRUCTURE) from None
-
-    async def _make_held(self, old: OldFile, edit: Edit, texts: Mapping[int, bytes] | None) -> NewFile:
-        place = old.place
-        data = bytes(await self.objects.streaming.read(place.object_key, place.offset, place.length))
-        edited, new = await asyncio.to_thread(_edited, data, old, edit)
-        scanned = await self._intake.scan(new)
-        _require_faithful(old, edited, scanned, texts)
-        (digest,) = await self.packing.append(series_key(scanned), [(scanned, new)])
-        return NewFile(digest, encode_raw(edited.old))
+        with told_as_unfit():
+            if not self.editor.is_held(old):
+                return await self._make_streamed(old, edit, texts)
+            edited, scanned, new = await self.editor.edit_held(old, edit, texts)
+            (digest,) = await self.packing.append(series_key(scanned), [(scanned, new)])
+            return NewFile(digest, encode_raw(edited.old))
 
     async def _make_streamed(self, old: OldFile, edit: Edit, texts: Mapping[int, bytes] | None) -> NewFile:
-        pixels = old.layout.pixel_data
-        is_split = pixels is not None and not old.is_deflated
-        head_bytes = pixels.offset if pixels is not None and is_split else old.place.length
-        if head_bytes > LARGEST_HEAD:
-            raise UnfitForEditError(Unfit.TOO_LARGE)
-        place = old.place
-        head = bytes(await self.objects.streaming.read(place.object_key, place.offset, head_bytes))
+        head = await self.editor.read_head(old)
         edited = await asyncio.to_thread(edit, head)
         member = await self.packing.open_member(old.sop_instance_uid, neutralise_preamble=False)
         try:
             scanned = await self._copy(old, head, edited, member)
-            _require_faithful(old, edited, scanned, texts)
+            require_faithful(old, edited, scanned, texts)
             placed = await member.finish()
         except BaseException:
             await member.drop()
@@ -121,7 +154,7 @@ class FileMaker:
         rest = old.place.length - len(head)
         if rest:
             async with (
-                await self.objects.streaming.open(old.place.object_key) as reader,
+                await self.editor.objects.streaming.open(old.place.object_key) as reader,
                 aclosing(reader.stream(old.place.offset + len(head), rest)) as pieces,
             ):
                 async for piece in pieces:
@@ -132,6 +165,17 @@ class FileMaker:
         return await asyncio.to_thread(scanner.finish)
 
 
+@contextmanager
+def told_as_unfit() -> Iterator[None]:
+    """Let what is wrong with a stored file keep it from being edited, and nothing else."""
+    try:
+        yield
+    except DamagedObjectError:
+        raise UnfitForEditError(Unfit.DAMAGED) from None
+    except InvalidInstanceError:
+        raise UnfitForEditError(Unfit.STRUCTURE) from None
+
+
 def _edited(data: bytes, old: OldFile, edit: Edit) -> tuple[EditedFile, bytes]:
     if blake3(data).digest() != old.digest:
         raise UnfitForEditError(Unfit.DAMAGED)
@@ -139,7 +183,7 @@ def _edited(data: bytes, old: OldFile, edit: Edit) -> tuple[EditedFile, bytes]:
     return edited, edited.head + data[edited.replaced :]
 
 
-def _require_faithful(
+def require_faithful(
     old: OldFile, edited: EditedFile, scanned: ScannedInstance, texts: Mapping[int, bytes] | None
 ) -> None:
     """Look whether all that was not edited reads as it did.
@@ -153,7 +197,7 @@ def _require_faithful(
     if layout.pixel_data is not None:
         is_same &= scanned.pixel_data is not None and scanned.pixel_data.length == layout.pixel_data.length
     if texts is not None:
-        now = {tag: each.json for tag, each in scanned.attributes().items() if tag not in edited.old}
-        is_same &= now == {tag: text for tag, text in texts.items() if tag not in edited.old}
+        now = {tag: each.json for tag, each in scanned.attributes().items() if tag not in edited.tags}
+        is_same &= now == {tag: text for tag, text in texts.items() if tag not in edited.tags}
     if not is_same:
         raise UnfitForEditError(Unfit.STRUCTURE)

@@ -3,19 +3,21 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from dicomweb_archive.dicom.editing.files import edit_file
-from dicomweb_archive.dicom.editing.planning import Change
+from dicomweb_archive.dicom.editing.planning import Change, EditPlan
 from dicomweb_archive.dicom.editing.rules import EditRules
 from dicomweb_archive.dicom.editing.unfit import Unfit, UnfitForEditError
-from dicomweb_archive.errors import ArchiveError
-from dicomweb_archive.index.curation.edits.content import EditContent
+from dicomweb_archive.errors import ObjectNotFoundError
+from dicomweb_archive.index.curation.edits.content import EditContent, InstanceToEdit, SeriesToEdit
 from dicomweb_archive.index.curation.submissions import Submission
 from dicomweb_archive.services.edits.applying import Planned, plan_instances
-from dicomweb_archive.services.edits.making import HELD_BYTES
+from dicomweb_archive.services.edits.making import FileEditor, OldFile
 from dicomweb_archive.storage.base import ObjectStore
 
 LONGEST_SECONDS: Final = 20.0
@@ -45,8 +47,8 @@ class EditPreview:
         looked_at: instances that were looked at.
         instances, series, studies: that would be changed.
         changes: how many instances each different change is of.
-        unfit: how many instances could not be edited, and why. Of each series one file is tried; what is odd about
-            the others is found when the edit is applied.
+        unfit: how many instances could not be edited, and why. In each series one file is tried of those that are
+            edited alike and have the same encoding; what is odd about a single one is found when the edit is applied.
         sample: some instances, one of each series.
         complete: everything was looked at, and all different changes are told apart.
     """
@@ -59,6 +61,27 @@ class EditPreview:
     unfit: Counter[Unfit] = field(default_factory=Counter)
     sample: list[SampledInstance] = field(default_factory=list)
     complete: bool = True
+
+
+_Shape = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Instances of a series that are edited alike, one of which is tried."""
+
+    instance: InstanceToEdit
+    plan: EditPlan
+    instances: int = 0
+    changes: Counter[Change] = field(default_factory=Counter)
+
+    def leave_out(self, *, whole: bool) -> int:
+        """Leave all instances out, or the one that was tried, and return how many these are."""
+        left_out = self.instances if whole else 1
+        self.instances -= left_out
+        if not whole:
+            self.changes -= Counter(self.plan.changes)
+        return left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,56 +101,73 @@ class EditPreviewer:
         until = time.monotonic() + seconds
         studies: set[str] = set()
         async for series in self.content.series(submission.space_id):
-            before = preview.instances
-            first: Planned | None = None
+            kinds: dict[_Shape, _Kind] = {}
             for segment_ids in await self.content.segments(series.id):
                 instances, _ = await self.content.read(segment_ids)
                 planned = await asyncio.to_thread(plan_instances, rules, instances)
                 preview.looked_at += len(instances)
-                _count(preview, planned)
-                first = first or next((each for each in planned if each.plan is not None), None)
+                await asyncio.to_thread(_sort, preview, kinds, planned)
                 if time.monotonic() > until:
                     preview.complete = False
                     break
-            if first is not None and first.plan is not None:
-                await self._try(preview, first, preview.instances - before)
-                if preview.instances > before:
-                    about = series.study_instance_uid, series.series_instance_uid, first.instance.sop_instance_uid
-                    preview.sample += [SampledInstance(*about, first.plan.changes)][: _SAMPLES - len(preview.sample)]
-                    preview.series += 1
-                    studies.add(series.study_instance_uid)
-            if not preview.complete and time.monotonic() > until:
+            if await self._try(preview, series, kinds):
+                preview.series += 1
+                studies.add(series.study_instance_uid)
+            if time.monotonic() > until:
                 break
         preview.studies = len(studies)
         return preview
 
-    async def _try(self, preview: EditPreview, first: Planned, instances: int) -> None:
-        """Edit one file of a series, to nowhere: its encoding and character set are mostly those of the others."""
-        instance, plan = first.instance, first.plan
-        assert plan is not None
-        if instance.place.length > HELD_BYTES:
-            return
-        try:
-            place = instance.place
-            data = bytes(await self.objects.streaming.read(place.object_key, place.offset, place.length))
-            await asyncio.to_thread(edit_file, data, plan.operations)
-        except UnfitForEditError as error:
-            preview.unfit[error.why] += instances
-            preview.instances -= instances
-        except ArchiveError:
-            preview.unfit[Unfit.DAMAGED] += 1
-            preview.instances -= 1
+    async def _try(self, preview: EditPreview, series: SeriesToEdit, kinds: Mapping[_Shape, _Kind]) -> bool:
+        """Edit one file of each kind, to nowhere; tells whether something of the series would change."""
+        editor, is_changed = FileEditor(self.objects), False
+        for kind in kinds.values():
+            instance, plan = kind.instance, kind.plan
+            old = OldFile(instance.sop_instance_uid, instance.place, instance.digest, instance.layout)
+            try:
+                # A pack that is gone has just been written anew, and what came of the file would be the same.
+                with suppress(ObjectNotFoundError):
+                    await editor.rehearse(old, partial(edit_file, operations=plan.operations), instance.texts())
+            except UnfitForEditError as error:
+                preview.unfit[error.why] += kind.leave_out(whole=error.why is not Unfit.DAMAGED)
+            if not kind.instances:
+                continue
+            _count(preview, kind)
+            if not is_changed and len(preview.sample) < _SAMPLES:
+                about = series.study_instance_uid, series.series_instance_uid, instance.sop_instance_uid
+                preview.sample.append(SampledInstance(*about, plan.changes))
+            is_changed = True
+        return is_changed
 
 
-def _count(preview: EditPreview, planned: Sequence[Planned]) -> None:
+def _sort(preview: EditPreview, kinds: dict[_Shape, _Kind], planned: Sequence[Planned]) -> None:
+    """Put instances for which the rules mean the same kind of work together."""
     for each in planned:
         if each.plan is None:
             assert each.unfit is not None
             preview.unfit[each.unfit] += 1
             continue
-        preview.instances += 1
+        kind = kinds.setdefault(_shape_of(each.instance, each.plan), _Kind(each.instance, each.plan))
+        kind.instances += 1
         for change in each.plan.changes:
-            if change in preview.changes or len(preview.changes) < MOST_CHANGES:
-                preview.changes[change] += 1
+            if change in kind.changes or len(kind.changes) < MOST_CHANGES:
+                kind.changes[change] += 1
             else:
                 preview.complete = False
+
+
+def _shape_of(instance: InstanceToEdit, plan: EditPlan) -> _Shape:
+    """Return what decides whether a file can be edited, apart from what is odd about it alone."""
+    operations = tuple((each.parents, each.tag, each.vr, not (each.text or "").isascii()) for each in plan.operations)
+    # The index has all text as UTF-8; which character set it came in shows in text that is not ASCII, if at all.
+    texts = instance.texts().values() if any(foreign for *_, foreign in operations) else ()
+    return instance.layout.transfer_syntax_uid, operations, tuple(text for text in texts if not text.isascii())
+
+
+def _count(preview: EditPreview, kind: _Kind) -> None:
+    preview.instances += kind.instances
+    for change, instances in kind.changes.items():
+        if change in preview.changes or len(preview.changes) < MOST_CHANGES:
+            preview.changes[change] += instances
+        else:
+            preview.complete = False

@@ -132,7 +132,7 @@ class PreviewDocument(BaseModel):
     series: int
     instances: int = Field(description="How many would be changed.")
     unfit: dict[Unfit, int] = Field(
-        description="How many could not, and why; one file of each series is tried, the others when it is applied."
+        description="How many could not, and why; of those in a series that are edited alike one file is tried."
     )
     distinct: int = Field(description="How many different changes there are.")
     changes: list[TalliedChangeDocument] = Field(description="The most frequent ones.")

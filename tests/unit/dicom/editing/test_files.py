@@ -143,6 +143,29 @@ def test_elements_in_another_order_are_edited_where_they_are() -> None:
     assert changed == moved.replace(element, element.replace(b"Head", b"Neck"))
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"attribute": "00081030", "action": "remove"},
+        {"attribute": "00081030", "action": "set", "value": "Neck"},
+        {"attribute": "00081010", "action": "set", "value": "NEW"},
+    ],
+    ids=["removed", "changed", "added"],
+)
+def test_elements_in_another_order_come_back_where_they_were(rule: dict[str, Any]) -> None:
+    data = part10(image(StudyDescription="Head"))
+    element = data[data.index(b"\x08\x00\x30\x10LO") :][:12]
+    end = b"\x10\x00\x20\x00LO"
+    data = data.replace(element, b"").replace(end, element + end)
+    made = edit_file(data, planned(data, rules(rule)).operations)
+    new = made.head + data[made.replaced :]
+    assert new != data
+    undone = restore_file(new, decode_raw(encode_raw(made.old)))
+    assert undone.head + new[undone.replaced :] == data
+    redone = restore_file(data, decode_raw(encode_raw(undone.old)))
+    assert redone.head + data[redone.replaced :] == new
+
+
 def test_uids_of_private_attributes_are_not_edited() -> None:
     dataset = image()
     dataset.add_new(0x00190012, "LO", "NOBODY KNOWS")
