@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -279,10 +280,15 @@ async def test_files_that_are_too_long_to_be_held_are_copied_in_pieces(
             before, after = read(old), read(await submitted.file(number))
             assert after.PatientName == rule["value"]
             assert without(after, "PatientName") == without(before, "PatientName")
-        assert await disagreements(database_of(archive)) == [0] * 5
+        database = database_of(archive)
+        assert await disagreements(database) == [0] * 5
         await archive.client.post(f"{begun.json()['job']}/cancel")
         undoing = await submitted.post(f"/edits/{edit.id}/undo", reason="Because")
-        await applier_of(archive, held_bytes=0).undo(*await found(archive, submitted, undoing), tell=tell)
+        # One after the other, when more of what was replaced cannot be held.
+        little = replace(applier_of(archive, held_bytes=0), content=EditContent(database, most_replaced_bytes=1))
+        some = await little.content.changed(submitted.space, edit.id, undoing=undoing.json()["id"])
+        assert [each.sop_instance_uid for each in some] == [f"{UID}.1.1.1"]
+        await little.undo(*await found(archive, submitted, undoing), tell=tell)
         archive.app.state.services.retrieve.instances.forget_deleted()
         for number, old in enumerate(files, 1):
             back = await submitted.file(number)

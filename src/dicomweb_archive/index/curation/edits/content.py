@@ -13,6 +13,7 @@ from dicomweb_archive.index.segments.locations import FileLayout, decode_locatio
 
 MOST_INSTANCES: Final = 500
 _MOST_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
+_MOST_REPLACED_BYTES: Final = 8 * 1024 * 1024
 _SERIES_AT_ONCE: Final = 500
 
 # The series of a space in an order that stands still.
@@ -39,19 +40,32 @@ from instance i join pack p on p.id = i.pack_id where i.segment_id = any($1::int
 order by i.segment_id, i.position
 """
 
-# Instances that an edit has changed and another one, which takes it back, has not been through.
+# Instances that an edit has changed and another one, which takes it back, has not been through: as many as can be held
+# with what was replaced in them, and one at least.
 LIST_CHANGED: Final = f"""
-select st.id as study_id, st.study_instance_uid, se.series_instance_uid, i.sop_instance_uid, i.digest, p.object_key,
-  i.byte_offset, i.byte_length, x.digest_before, x.digest_after, x.elements, x.changes::text, d.locations, i.position
-from edit_instance x
-join instance i on i.sop_instance_uid = x.sop_instance_uid
-join segment sg on sg.id = i.segment_id join segment_data d on d.segment_id = sg.id
-join series se on se.id = sg.series_id join study st on st.id = sg.study_id join pack p on p.id = i.pack_id
-where {visible("st")} and i.space_id = any($1) and x.edit_id = $4 and x.digest_after is not null
-  and (x.series_instance_uid, x.sop_instance_uid) > ($6, $7)
-  and not exists (select from edit_instance y where y.edit_id = $5 and y.sop_instance_uid = x.sop_instance_uid)
-order by x.series_instance_uid, x.sop_instance_uid limit $8
+with changed as (
+  select st.id as study_id, st.study_instance_uid, se.series_instance_uid, i.sop_instance_uid, i.digest, p.object_key,
+    i.byte_offset, i.byte_length, x.digest_before, x.digest_after, x.elements, x.changes, i.segment_id, i.position,
+    x.series_instance_uid as of_series
+  from edit_instance x
+  join instance i on i.sop_instance_uid = x.sop_instance_uid
+  join segment sg on sg.id = i.segment_id
+  join series se on se.id = sg.series_id join study st on st.id = sg.study_id join pack p on p.id = i.pack_id
+  where {visible("st")} and i.space_id = any($1) and x.edit_id = $4 and x.digest_after is not null
+    and (x.series_instance_uid, x.sop_instance_uid) > ($6, $7)
+    and not exists (select from edit_instance y where y.edit_id = $5 and y.sop_instance_uid = x.sop_instance_uid)
+  order by x.series_instance_uid, x.sop_instance_uid limit $8
+), sized as (
+  select *, sum(pg_column_size(elements) + pg_column_size(changes)) over wide
+    - pg_column_size(elements) - pg_column_size(changes) as before
+  from changed window wide as (order by of_series, sop_instance_uid)
+)
+select study_id, study_instance_uid, series_instance_uid, sop_instance_uid, digest, object_key, byte_offset,
+  byte_length, digest_before, digest_after, elements, changes::text, segment_id, position
+from sized where before < $9 order by of_series, sop_instance_uid
 """  # noqa: S608 - composed of constants
+
+READ_LOCATIONS: Final = "select segment_id, locations from segment_data where segment_id = any($1::int8[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +121,9 @@ class InstanceToRestore:
 class EditContent:
     """Reads what an edit is about; nothing of it is kept."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, most_replaced_bytes: int = _MOST_REPLACED_BYTES) -> None:
         self._database = database
+        self._most_replaced_bytes = most_replaced_bytes
 
     async def count(self, space_id: int) -> int:
         """Count the instances of a space."""
@@ -158,11 +173,19 @@ class EditContent:
     async def changed(
         self, space_id: int, edit_id: int, *, undoing: int, after: tuple[str, str] = ("", "")
     ) -> list[InstanceToRestore]:
-        """Return instances that an edit has changed, in the order of series and instance, behind one of them."""
-        asked = (*_all_of(space_id), edit_id, undoing, *after, MOST_INSTANCES)
-        async with self._database.connection() as connection:
+        """Return instances that an edit has changed, in the order of series and instance, behind one of them.
+
+        They are as many as can be held with what the edit has replaced in them; none when there are no more.
+        """
+        asked = (*_all_of(space_id), edit_id, undoing, *after, MOST_INSTANCES, self._most_replaced_bytes)
+        async with (
+            self._database.connection() as connection,
+            # Else segments might be merged in between.
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             rows = await connection.fetch(LIST_CHANGED, *asked)
-        return await asyncio.to_thread(_restored, rows)
+            locations = await connection.fetch(READ_LOCATIONS, sorted({row["segment_id"] for row in rows}))
+        return await asyncio.to_thread(_restored, rows, locations)
 
 
 def _all_of(space_id: int) -> tuple[list[int], list[int] | None, bool]:
@@ -183,26 +206,21 @@ def _instances(rows: Sequence[Mapping[str, Any]], documents: Sequence[Mapping[st
     return found
 
 
-def _restored(rows: Sequence[Mapping[str, Any]]) -> list[InstanceToRestore]:
-    layouts: dict[bytes, list[FileLayout]] = {}
-    found = []
-    for row in rows:
-        blob = row["locations"]
-        if blob not in layouts:
-            layouts[blob] = list(decode_locations(blob))
-        found.append(
-            InstanceToRestore(
-                study_id=row["study_id"],
-                study_instance_uid=row["study_instance_uid"],
-                series_instance_uid=row["series_instance_uid"],
-                sop_instance_uid=row["sop_instance_uid"],
-                digest=row["digest"],
-                place=Place(row["object_key"], row["byte_offset"], row["byte_length"]),
-                digest_before=row["digest_before"],
-                digest_after=row["digest_after"],
-                elements=row["elements"],
-                changes=row["changes"],
-                layout=layouts[blob][row["position"]],
-            )
+def _restored(rows: Sequence[Mapping[str, Any]], locations: Sequence[Mapping[str, Any]]) -> list[InstanceToRestore]:
+    layouts = {row["segment_id"]: list(decode_locations(row["locations"])) for row in locations}
+    return [
+        InstanceToRestore(
+            study_id=row["study_id"],
+            study_instance_uid=row["study_instance_uid"],
+            series_instance_uid=row["series_instance_uid"],
+            sop_instance_uid=row["sop_instance_uid"],
+            digest=row["digest"],
+            place=Place(row["object_key"], row["byte_offset"], row["byte_length"]),
+            digest_before=row["digest_before"],
+            digest_after=row["digest_after"],
+            elements=row["elements"],
+            changes=row["changes"],
+            layout=layouts[row["segment_id"]][row["position"]],
         )
-    return found
+        for row in rows
+    ]
