@@ -45,6 +45,17 @@ async def test_a_cancelled_transaction_is_rolled_back_and_its_connection_used_ag
             assert await connection.fetchval("select count(*) from path") == 0
 
 
+async def test_who_is_interrupted_before_a_statement_begins_leaves_no_transaction_open(database: Database) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        async with database.search_connection() as connection:
+            pid = connection.get_server_pid()
+            await connection.prepare("select vr from path")
+            raise asyncio.CancelledError
+    async with database.connection() as watching:
+        assert await watching.fetchval("select state from pg_stat_activity where pid = $1", pid) == "idle"
+        assert not await watching.fetch("select from pg_locks where pid = $1", pid)
+
+
 async def test_searches_may_only_read_and_get_plans_for_their_values(database: Database) -> None:
     async with database.search_connection() as connection:
         assert await connection.fetchval("show plan_cache_mode") == "force_custom_plan"

@@ -72,7 +72,10 @@ class _Nursery:
         signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_WORKERS)
 
     def _orders(self) -> Iterator[bytes]:
-        received = self._connection.recv(65_536)
+        received = b""
+        # A supervisor that was killed may leave what it had not read: that is its end, too.
+        with contextlib.suppress(ConnectionError):
+            received = self._connection.recv(65_536)
         if not received:
             self._ordering = False
             # The port must not be kept open by us while the workers finish.
@@ -110,7 +113,9 @@ class _Nursery:
                 self._report(pid=pid, status=os.waitstatus_to_exitcode(status))
 
     def _report(self, **facts: int) -> None:
-        self._connection.sendall(orjson.dumps(facts) + b"\n")
+        # A supervisor that stops need not listen to the end.
+        with contextlib.suppress(ConnectionError):
+            self._connection.sendall(orjson.dumps(facts) + b"\n")
 
 
 def main(arguments: list[str]) -> None:

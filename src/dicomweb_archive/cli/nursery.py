@@ -117,7 +117,8 @@ class Nursery:
     async def _read_reports(self, reader: asyncio.StreamReader) -> None:
         try:
             with contextlib.suppress(OSError):
-                while line := await reader.readline():
+                # Killed in the middle of a report it leaves a part of one.
+                while (line := await reader.readline()).endswith(b"\n"):
                     self._take(orjson.loads(line))
         finally:
             self._give_up()

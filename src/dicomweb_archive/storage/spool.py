@@ -99,9 +99,13 @@ class Spool:
         """Whether anything has gone to the file yet; giving its room back is a thread's work."""
         return self._file is not None
 
-    def goes_to_file(self, value: SpooledValue, size: int) -> bool:
-        """Tell whether so many further bytes of a value would go to the file, so that writing them takes a thread."""
-        return value.offset is not None or size > self._memory_left
+    def keep(self, value: SpooledValue, piece: Buffer) -> bool:
+        """Add bytes to a value in memory, or tell that they have to be written to the file, which takes a thread."""
+        if value.offset is not None or not self._take_memory(len(piece)):
+            return False
+        value.length += len(piece)
+        _keep(value.pieces, piece)
+        return True
 
     def write(self, value: SpooledValue, piece: Buffer) -> None:
         """Add bytes to a value.
@@ -110,10 +114,9 @@ class Spool:
             StorageFullError: free space would fall under the watermark.
             StorageUnavailableError: the file cannot be written.
         """
-        value.length += len(piece)
-        if value.offset is None and self._take_memory(len(piece)):
-            _keep(value.pieces, piece)
+        if self.keep(value, piece):
             return
+        value.length += len(piece)
         if value.offset is None:
             value.offset = self._end
             self._live += 1

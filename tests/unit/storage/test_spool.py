@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dicomweb_archive.errors import StorageFullError, StorageUnavailableError
-from dicomweb_archive.storage.spool import PIECE_BYTES, Spool, SpooledValue
+from dicomweb_archive.storage.spool import PIECE_BYTES, MemoryBudget, Spool, SpooledValue
 
 TEXT = bytes(range(256)) * 20
 
@@ -43,11 +43,27 @@ def test_room_is_given_back_by_the_last_user(tmp_path: Path) -> None:
     spool = Spool(tmp_path, memory_bytes=len(TEXT), watermark_bytes=0)
     value = written(spool, TEXT)
     value.users = 2
-    assert spool.goes_to_file(SpooledValue(), 1)
+    assert not spool.keep(SpooledValue(), b"x")
     spool.release(value)
     assert b"".join(spool.read(value)) == TEXT
     spool.release(value)
-    assert not spool.goes_to_file(SpooledValue(), len(TEXT))
+    assert spool.keep(SpooledValue(), TEXT)
+
+
+def test_what_the_process_has_no_memory_for_is_not_kept_but_written(tmp_path: Path) -> None:
+    budget = MemoryBudget(len(TEXT))
+    first, second = (Spool(tmp_path, memory_bytes=1 << 20, watermark_bytes=0, budget=budget) for _ in range(2))
+    kept, value = SpooledValue(users=1), SpooledValue(users=1)
+    assert first.keep(kept, TEXT)
+    assert not second.keep(value, b"x")
+    assert (value.length, second.has_file) == (0, False)
+    second.write(value, b"x")
+    assert (b"".join(second.read(value)), second.has_file) == (b"x", True)
+    # What has begun in the file goes on there.
+    first.release(kept)
+    assert not second.keep(value, b"y")
+    for spool in (first, second):
+        spool.close()
 
 
 def test_what_stays_in_memory_keeps_nothing_else_there(tmp_path: Path) -> None:

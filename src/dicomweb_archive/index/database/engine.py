@@ -120,12 +120,29 @@ async def connect(url: str, *, timeout_seconds: float = 10, **settings: str) -> 
     return connection
 
 
-async def _keep_session(connection: Connection) -> None:
-    """Leave the session as it is: nobody changes it outside of a transaction.
+class _Sessions:
+    """What is done with sessions when they come back to their pool: nothing, unless their borrower was interrupted.
 
-    asyncpg has already rolled back what was open. Its own reset is one more round trip for every statement
-    (an estimated 60 µs), to undo a `SET` that the index never makes.
+    Nobody changes a session outside of a transaction, and asyncpg has already rolled back what was open. Its own reset
+    is one more round trip for every statement (an estimated 60 µs), to undo a `SET` that the index never makes.
+
+    Who is interrupted between preparing a statement and beginning it leaves the server waiting for the rest, in a
+    transaction that holds its locks: a search that nobody waits for would keep a migration from its table.
     """
+
+    def __init__(self) -> None:
+        # By the process ids of the server's side, which asyncpg tells of a connection wherever it is.
+        self._interrupted: set[int] = set()
+
+    def note_interrupted(self, pid: int) -> None:
+        """Take note that somebody was interrupted who had the connection to this process of the server."""
+        self._interrupted.add(pid)
+
+    async def reset(self, connection: Connection) -> None:
+        """Bring the server to the end of what it was told, where that may be open."""
+        if self._interrupted and (pid := connection.get_server_pid()) in self._interrupted:
+            self._interrupted.discard(pid)
+            await connection.execute("select")
 
 
 class Database:
@@ -135,9 +152,12 @@ class Database:
     ranges (spike: 28 ms against 0.4), may only read, and end at a time limit. Build it with `open`.
     """
 
-    def __init__(self, point_pool: Any, search_pool: Any, *, acquire_timeout_seconds: float) -> None:
+    def __init__(
+        self, point_pool: Any, search_pool: Any, sessions: _Sessions, *, acquire_timeout_seconds: float
+    ) -> None:
         self._point_pool = point_pool
         self._search_pool = search_pool
+        self._sessions = sessions
         self._acquire_timeout_seconds = acquire_timeout_seconds
 
     @classmethod
@@ -158,10 +178,12 @@ class Database:
             DatabaseUnavailableError: the server cannot be reached.
         """
         await (await connect(url)).close()
-        point_pool = await _open_pool(url, point_connections, statement_timeout_seconds, {})
+        sessions = _Sessions()
+        point_pool = await _open_pool(url, sessions, point_connections, statement_timeout_seconds, {})
         try:
             search_pool = await _open_pool(
                 url,
+                sessions,
                 search_connections,
                 search_timeout_seconds,
                 {"plan_cache_mode": "force_custom_plan", "default_transaction_read_only": "on"},
@@ -169,7 +191,7 @@ class Database:
         except BaseException:
             point_pool.terminate()
             raise
-        return cls(point_pool, search_pool, acquire_timeout_seconds=acquire_timeout_seconds)
+        return cls(point_pool, search_pool, sessions, acquire_timeout_seconds=acquire_timeout_seconds)
 
     async def close(self, *, timeout_seconds: float = 5) -> None:
         """Close both pools; a connection that is still busy after the timeout is cut."""
@@ -198,7 +220,13 @@ class Database:
         """
         with translated_errors():
             async with self._point_pool.acquire(timeout=self._acquire_timeout_seconds) as connection:
-                yield connection
+                # Asked now: a connection that breaks is taken out of its borrower's hands.
+                pid = connection.get_server_pid()
+                try:
+                    yield connection
+                except (asyncio.CancelledError, GeneratorExit):
+                    self._sessions.note_interrupted(pid)
+                    raise
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -220,7 +248,13 @@ class Database:
         """
         with translated_errors(is_search=True):
             async with self._search_pool.acquire(timeout=self._acquire_timeout_seconds) as connection:
-                yield connection
+                # Asked now: a connection that breaks is taken out of its borrower's hands.
+                pid = connection.get_server_pid()
+                try:
+                    yield connection
+                except (asyncio.CancelledError, GeneratorExit):
+                    self._sessions.note_interrupted(pid)
+                    raise
 
     async def ping(self) -> None:
         """Prove that the database answers, for the readiness probe.
@@ -238,7 +272,7 @@ class Database:
         return secret
 
 
-async def _open_pool(url: str, size: int, timeout_seconds: float, settings: dict[str, str]) -> Any:
+async def _open_pool(url: str, sessions: _Sessions, size: int, timeout_seconds: float, settings: dict[str, str]) -> Any:
     with translated_errors():
         return await asyncpg.create_pool(
             asyncpg_url(url),
@@ -247,7 +281,7 @@ async def _open_pool(url: str, size: int, timeout_seconds: float, settings: dict
             # The server ends a statement at its limit; ours is for a server that no longer answers at all.
             command_timeout=timeout_seconds + 5,
             timeout=10,
-            reset=_keep_session,
+            reset=sessions.reset,
             server_settings={
                 "application_name": "dicomweb-archive",
                 "timezone": "UTC",

@@ -258,10 +258,8 @@ async def _spooled(spool: Spool, parts: AsyncIterator[Event]) -> SpooledValue:
         if isinstance(event, PartEnd):
             break
         assert isinstance(event, PartData)
-        if spool.goes_to_file(value, len(event.data)):
+        if not spool.keep(value, event.data):
             await asyncio.to_thread(spool.write, value, event.data)
-        else:
-            spool.write(value, event.data)
     return value
 
 
