@@ -99,7 +99,7 @@ from dicomweb_archive.web.dependencies import BodyLimits, Services
 from dicomweb_archive.web.door import Door
 from dicomweb_archive.web.hosts import HostGuard, host_rule
 from dicomweb_archive.web.openapi import document as openapi
-from dicomweb_archive.web.pages import assets, collections, curation, home, status, study
+from dicomweb_archive.web.pages import assets, collections, curation, home, status, study, webhooks
 from dicomweb_archive.web.routers import (
     capabilities,
     delete,
@@ -139,7 +139,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Many requests a second first: routes are tried in order. `/studies/facets` would be taken for a study.
     for router in (facets, retrieve, thumbnails, rendered, uri, search, store, delete, tags, capabilities):
         app.router.routes.extend(router.routes)
-    for page in (home, collections, curation, study, status, assets, viewer, sign_in):
+    for page in (home, collections, curation, study, status, webhooks, assets, viewer, sign_in):
         app.router.routes.extend(page.routes)
     # Not by `include_router`, behind which nobody sees what methods a path knows.
     for described in openapi.JSON_ROUTERS:

@@ -25,6 +25,7 @@ def policy_of(path: str, root_path: str) -> dict[str, str]:
         "/studies/1.2.3",
         "/collections",
         "/submissions/abc/findings",
+        "/webhooks",
         "/status",
         "/sign-in",
         "/sign-out",

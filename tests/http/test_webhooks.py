@@ -11,10 +11,12 @@ from tests.factories import ROOT as UID
 from tests.factories import ct_series
 from tests.http.archive import Archive
 from tests.http.conftest import StartArchive
+from tests.http.html import barriers, parse
 from tests.listening import listening
 from tests.submitted import database_of
 
 from dicomweb_archive.index.events.sealing import Sealer
+from dicomweb_archive.index.events.webhooks import WebhookIndex
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
 from dicomweb_archive.services.jobs.kinds import Lane
 from dicomweb_archive.services.jobs.runner import JobRunner
@@ -106,3 +108,60 @@ async def test_a_target_is_sent_what_the_change_feed_says(start_archive: StartAr
     expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     # Header values were made lower here; their letters count.
     assert headers["webhook-signature"] == f"v1,{expected}".lower()
+
+
+async def test_managers_have_a_page_of_webhooks(archive: Archive) -> None:
+    """Its forms make webhooks, whose secrets are shown once, let them try again, and end them."""
+    manager = Principal("m", PrincipalKind.KEY_HOLDER, with_included([Role.MANAGER]), frozenset({1}))
+    curator = Principal("c", PrincipalKind.KEY_HOLDER, with_included([Role.CURATOR]))
+    archive.let_in(manager, curator)
+    m, c = ({"accept": "text/html", "authorization": f"Bearer {name}"} for name in "mc")
+    client = archive.client
+    assert (await client.get("/webhooks", headers=c)).status_code == 403
+    assert (await client.get("/webhooks?x=1", headers=m)).status_code == 400
+    empty = parse((await client.get("/webhooks", headers=m)).text)
+    assert barriers(empty) == []
+    assert "Nobody is told of changes." in empty.one("main").text
+    fields = {"url": URL, "collections": " default,", "since": "first"}
+    for wrong, status in (
+        ({"url": "https://elsewhere.example/"}, 400),
+        ({"collections": "COL-9"}, 400),
+        ({"collections": "a/b"}, 400),
+        ({"since": "x"}, 400),
+    ):
+        refused = await client.post("/webhooks/new", data={**fields, **wrong}, headers=m)
+        assert refused.status_code == status, wrong
+        page = parse(refused.text)
+        assert barriers(page) == []
+        assert page.one(id="problem").text
+        assert page.one(id="url").attributes["value"] == wrong.get("url", URL)
+    assert (await client.post("/webhooks/new", data={**fields, "collections": ""}, headers=m)).status_code == 403
+    made = await client.post("/webhooks/new", data=fields, headers=m)
+    assert (made.status_code, made.headers["cache-control"]) == (200, "no-store")
+    page = parse(made.text)
+    assert barriers(page) == []
+    assert page.one(id="secret").text.startswith("whsec_")
+    (row,) = page.one(id="webhooks").one("tbody").find("tr")
+    assert "default active nothing yet nothing" in row.text
+    name = row.attributes["data-webhook"]
+
+    index = WebhookIndex(database_of(archive))
+    found = await index.find(None, name)
+    assert found is not None
+    await index.note_failure(found, "it answers 500", pause_seconds=9, is_last=True)
+    page = parse((await client.get("/webhooks", headers=m)).text)
+    assert barriers(page) == []
+    assert "dead nothing yet 1 attempt has failed: it answers 500" in page.one(id="webhooks").text
+    assert page.find(id="secret") == []
+    change = f"/webhooks/{name}/change"
+    for path, said, status in (
+        (change, {"say": "x"}, 400),
+        ("/webhooks/abc/change", {"say": "end"}, 404),
+        ("/webhooks/A%00/change", {"say": "end"}, 404),
+    ):
+        assert (await client.post(path, data=said, headers=m)).status_code == status
+    assert (await client.post(change, data={"say": "revive"}, headers=m)).headers["location"] == "/webhooks"
+    revived = (await client.get(f"/webhooks/{name}", headers={"authorization": m["authorization"]})).json()
+    assert (revived["state"], revived["failures"]) == ("active", 0)
+    assert (await client.post(change, data={"say": "end"}, headers=m)).status_code == 303
+    assert (await client.get(f"/webhooks/{name}", headers={"authorization": m["authorization"]})).status_code == 404

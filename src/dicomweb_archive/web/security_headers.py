@@ -57,6 +57,7 @@ _BY_FIRST_STEP: Mapping[str, Headers] = {
     "studies": _OWN_PAGES,
     "collections": _OWN_PAGES,
     "submissions": _OWN_PAGES,
+    "webhooks": _OWN_PAGES,
     "status": _OWN_PAGES,
     "sign-in": _OWN_PAGES,
     "sign-out": _OWN_PAGES,

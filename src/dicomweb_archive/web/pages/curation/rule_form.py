@@ -30,10 +30,10 @@ class Deed(StrEnum):
 
 DEEDS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        Deed.SET: "becomes the new text, there or not",
-        Deed.MAP: "where it is one of these values, becomes the new text",
-        Deed.DROP: "where it is one of these values, is removed",
-        Deed.REPLACE: "has this part of its text replaced by the new text",
+        Deed.SET: "becomes the new text",
+        Deed.MAP: "these values become the new text",
+        Deed.DROP: "these values are removed",
+        Deed.REPLACE: "this part becomes the new text",
         Deed.REMOVE: "is removed",
     }
 )
