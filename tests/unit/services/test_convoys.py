@@ -166,6 +166,16 @@ async def test_those_who_come_meanwhile_share_a_pack_and_a_transaction(depot: De
     assert depot.register.busiest == 1
 
 
+async def test_who_was_just_answered_may_send_the_next_one_with_those_who_gathered(depot: Depot) -> None:
+    first = await depot.send_one_and_hold_it_up()
+    second = depot.send(1)
+    depot.register.gate.set()
+    await first
+    third = depot.send(2)
+    await asyncio.gather(second, third)
+    assert depot.register.stored == [[uid(0)], [uid(1), uid(2)]]
+
+
 async def test_of_one_uid_the_first_is_written_and_the_others_go_their_own_way(depot: Depot) -> None:
     first = await depot.send_one_and_hold_it_up()
     same = [depot.send(1) for _ in range(4)]
