@@ -36,12 +36,16 @@ select object_key, size_bytes, $2, $3 from free
 
 # Packs that held a study, or one series of it, before they were compacted; of old ones the series is not known. Packs
 # do not know spaces: where any space has the series still, its readers may be in the middle of them.
+# Asked space by space, for studies are found by UID in one space only.
 TAKE_RETIRED = """
+with living as materialized (
+  select se.series_instance_uid
+  from space sp join study st on st.space_id = sp.id and st.study_instance_uid = $1
+  join series se on se.study_id = st.id
+)
 delete from retired_pack r
 where r.study_instance_uid = $1 and ($2::text is null or r.series_instance_uid in ($2, ''))
-  and ($3::bool or not exists (
-    select from study st join series se on se.study_id = st.id
-    where st.study_instance_uid = $1 and r.series_instance_uid in (se.series_instance_uid, '')))
+  and ($3::bool or not exists (select from living l where r.series_instance_uid in (l.series_instance_uid, '')))
 returning r.object_key
 """
 
