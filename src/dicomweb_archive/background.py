@@ -12,7 +12,7 @@ from dicomweb_archive.checks.catalogue import CHECK_SETS
 from dicomweb_archive.checks.findings import Severity
 from dicomweb_archive.errors import TransitionError
 from dicomweb_archive.index.curation.approvals import ApprovalIndex
-from dicomweb_archive.index.curation.conflict_decisions import ConflictDecisions
+from dicomweb_archive.index.curation.conflict_decisions.deciding import ConflictDecisions
 from dicomweb_archive.index.curation.conflicts import ConflictIndex
 from dicomweb_archive.index.curation.edits.content import EditContent
 from dicomweb_archive.index.curation.edits.records import EditIndex

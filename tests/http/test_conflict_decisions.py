@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,9 +15,12 @@ from tests.spaces import disagreements
 from tests.submitted import database_of
 
 from dicomweb_archive.checks.findings import Finding, Severity
+from dicomweb_archive.index.curation.conflict_decisions.rulings import Ruling
+from dicomweb_archive.index.curation.conflicts import ConflictDecision
 from dicomweb_archive.index.curation.findings import FindingIndex
 from dicomweb_archive.index.upkeep.merging import SegmentMerger
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role, with_included
+from dicomweb_archive.services.submissions.conflict_decisions import Decided
 
 STUDY, SERIES = f"{UID}.1", f"{UID}.1.1"
 OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
@@ -150,8 +154,14 @@ async def test_many_are_decided_on_with_one_call(archive: Archive) -> None:
     chosen = [each["id"] for each in conflicts if each["sop_instance_uid"] == f"{SERIES}.1"]
     assert await decide_many(archive, path, "keep", conflicts=chosen) == {"decided": 1, "obstacles": {}}
     assert (await archive.client.get(f"{path}/findings")).json()["total"] == 1
+    # One after the other, when no more can be held.
+    service = replace(services.conflict_decisions, held_bytes=1)
+    submission = await services.checks.submission(path.rpartition("/")[2])
+    several = [each["id"] for each in conflicts if each["sop_instance_uid"] in (f"{SERIES}.2", f"{SERIES}.3")]
+    ruling = Ruling(ConflictDecision.REPLACE, "tester")
+    assert await service.decide_batch(submission, [*several, 10**9], ruling) == Decided(2)
     result = await decide_many(archive, path, "replace", study=STUDY, series=SERIES)
-    assert result == {"decided": 3, "obstacles": {}}
+    assert result == {"decided": 1, "obstacles": {}}
     assert (await archive.client.get(f"{path}/findings")).json()["total"] == 0
     for number, file in enumerate([old[0], *new[1:]], start=1):
         assert await content(archive, number) == file
@@ -220,7 +230,7 @@ async def test_decisions_deletes_and_merges_at_once_end_in_agreement(archive: Ar
     merger = SegmentMerger(database, quiet_seconds=-1, cold_seconds=-1)
     statuses: dict[int, int] = {}
 
-    async def replace(conflict: dict[str, Any]) -> None:
+    async def put(conflict: dict[str, Any]) -> None:
         number = int(conflict["sop_instance_uid"].rpartition(".")[2])
         async with asyncio.timeout(60):
             while statuses.get(number, 412) in (412, 503):
@@ -230,7 +240,7 @@ async def test_decisions_deletes_and_merges_at_once_end_in_agreement(archive: Ar
     async def delete(number: int) -> None:
         assert (await archive.client.delete(f"/dicom-web{instance(number)}")).status_code == 204
 
-    await asyncio.gather(*(replace(each) for each in conflicts), delete(2), delete(5), merger.merge(), merger.merge())
+    await asyncio.gather(*(put(each) for each in conflicts), delete(2), delete(5), merger.merge(), merger.merge())
     assert not any((await disagreements(database))[:3])
     assert await archive.stored_instances() == 4
     for number in (1, 3, 4, 6):

@@ -14,9 +14,9 @@ from dicomweb_archive.errors import (
     ObjectNotFoundError,
     PreconditionFailedError,
 )
-from dicomweb_archive.index.curation.conflict_decisions import (
+from dicomweb_archive.index.curation.conflict_decisions.deciding import ConflictDecisions
+from dicomweb_archive.index.curation.conflict_decisions.rulings import (
     Candidate,
-    ConflictDecisions,
     PlanChangedError,
     Replacement,
     Ruling,
@@ -38,6 +38,9 @@ DECIDE_CONFLICTS: Final = "decide-conflicts"
 
 _BATCH = 200
 """So many are replaced in one transaction: files of headers are read before, and rows are locked for a second."""
+
+_HELD_BYTES = 16 * 1024 * 1024
+"""What is read of a batch ends here, in JSON; what is left of it is another transaction."""
 
 _ATTEMPTS = 5
 
@@ -74,12 +77,14 @@ class ConflictDecisionService:
 
     Attributes:
         conflicts: shows what was decided on.
+        held_bytes: of what files say so much is replaced in one transaction, and one instance at least.
     """
 
     submissions: SubmissionService
     conflicts: ConflictIndex
     decisions: ConflictDecisions
     files: KeptFiles
+    held_bytes: int = _HELD_BYTES
 
     async def decide(
         self, principal: Principal, name: str, conflict_id: int, revision: int | None, ruling: Ruling
@@ -128,18 +133,29 @@ class ConflictDecisionService:
         return begun
 
     async def decide_batch(self, submission: Submission, ids: Sequence[int], ruling: Ruling) -> Decided:
-        """Decide on conflicts, those that replace something all at once; harmless to do twice."""
+        """Decide on conflicts, those that replace something at once, as many as can be held; harmless to do twice."""
         if ruling.decision is not ConflictDecision.REPLACE:
             _, decided = await self.decisions.note(submission, ids, ruling)
             return Decided(decided)
+        decided = 0
+        obstacles: list[Obstacle] = []
+        while ids:
+            became, ids = await self._replace_some(submission, ids, ruling)
+            decided, obstacles = decided + became.decided, [*obstacles, *became.obstacles]
+        return Decided(decided, tuple(obstacles))
+
+    async def _replace_some(
+        self, submission: Submission, ids: Sequence[int], ruling: Ruling
+    ) -> tuple[Decided, Sequence[int]]:
+        """Let the first of some conflicts take the place of what stands; returns those that are left, too."""
         for _ in range(_ATTEMPTS):
-            batch, obstacles = await self._read(await self.decisions.plan(submission, ids))
+            batch, obstacles, rest = await self._read(await self.decisions.plan(submission, ids))
             try:
                 if batch:
                     await self.decisions.replace(submission, batch, ruling)
             except PlanChangedError:
                 continue
-            return Decided(len(batch), tuple(obstacles))
+            return Decided(len(batch), tuple(obstacles)), rest
         message = "what is to be decided on keeps changing; try again later"
         raise ConflictError(message)
 
@@ -153,7 +169,7 @@ class ConflictDecisionService:
 
     async def _replace_one(self, submission: Submission, conflict_id: int, ruling: Ruling) -> Submission:
         for _ in range(_ATTEMPTS):
-            batch, obstacles = await self._read(await self.decisions.plan(submission, [conflict_id]))
+            batch, obstacles, _ = await self._read(await self.decisions.plan(submission, [conflict_id]))
             if not batch:
                 raise ConflictError(f"it cannot take the place of what stands: {obstacles[0].value}")
             try:
@@ -163,12 +179,19 @@ class ConflictDecisionService:
         message = "what is to be decided on has changed; read it again and decide anew"
         raise PreconditionFailedError(message)
 
-    async def _read(self, candidates: Sequence[Candidate]) -> tuple[list[Replacement], list[Obstacle]]:
-        """Read the files of those that can replace what stands, and say what keeps the others from it."""
+    async def _read(self, candidates: Sequence[Candidate]) -> tuple[list[Replacement], list[Obstacle], Sequence[int]]:
+        """Read the files of those that can replace what stands, and say what keeps the others from it.
+
+        Returns:
+            also the ids of those that are left because no more can be held.
+        """
         batch: list[Replacement] = []
         obstacles: list[Obstacle] = []
         first_of: dict[int, StoredInstance] = {}
-        for candidate in candidates:
+        held = 0
+        for number, candidate in enumerate(candidates):
+            if held >= self.held_bytes:
+                return batch, obstacles, [each.id for each in candidates[number:]]
             read = await self._read_one(candidate)
             if isinstance(read, Obstacle):
                 obstacles.append(read)
@@ -179,7 +202,9 @@ class ConflictDecisionService:
                 shared = delta_against(first.scanned.base, read.scanned)
                 read = StoredInstance(shared, read.byte_offset, read.byte_length, read.digest)
             batch.append(Replacement(candidate, read))
-        return batch, obstacles
+            own = read.scanned.delta if first is not read else read.scanned.base
+            held += sum(len(each.json) for each in own.values() if each is not None)
+        return batch, obstacles, []
 
     async def _read_one(self, candidate: Candidate) -> StoredInstance | Obstacle:
         place, stood = candidate.place, candidate.stood

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dicomweb_archive.dicom.instance import BULK_MARKER, Element
 from dicomweb_archive.dicom.tags import format_tag, keyword_of
-from dicomweb_archive.index.curation.conflict_decisions import Ruling, Selection
+from dicomweb_archive.index.curation.conflict_decisions.rulings import Ruling, Selection
 from dicomweb_archive.index.curation.conflicts import Conflict, ConflictDecision
 from dicomweb_archive.services.access import Principal
 from dicomweb_archive.services.submissions.transitions import Reason

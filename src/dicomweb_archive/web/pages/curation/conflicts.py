@@ -20,7 +20,7 @@ from dicomweb_archive.errors import (
     NotFoundError,
     PreconditionFailedError,
 )
-from dicomweb_archive.index.curation.conflict_decisions import Ruling, Selection
+from dicomweb_archive.index.curation.conflict_decisions.rulings import Ruling, Selection
 from dicomweb_archive.index.curation.conflicts import ConflictDecision
 from dicomweb_archive.services.submissions.transitions import Reason
 from dicomweb_archive.web.dependencies import get_services
