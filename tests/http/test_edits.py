@@ -174,6 +174,21 @@ async def test_a_correction_is_tried_applied_told_and_undone(archive: Archive) -
     assert {each["before"] for each in changes["changes"] if each["path"] == "00191002"} == {"709", "710", "711"}
     listed = (await submitted.get(f"{path}/instances?limit=3"))["instances"]
     assert [each["sop_instance_uid"] for each in listed] == [f"{UID}.1.1.{number}" for number in (1, 2, 3)]
+    # Page by page, also where one alone is as much as is told at once.
+    first = await submitted.get(f"{path}/changes?limit=1")
+    assert (first["next"], first["total"]) == (1, changes["total"])
+    little = EditIndex(database_of(archive), most_told_bytes=1)
+    for number, told in enumerate(changes["changes"]):
+        (one,), total = await little.changes(edit["id"], limit=100, offset=number)
+        assert (one.before, one.after, total) == (told["before"], told["after"], changes["total"])
+    assert await little.changes(edit["id"], limit=100, offset=100) == ([], 0)
+    uids, after = [], ""
+    while after is not None:
+        (instance,), after = await little.instances(
+            edit["id"], after=after, sop_instance_uid=None, unfit=None, limit=100
+        )
+        uids.append(instance.sop_instance_uid)
+    assert uids == [each["sop_instance_uid"] for each in (await submitted.get(f"{path}/instances"))["instances"]]
     kinds = [event["kind"] for event in (await submitted.get("/events"))["events"]]
     assert kinds[-2:] == ["edit_begun", "edit_ended"]
     assert "Corrected" not in str((await submitted.get("/events"))["events"])
@@ -305,7 +320,7 @@ async def test_a_purge_takes_along_what_there_was_before_an_edit(archive: Archiv
     asked = {"study": f"{UID}.1", "reason": "consent_withdrawn"}
     assert (await archive.client.post("/purges", json=asked)).status_code == 200
     assert (await submitted.get(f"{path}/changes"), await submitted.get(f"{path}/instances")) == (
-        {"total": 0, "changes": []},
+        {"total": 0, "changes": [], "next": None},
         {"instances": [], "next": None},
     )
     assert (await submitted.get(path))["rules"] == []

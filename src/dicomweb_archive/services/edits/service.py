@@ -121,8 +121,8 @@ class EditService:
         sop_instance_uid: str | None = None,
         unfit: bool | None = None,
         limit: int,
-    ) -> Sequence[EditedInstance]:
-        """Return the instances that an edit was meant for, in the order of UIDs.
+    ) -> tuple[Sequence[EditedInstance], str | None]:
+        """Return the instances that an edit was meant for, in the order of UIDs, and the last where there may be more.
 
         Raises:
             ForbiddenError, NotFoundError: see `find`.

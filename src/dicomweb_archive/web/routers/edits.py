@@ -177,6 +177,7 @@ class ChangesDocument(BaseModel):
 
     total: int
     changes: list[TalliedChangeDocument]
+    next: int | None = Field(description="`offset` of the changes behind these; null when there are none.")
 
 
 class EditedInstancesDocument(BaseModel):
@@ -269,7 +270,7 @@ async def list_changes(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> ChangesDocument:
-    """List what an edit has made of each value, the most frequent first; for curators."""
+    """List what an edit has made of each value, the most frequent first; for curators. Long ones end a page early."""
     found = await services.submissions.find(principal, submission)
     changes, total = await services.edits.changes(principal, found, edit, limit=limit, offset=offset)
     listed = [
@@ -278,7 +279,8 @@ async def list_changes(
         )
         for each in changes
     ]
-    return ChangesDocument(total=total, changes=listed)
+    behind = offset + len(listed)
+    return ChangesDocument(total=total, changes=listed, next=behind if listed and behind < total else None)
 
 
 @router.get(f"{_EDIT}/instances")
@@ -294,10 +296,9 @@ async def list_edited_instances(
 ) -> EditedInstancesDocument:
     """List the instances that an edit was meant for, each with what it was before; for curators."""
     found = await services.submissions.find(principal, submission)
-    rows = await services.edits.instances(
+    rows, following = await services.edits.instances(
         principal, found, edit, after=since, sop_instance_uid=instance, unfit=unfit, limit=limit
     )
-    following = rows[-1].sop_instance_uid if len(rows) == limit else None
     return EditedInstancesDocument(instances=[_audited(row) for row in rows], next=following)
 
 

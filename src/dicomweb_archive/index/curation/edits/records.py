@@ -136,28 +136,49 @@ update edit set state = $3, finished_at = now() where submission_id = $1 and id 
 returning instances, unfit
 """
 
-# What became of each value, the most frequent first.
+_MOST_TOLD_BYTES: Final = 8 * 1024 * 1024
+"""A page of changes or instances ends here, with one at least."""
+
+# What became of each value, the most frequent first, as much as can be told at once.
 TALLY: Final = """
-select c ->> 0 as path, c ->> 1 as vr, c ->> 2 as kind, c ->> 3 as before, c ->> 4 as after,
-  count(*)::int4 as instances, count(*) over ()::int4 as total
-from edit_instance i, jsonb_array_elements(i.changes) c where i.edit_id = $1 and i.problem = ''
-group by 1, 2, 3, 4, 5 order by instances desc, 1, 4, 5 limit $2 offset $3
+with tallied as (
+  select c ->> 0 as path, c ->> 1 as vr, c ->> 2 as kind, c ->> 3 as before, c ->> 4 as after,
+    count(*)::int4 as instances, count(*) over ()::int4 as total
+  from edit_instance i, jsonb_array_elements(i.changes) c where i.edit_id = $1 and i.problem = ''
+  group by 1, 2, 3, 4, 5 order by instances desc, 1, 4, 5, 2, 3 limit $2 offset $3
+), sized as (
+  select *, row_number() over wide as number, coalesce(sum(
+    octet_length(path) + coalesce(octet_length(before), 0) + coalesce(octet_length(after), 0)
+  ) over (wide rows between unbounded preceding and 1 preceding), 0) as told
+  from tallied window wide as (order by instances desc, path, before, after, vr, kind)
+)
+select path, vr, kind, before, after, instances, total from sized where told < $4 order by number
 """
 
-# Instances that an edit was meant for, in the order of their UIDs.
+# Instances that an edit was meant for, in the order of their UIDs, as many as can be told at once.
 LIST_INSTANCES: Final = """
-select study_instance_uid, series_instance_uid, sop_instance_uid, digest_before, digest_after, problem, changes
-from edit_instance where edit_id = $1 and sop_instance_uid > $2 and ($3::text is null or sop_instance_uid = $3)
-  and ($4::bool is null or (problem <> '') = $4)
-order by sop_instance_uid limit $5
+with found as (
+  select study_instance_uid, series_instance_uid, sop_instance_uid, digest_before, digest_after, problem,
+    changes::text as changes
+  from edit_instance where edit_id = $1 and sop_instance_uid > $2 and ($3::text is null or sop_instance_uid = $3)
+    and ($4::bool is null or (problem <> '') = $4)
+  order by sop_instance_uid limit $5
+), sized as (
+  select *, count(*) over () as total, coalesce(sum(octet_length(changes)) over (
+    order by sop_instance_uid rows between unbounded preceding and 1 preceding), 0) as told
+  from found
+)
+select study_instance_uid, series_instance_uid, sop_instance_uid, digest_before, digest_after, problem, changes, total
+from sized where told < $6 order by sop_instance_uid
 """
 
 
 class EditIndex:
     """Begins, ends and finds edits; each change is one transaction with its event."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, most_told_bytes: int = _MOST_TOLD_BYTES) -> None:
         self._database = database
+        self._most_told_bytes = most_told_bytes
 
     async def begin(
         self,
@@ -234,18 +255,27 @@ class EditIndex:
             return bool(await connection.fetchval(IS_UNCHECKED, submission.id))
 
     async def changes(self, edit_id: int, *, limit: int, offset: int) -> tuple[Sequence[TalliedChange], int]:
-        """Return what became of each value, the most frequent first, and how many different changes there are."""
+        """Return what became of each value, the most frequent first, and how many different changes there are.
+
+        They may be fewer than `limit` also when there are more, where they are long.
+        """
         async with self._database.connection() as connection:
-            rows = await connection.fetch(TALLY, edit_id, limit, offset)
+            rows = await connection.fetch(TALLY, edit_id, limit, offset, self._most_told_bytes)
         return [TalliedChange(*tuple(row)[:-1]) for row in rows], rows[0]["total"] if rows else 0
 
     async def instances(
         self, edit_id: int, *, after: str, sop_instance_uid: str | None, unfit: bool | None, limit: int
-    ) -> Sequence[EditedInstance]:
-        """Return instances that the edit was meant for, in the order of UIDs, behind one of them."""
+    ) -> tuple[Sequence[EditedInstance], str | None]:
+        """Return instances that the edit was meant for, in the order of UIDs, behind one of them.
+
+        Returns:
+            also the last of them, where there may be more.
+        """
+        asked = edit_id, after, sop_instance_uid, unfit, limit, self._most_told_bytes
         async with self._database.connection() as connection:
-            rows = await connection.fetch(LIST_INSTANCES, edit_id, after, sop_instance_uid, unfit, limit)
-        return [EditedInstance(**{**dict(row), "changes": orjson.loads(row["changes"])}) for row in rows]
+            rows = await connection.fetch(LIST_INSTANCES, *asked)
+        is_cut = bool(rows) and (len(rows) < rows[0]["total"] or len(rows) == limit)
+        return [_instance(row) for row in rows], rows[-1]["sop_instance_uid"] if is_cut else None
 
 
 async def _require_none_else(connection: Connection, submission: Submission, undoes: int | None) -> None:
@@ -254,6 +284,11 @@ async def _require_none_else(connection: Connection, submission: Submission, und
     if job is not None or unfinished not in (None, undoes):
         message = "another edit of the submission has not come to its end; wait for its job, run it again, or undo it"
         raise ConflictError(message)
+
+
+def _instance(row: Mapping[str, Any]) -> EditedInstance:
+    said = {name: row[name] for name in EditedInstance.__slots__}
+    return EditedInstance(**{**said, "changes": orjson.loads(row["changes"])})
 
 
 def _edit(row: Mapping[str, Any]) -> Edit:
