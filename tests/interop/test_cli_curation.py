@@ -49,6 +49,17 @@ def test_a_folder_is_submitted_approved_published_and_purged(
     assert name in run_command("curate", "list", *at, "--text", "knees").stdout
     shown = run_command("curate", "show", name, *at)
     assert "3 instances, all as announced" in shown.stdout
+    listed = run_command("curate", "inventory", name, *at, "--text", "Modality", "--undecided")
+    assert ("CT" in listed.stdout, "content" in listed.stderr) == (True, True), listed.output
+    values = json.loads(run_command("curate", "inventory", name, "Modality", "--json", *at).stdout)
+    assert [each["value"] for each in values["attributes"][0]["values"]] == ["CT"]
+    approve = ("curate", "approve-values", name, *at)
+    once = run_command(*approve, "modality", "--value", "CT", "--content", values["content"], "--json")
+    assert _last(once.stdout.replace("\n", " "))["values"] == 1, once.output
+    assert run_command(*approve, "Modality", "--revoke").stdout.startswith(f"{name}: 1 values no longer approved")
+    assert run_command(*approve, "--all").stdout.endswith("0 attributes are undecided\n")
+    assert "undecided" not in run_command("curate", "inventory", name, *at, "--undecided").stdout
+    assert [run_command(*approve, *said).exit_code for said in (("Nonsense",), (), ("--all", "Modality"))] == [1, 2, 2]
     refused = run_command("curate", "approve", name, *at, "--revision", "1")
     assert (refused.exit_code, name in refused.stderr) == (1, True)
     assert run_command("curate", "comment", name, "Looks\nfine", *at).exit_code == 0
