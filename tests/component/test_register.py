@@ -102,6 +102,10 @@ async def test_other_bytes_under_a_known_uid_are_a_conflict_and_the_others_are_s
     }
     async with database.connection() as connection:
         assert (await connection.fetchrow(STUDY_COUNTS))["instance_count"] == 3
+    series = (f"{ROOT}.1", f"{ROOT}.1.1")
+    assert await register.find_series(1, series, most=3) == {f"{ROOT}.1.1.{number}" for number in (1, 2, 3)}
+    assert await register.find_series(1, series, most=2) is None
+    assert await register.find_series(2, series, most=2) == frozenset()
     known = await register.find_digests(1, [uid, "1.2.3"])
     assert known.keys() == {uid}
     assert known[uid].digest == digest_of(uid)

@@ -423,10 +423,11 @@ async def test_a_large_executable_preamble_is_neutralised_too(start_archive: Sta
 
 async def test_packs_are_closed_when_they_are_full(start_archive: StartArchive) -> None:
     async with start_archive(pack_bytes=3000) as archive:
-        instances = ct_series(40)
+        # More than are written at once.
+        instances = ct_series(70)
         assert (await archive.store(*instances)).status_code == 200
         assert len(archive.files()) > 1
-        for number in (1, 33, 40):
+        for number in (1, 65, 70):
             assert await retrieved(archive, number) == instances[number - 1]
 
 

@@ -7,7 +7,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from dicomweb_archive.cli.http_protocol import PLAIN_BYTES, BoundedProtocol
+from dicomweb_archive.cli.http_protocol import PLAIN_BYTES, BoundedProtocol, ReceivedBody
 
 LONG = bytes(range(256)) * (PLAIN_BYTES // 256) + b"end"
 GET = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -40,11 +40,11 @@ class Transport(asyncio.Transport):
         pass
 
 
-async def serve(*pieces: bytes) -> tuple[list[tuple[str, bytes]], Transport]:
+async def serve(*pieces: bytes, app: Any = None) -> tuple[list[tuple[str, bytes]], Transport]:
     """Feed bytes of one connection piece by piece; return the requests with their bodies, and the connection."""
     requests: list[tuple[str, bytes]] = []
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def collect(scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True
         while more:
             message = await receive()
@@ -56,7 +56,7 @@ async def serve(*pieces: bytes) -> tuple[list[tuple[str, bytes]], Transport]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(app or collect, lifespan="off", log_config=None, access_log=False)
     protocol = BoundedProtocol(config, ServerState(), {})
     transport = Transport()
     protocol.connection_made(transport)
@@ -114,3 +114,34 @@ async def test_garbage_behind_a_long_body_is_refused() -> None:
     requests, transport = await serve(post(LONG)[:-10], LONG[-10:], b"\x00\x01 no request\r\n\r\n")
     assert [path for path, _ in requests] == ["/long"]
     assert b"HTTP/1.1 400" in transport.written
+
+
+def test_pieces_of_a_body_are_given_on_as_they_came_and_tiny_ones_together() -> None:
+    received = ReceivedBody()
+    for piece in (LONG, *[b"x"] * 1000, LONG):
+        received += piece
+    assert len(received) == 2 * len(LONG) + 1000
+    taken = []
+    while received:
+        taken.append(received.take())
+    assert bool(b"".join(taken) == LONG + b"x" * 1000 + LONG)
+    assert taken[0] is taken[-1] is LONG
+    assert len(taken) == 3
+    assert received.take() == b""
+
+
+async def test_a_body_of_tiny_chunks_is_not_a_message_a_chunk() -> None:
+    messages = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal messages
+        more = True
+        while more:
+            more = (await receive())["more_body"]
+            messages += 1
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    head = b"POST /long HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await serve(head + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n", app=app)
+    assert 0 < messages < 5

@@ -49,6 +49,17 @@ join series se on se.id = sg.series_id
 where i.space_id = $1 and i.sop_instance_uid = any($2::text[])
 """
 
+# Finds which instances a series of a space has.
+FIND_SERIES = """
+select i.sop_instance_uid
+from study st
+join series se on se.study_id = st.id
+join segment sg on sg.series_id = se.id
+join instance i on i.segment_id = sg.id
+where st.space_id = $1 and st.study_instance_uid = $2 and se.series_instance_uid = $3
+limit $4
+"""
+
 # Finds which instances of these may be seen, with the digests of their bytes.
 FIND_SEEN = f"""
 select i.sop_instance_uid, i.digest
@@ -137,6 +148,16 @@ class Register:
         """Return what the space has under these UIDs."""
         async with self._database.connection() as connection:
             return await _find_digests(connection, space_id, sop_instance_uids)
+
+    async def find_series(self, space_id: int, key: tuple[str, str], *, most: int) -> frozenset[str] | None:
+        """Return the UIDs of the instances that a series of a space has; `None`: more than so many.
+
+        Args:
+            key: the UIDs of study and series.
+        """
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(FIND_SERIES, space_id, *key, most + 1)
+        return frozenset(uid for (uid,) in rows) if len(rows) <= most else None
 
     async def find_seen(self, sees: Visibility, sop_instance_uids: Sequence[str]) -> dict[str, bytes]:
         """Return the digests of those instances of these UIDs that may be seen."""

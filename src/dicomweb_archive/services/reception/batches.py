@@ -7,16 +7,16 @@ from typing import Final
 
 from dicomweb_archive.dicom.instance import ScannedInstance
 from dicomweb_archive.services.intake import SeriesKey, series_key
-from dicomweb_archive.services.reception.claims import Claims
+from dicomweb_archive.services.reception.claims import Asked, Claims
 from dicomweb_archive.services.reception.lanes import Lanes
 from dicomweb_archive.services.reception.ledger import Kept, Ledger
 from dicomweb_archive.services.settlement import Lane
 from dicomweb_archive.storage.content import digest_of
 
-# One batch is looked up, hashed and written as one job. In the spike four parts of 0.5 MB
-# a job cost 5 % less than one.
-_BATCH_BYTES: Final = 2 * 1024 * 1024
-_BATCH_PARTS: Final = 32
+# One batch is looked up, hashed and written as one job, and handing it over to threads costs as much as hashing a MiB:
+# four slices of a CT a batch took a quarter more of a worker's time than sixteen (benchmarks/store).
+_BATCH_BYTES: Final = 8 * 1024 * 1024
+_BATCH_PARTS: Final = 64
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Batches:
 
     async def _write(self, batch: Sequence[Held]) -> None:
         batch = await self._without_published(batch)
-        known = await self._claims.find([(held.scanned.sop_instance_uid, held.lane) for held in batch])
+        known = await self._claims.find([Asked(held.scanned, held.lane) for held in batch])
         fresh: dict[tuple[Lane, SeriesKey], list[Held]] = {}
         repeats: list[Held] = []
         taken = set(known)

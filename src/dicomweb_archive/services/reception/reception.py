@@ -13,7 +13,7 @@ from dicomweb_archive.services.destinations import Destination
 from dicomweb_archive.services.intake import Intake
 from dicomweb_archive.services.large_part import LargePart, joined_if_many, skip_part
 from dicomweb_archive.services.reception.batches import Batches, Held, digest_of_held
-from dicomweb_archive.services.reception.claims import Claims
+from dicomweb_archive.services.reception.claims import Asked, Claims
 from dicomweb_archive.services.reception.convoys import Convoys
 from dicomweb_archive.services.reception.lanes import Lanes
 from dicomweb_archive.services.reception.ledger import Ledger
@@ -160,7 +160,7 @@ class Reception:
             self.ledger.say_published(position, scanned)
             return
         lane = self._judge(position, scanned)
-        known = (await self._claims.find([(uid, lane)])).get(uid)
+        known = (await self._claims.find([Asked(scanned, lane)])).get(uid)
         if known is None:
             self.ledger.keep(position, scanned, digest, lane)
         else:
