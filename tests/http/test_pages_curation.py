@@ -463,6 +463,15 @@ async def test_studies_are_published_that_somebody_has_chosen(archive: Archive) 
     assert page.find("input", name="study") == []
     refused = await send(archive, f"{path}/publish-chosen", {"study": f"{ROOT}.21", "revision": "3"})
     assert refused.status_code == 409
+    assert (await page_of(archive, path)).find(id="wants-values") == []
+    for wanted in (["*"], []):
+        rules = {"rules": {"approved_values": wanted}}
+        changed = await archive.client.patch("/collections/default", json=rules, headers={"if-match": "*"})
+        assert changed.status_code == 200, changed.text
+        if wanted:
+            assert "wants values approved" in (await page_of(archive, path)).one(id="wants-values").text
+            refused = await send(archive, f"{path}/decide", {"action": "approve", "revision": "3"})
+            assert "attributes have values that are not approved" in parse(refused.text).one(id="problem").text
     approved = await archive.client.post(f"{path}/approve", headers={"if-match": "*"})
     page = await page_of(archive, f"{path}/publish")
     for row, study in zip(page.one(id="foreseen").one("tbody").find("tr"), (21, 22), strict=True):

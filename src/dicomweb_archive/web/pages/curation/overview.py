@@ -50,10 +50,11 @@ async def render_overview(
         services.checks.list(submission, FindingFilter(waived=False), limit=_FINDINGS, offset=0),
         services.submissions.latest_events(submission, limit=_EVENTS),
     )
-    foreseen, jobs, against, following = await asyncio.gather(
+    foreseen, jobs, against, wants_values, following = await asyncio.gather(
         _foreseen(request, seen),
         _jobs(request, seen),
         _against(request, seen),
+        _wants_values(request, seen),
         _following(request, seen),
     )
     return await render_submission(
@@ -72,6 +73,7 @@ async def render_overview(
         job_names=JOBS,
         is_running=submission.state in _UNDER_WAY or any(not job.state.is_over for job in jobs),
         against=against,
+        wants_values=wants_values,
         foreseen=foreseen,
         following=following,
         choices=choices_of(request, seen),
@@ -98,6 +100,15 @@ async def _against(request: Request, seen: Visit) -> Sequence[str]:
         return ()
     gates = (services.edits.against_approval, services.checks.against_approval)
     return [reason for gate in gates for reason in await gate(seen.submission)]
+
+
+async def _wants_values(request: Request, seen: Visit) -> bool:
+    """Tell whether the collection wants values approved first; to count what is left would hold the page up."""
+    services = get_services(request)
+    if Action.APPROVE not in services.submissions.may(seen.principal, seen.submission):
+        return False
+    collection = await services.submissions.submissions.find_collection(seen.submission.collection)
+    return collection is not None and bool(collection.rules.approved_values)
 
 
 async def _foreseen(request: Request, seen: Visit) -> Foreseen | None:
