@@ -165,3 +165,35 @@ async def test_managers_have_a_page_of_webhooks(archive: Archive) -> None:
     assert (revived["state"], revived["failures"]) == ("active", 0)
     assert (await client.post(change, data={"say": "end"}, headers=m)).status_code == 303
     assert (await client.get(f"/webhooks/{name}", headers={"authorization": m["authorization"]})).status_code == 404
+
+
+async def test_a_webhook_is_tried_at_once_and_stays_as_it_is(start_archive: StartArchive) -> None:
+    requests: list[bytes] = []
+    answers = [b"HTTP/1.1 200 OK", b"HTTP/1.1 500 Oh"]
+
+    def handle(request: bytes) -> bytes:
+        requests.append(request)
+        return answers[len(requests) - 1] + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+    async with (
+        listening(handle) as port,
+        start_archive(job_slots=0, webhook_private_hosts=f"127.0.0.1:{port}") as archive,
+    ):
+        made = (await archive.client.post("/webhooks", json={"url": f"http://127.0.0.1:{port}/in"})).json()
+        path = f"/webhooks/{made['id']}"
+        before = (await archive.client.get(path)).json()
+        assert (await archive.client.post(f"{path}/test")).json() == {"problem": None}
+        assert (await archive.client.post(f"{path}/test")).json() == {"problem": "it answered 500"}
+        assert (await archive.client.get(path)).json() == before
+        reader = Principal("r", PrincipalKind.KEY_HOLDER, with_included([Role.READER]))
+        archive.let_in(reader)
+        refused = await archive.client.post(f"{path}/test", headers={"authorization": "Bearer r"})
+        assert refused.status_code == 403
+    assert len(requests) == 2
+    head, _, body = requests[0].partition(b"\r\n\r\n")
+    headers = dict(line.decode().split(": ", 1) for line in head.split(b"\r\n")[1:])
+    assert orjson.loads(body)["type"] == "test"
+    key = base64.b64decode(made["secret"].removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"

@@ -29,6 +29,7 @@ _COMMANDS = {
     "download": _Home(_CLIENT, "Download what a search finds, or what UIDs name."),
     "collections": _Home(_CLIENT, "List, make and change collections."),
     "curate": _Home(_CLIENT, "Decide on what waits in quarantine, and publish it."),
+    "webhooks": _Home(_CLIENT, "Have changes sent to URLs."),
     "demo": _Home(_CLIENT, "Store generated studies of a head phantom."),
     "keys": _Home("dicomweb_archive.cli.keys", "Give keys to people and programs."),
     "database": _Home("dicomweb_archive.cli.database", "Look after the archive's database."),

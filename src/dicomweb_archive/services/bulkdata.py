@@ -156,7 +156,7 @@ class BulkdataService:
         if offer.as_stored:
             frames = range(1, pixels.number_of_frames + 1)
             # Number of Frames may claim anything: nothing of that length is made before the fragments are asked.
-            return codestream_parts(location, frames, offer, repeat(url))
+            return codestream_parts(self._answers.bytes, location, frames, offer, repeat(url))
         return [self._answers.bytes.decoded_pixels_part(location, offer.content_type, url)]
 
 

@@ -8,7 +8,7 @@ from dicomweb_archive.index.reading.instances import InstanceIndex, InstanceLoca
 from dicomweb_archive.index.scope import Scope
 from dicomweb_archive.services.access import Principal
 from dicomweb_archive.services.decoding import DecodingPool
-from dicomweb_archive.services.instance_bytes import InstanceBytes, frame_ranges, span_of
+from dicomweb_archive.services.instance_bytes import InstanceBytes, frame_ranges
 from dicomweb_archive.services.one_read import is_one_read, multipart_of_one_read, single_of_one_read
 from dicomweb_archive.services.recheck import rechecked
 from dicomweb_archive.services.representation import Part, Representation, multipart, single
@@ -117,7 +117,7 @@ def uids_of(location: InstanceLocation) -> tuple[str, str, str]:
 
 
 def codestream_parts(
-    location: InstanceLocation, frames: Sequence[int], offer: Offer, urls: Iterable[str]
+    stored: InstanceBytes, location: InstanceLocation, frames: Sequence[int], offer: Offer, urls: Iterable[str]
 ) -> list[Part]:
     """Describe compressed frames: bare codestreams, without the items around their fragments (PS3.18 8.7.3.3.2).
 
@@ -125,6 +125,6 @@ def codestream_parts(
         UndecodableError: they cannot be told apart.
     """
     return [
-        Part(offer.content_type, url, tuple(span_of(location, offset, length) for offset, length in ranges))
+        stored.fragments_part(location, ranges, offer.content_type, url)
         for ranges, url in zip(frame_ranges(location, frames), urls, strict=False)
     ]

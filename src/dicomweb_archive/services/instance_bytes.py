@@ -23,6 +23,7 @@ from dicomweb_archive.imaging.pixel_format import PixelFormat, check_pixel_forma
 from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.services.decode_worker import PICTURE_HEAD
 from dicomweb_archive.services.decoding import DecodingPool, Payload, StoredPayload
+from dicomweb_archive.services.fragments import MANY_FRAGMENTS, GatheredFragments
 from dicomweb_archive.services.representation import Made, Part, slices
 from dicomweb_archive.storage.base import Buffer, ObjectStore
 from dicomweb_archive.storage.spans import MIB, Span, check_spans, stream_spans
@@ -101,6 +102,15 @@ class InstanceBytes:
         size = pixels.decoded_frame_bytes if stored.encapsulated else (pixels.frame_bits + 7) // 8
         return Part(content_type, url, make=partial(self._decoded_frame, location, number), made_length=size)
 
+    def fragments_part(
+        self, location: InstanceLocation, ranges: Sequence[tuple[int, int]], content_type: str, url: str
+    ) -> Part:
+        """Describe fragments as they lie in the store, without the items around them (PS3.18 8.7.3.3.2)."""
+        if len(ranges) < MANY_FRAGMENTS:
+            return Part(content_type, url, tuple(span_of(location, offset, length) for offset, length in ranges))
+        gathered = self._gathered(location, ranges)
+        return Part(content_type, url, make=partial(gathered.make, content_type), made_length=gathered.length)
+
     def encoded_frame_part(
         self, syntax: str | None, location: InstanceLocation, number: int, content_type: str, url: str
     ) -> Part:
@@ -173,11 +183,27 @@ class InstanceBytes:
         is_plain = not _is_deflated(location) and frame_is_plain(pixels, number, big_endian=_is_big_endian(location))
         if stored.encapsulated or is_plain:
             # The first frame follows the head, so that both are mostly one read.
-            frame = _frame_spans(location, number) if stored.encapsulated else [_plain_span(location, number)]
-            pieces = await self._read([span_of(location, 0, stored.offset), *frame])
+            before = span_of(location, 0, stored.offset)
+            ranges = frame_ranges(location, [number])[0] if stored.encapsulated else ()
+            if len(ranges) >= MANY_FRAGMENTS:
+                pieces = [*await self._read([before]), *await self._gathered(location, ranges).read()]
+                return [PICTURE_HEAD.pack(stored.offset), *pieces]
+            frame = [span_of(location, *each) for each in ranges] or [_plain_span(location, number)]
+            pieces = await self._read([before, *frame])
             return [PICTURE_HEAD.pack(stored.offset), *pieces]
         head = await self._before_pixels(location)
         return [PICTURE_HEAD.pack(len(head)), head, await self._frame_bytes(location, number)]
+
+    def _frame_payload(self, location: InstanceLocation, number: int) -> StoredPayload:
+        (ranges,) = frame_ranges(location, [number])
+        if len(ranges) < MANY_FRAGMENTS:
+            return self._unread([span_of(location, offset, length) for offset, length in ranges])
+        gathered = self._gathered(location, ranges)
+        return StoredPayload(gathered.length, gathered.read)
+
+    def _gathered(self, location: InstanceLocation, ranges: Sequence[tuple[int, int]]) -> GatheredFragments:
+        start, end = ranges[0][0], sum(ranges[-1])
+        return GatheredFragments(self.store, span_of(location, start, end - start), start, ranges)
 
     def _unread(self, spans: Sequence[Span]) -> StoredPayload:
         return StoredPayload(sum(span.length for span in spans), partial(self._read, spans))
@@ -205,7 +231,7 @@ class InstanceBytes:
     async def _encoded_frame(self, location: InstanceLocation, number: int, syntax: str, content_type: str) -> Made:
         stored, pixels = pixels_of(location)
         if stored.encapsulated:
-            frame: Payload = self._unread(_frame_spans(location, number))
+            frame: Payload = self._frame_payload(location, number)
         else:
             frame = [await self._frame_bytes(location, number)]
         source = location.transfer_syntax_uid if stored.encapsulated else ""
@@ -256,7 +282,7 @@ class InstanceBytes:
     async def _frame_bytes(self, location: InstanceLocation, number: int) -> bytes:
         stored, pixels = pixels_of(location)
         if stored.encapsulated:
-            fragments = self._unread(_frame_spans(location, number))
+            fragments = self._frame_payload(location, number)
             return await self.decoding.decode_frame(fragments, location.transfer_syntax_uid, pixels)
         offset, length = native_frame_range(stored, pixels, number)
         if length > self.decoding.largest_payload_bytes:
@@ -292,11 +318,6 @@ class InstanceBytes:
         spans = [span_of(location, 0, _META_HEAD_BYTES)]
         head = b"".join(await self._read(spans))
         return _META_HEAD_BYTES + int.from_bytes(head[-4:], "little")
-
-
-def _frame_spans(location: InstanceLocation, number: int) -> list[Span]:
-    (ranges,) = frame_ranges(location, [number])
-    return [span_of(location, offset, length) for offset, length in ranges]
 
 
 def _plain_span(location: InstanceLocation, number: int) -> Span:

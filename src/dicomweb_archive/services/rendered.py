@@ -184,7 +184,9 @@ class RenderService:
 
     async def _video(self, location: InstanceLocation, offer: Offer, visibility: Visibility) -> Representation:
         headers = {"ETag": f'"{location.digest.hex()}/{offer.type}"'}
-        answering = single(self.pictures.objects, video_part(location, offer.content_type), headers)
+        stored = InstanceBytes(self.pictures.objects, self.pictures.decoding)
+        video = video_part(stored, location, offer.content_type)
+        answering = single(self.pictures.objects, video, headers)
         return await rechecked(self.pictures.instances, location, visibility, answering)
 
     async def _document(

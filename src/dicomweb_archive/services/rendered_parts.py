@@ -16,7 +16,7 @@ from dicomweb_archive.imaging.pixel_format import check_pixel_format
 from dicomweb_archive.index.access import Visibility
 from dicomweb_archive.index.reading.instances import InstanceLocation
 from dicomweb_archive.services.instance_answers import uids_of
-from dicomweb_archive.services.instance_bytes import InstanceBytes, can_convert, pixels_of, span_of
+from dicomweb_archive.services.instance_bytes import InstanceBytes, can_convert, pixels_of
 from dicomweb_archive.services.pictures import Pictures
 from dicomweb_archive.services.reports import report_drawing
 from dicomweb_archive.services.representation import Part, Representation, single
@@ -60,10 +60,10 @@ def shows_report(location: InstanceLocation) -> bool:
     return location.pixel_data is None and is_report(location.sop_class_uid)
 
 
-def video_part(location: InstanceLocation, content_type: str) -> Part:
+def video_part(stored: InstanceBytes, location: InstanceLocation, content_type: str) -> Part:
     """Describe the codestream of a stored video."""
-    stored, _ = pixels_of(location)
-    return Part(content_type, "", tuple(span_of(location, offset, length) for offset, length in stored.fragments))
+    pixels, _ = pixels_of(location)
+    return stored.fragments_part(location, pixels.fragments, content_type, "")
 
 
 def _document(location: InstanceLocation) -> BulkValue | None:
@@ -190,13 +190,12 @@ class RenderedParts:
 
     def _as_stored(self, location: InstanceLocation, content_type: str) -> Part | None:
         """Describe what is sent as it is stored; `None` for images, which are drawn."""
+        stored = InstanceBytes(self.pictures.objects, self.pictures.decoding)
         if location.pixel_data is not None:
-            return None if can_convert(location) else video_part(location, content_type)
+            return None if can_convert(location) else video_part(stored, location, content_type)
         value = _document(location)
         assert value is not None
-        return InstanceBytes(self.pictures.objects, self.pictures.decoding).value_part(
-            location, value, content_type, ""
-        )
+        return stored.value_part(location, value, content_type, "")
 
 
 def answer_in_parts(media_type: str, parts: Iterable[RenderedPart], tell: Tell) -> Representation:

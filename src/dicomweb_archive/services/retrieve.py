@@ -203,7 +203,7 @@ class RetrieveService:
         urls = [root.frames(*uids, (number,)) for number in frames]
         stored, _ = pixels_of(location)
         if stored.encapsulated and offer.as_stored:
-            return codestream_parts(location, frames, offer, urls)
+            return codestream_parts(self._bytes, location, frames, offer, urls)
         describe = self._bytes.frame_part
         if offer.transfer_syntax != EXPLICIT_VR_LITTLE_ENDIAN:
             describe = partial(self._bytes.encoded_frame_part, offer.transfer_syntax)

@@ -13,6 +13,7 @@ import orjson
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what secrets begin with
 SECRET_BYTES: Final = 32
 MESSAGE_TYPE: Final = "changes"
+TEST_TYPE: Final = "test"
 
 _PURPOSE: Final = b"webhook message 1 "
 
@@ -52,6 +53,13 @@ def changes_message(
     }
     text = orjson.dumps(document, option=orjson.OPT_UTC_Z)
     return WebhookMessage("msg_" + base64.b32encode(digest[:20]).decode().lower(), text)
+
+
+def test_message(now: datetime) -> WebhookMessage:
+    """Make a message that says nothing, for whoever wants to know whether messages arrive; each has its own id."""
+    document = {"type": TEST_TYPE, "timestamp": now.astimezone(UTC), "data": {}}
+    text = orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    return WebhookMessage("msg_test_" + secrets.token_hex(10), text)
 
 
 def new_secret() -> bytes:

@@ -8,6 +8,7 @@ from typing import Final, Self
 from dicomweb_archive.errors import InvalidParameterError
 
 LONGEST_URL: Final = 2000
+NOT_ALLOWED_ANY_MORE: Final = "its host is not allowed by the settings any more"
 
 # No user, no fragment, no backslash and nothing but visible ASCII: a URL that two programs read alike.
 _URL: Final = re.compile(

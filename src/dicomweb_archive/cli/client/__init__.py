@@ -13,5 +13,6 @@ from dicomweb_archive.cli.client.search import search
 from dicomweb_archive.cli.client.store import store
 from dicomweb_archive.cli.client.submission.command import submit
 from dicomweb_archive.cli.client.tags import tags
+from dicomweb_archive.cli.client.webhooks import webhooks
 
-commands: list[click.Command] = [store, submit, search, tags, download, collections, curate, demo]
+commands: list[click.Command] = [store, submit, search, tags, download, collections, curate, webhooks, demo]

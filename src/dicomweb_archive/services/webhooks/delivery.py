@@ -18,7 +18,7 @@ from dicomweb_archive.services.jobs.kinds import JobKind, JobRun, Lane
 from dicomweb_archive.services.webhooks.sending import Answer, Post, Sender
 from dicomweb_archive.wire.feed_places import FeedPlaces
 from dicomweb_archive.wire.webhook_messages import WebhookMessage, changes_message
-from dicomweb_archive.wire.webhook_targets import AllowedHosts
+from dicomweb_archive.wire.webhook_targets import NOT_ALLOWED_ANY_MORE, AllowedHosts
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class DeliveryService:
             # Asked each time: what an operator has taken off the list gets nothing more.
             target = self.hosts.target(webhook.url)
         except InvalidParameterError:
-            await self._fail(webhook, Answer("its host is not allowed by the settings any more"))
+            await self._fail(webhook, Answer(NOT_ALLOWED_ANY_MORE))
             return 0
         sent, deadline = 0, time.monotonic() + _TURN_SECONDS
         async with self.sender(target) as post:

@@ -4,14 +4,15 @@ import base64
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from dicomweb_archive.errors import InvalidParameterError, NotFoundError
 from dicomweb_archive.index.events.feed import FeedIndex
 from dicomweb_archive.index.events.webhooks import NewWebhook, Webhook, WebhookIndex
 from dicomweb_archive.services.access import Principal, Role, require, require_everywhere
 from dicomweb_archive.wire.feed_places import FeedPlaces
-from dicomweb_archive.wire.webhook_messages import new_secret
-from dicomweb_archive.wire.webhook_targets import AllowedHosts
+from dicomweb_archive.wire.webhook_messages import new_secret, test_message
+from dicomweb_archive.wire.webhook_targets import NOT_ALLOWED_ANY_MORE, AllowedHosts
 
 NOW = "now"
 """The place behind all that has happened."""
@@ -100,6 +101,25 @@ class WebhookService:
         require(principal, Role.MANAGER)
         revived = await self.index.revive(principal.collections, public_id, actor=principal.name)
         return (await self._placed([_known(revived)]))[0]
+
+    async def test(self, principal: Principal, public_id: str) -> str | None:
+        """Send a message that says nothing, now; returns why it was not taken. Nothing is noted of it.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError, NotFoundError: see `find`.
+        """
+        # Read late: most archives send nothing, and do without the client.
+        from dicomweb_archive.services.webhooks.sending import open_target
+
+        webhook = (await self.find(principal, public_id)).webhook
+        try:
+            target = self.hosts.target(webhook.url)
+        except InvalidParameterError:
+            return NOT_ALLOWED_ANY_MORE
+        now = datetime.now(UTC)
+        message = test_message(now)
+        async with open_target(target) as post:
+            return (await post(message.body, message.headers(webhook.secret, now))).problem
 
     async def _opened(self, since: str | None) -> int:
         return 0 if since is None else FeedPlaces(await self.feed.secret()).open(since)

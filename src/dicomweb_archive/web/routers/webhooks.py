@@ -63,6 +63,12 @@ class MadeWebhookDocument(WebhookDocument):
     secret: str = Field(description="What its messages are signed with; shown this once.")
 
 
+class TestedDocument(BaseModel):
+    """What came of a message that was sent to try a webhook."""
+
+    problem: str | None = Field(description="Why it was not taken; null when it was.")
+
+
 class WebhooksDocument(BaseModel):
     """The webhooks of the collections that the caller manages."""
 
@@ -99,6 +105,12 @@ async def show_webhook(
 async def delete_webhook(services: ServicesOf, principal: PrincipalOf, webhook: WebhookId) -> None:
     """End a webhook for good."""
     await services.webhooks.delete(principal, webhook)
+
+
+@router.post("/webhooks/{webhook}/test")
+async def test_webhook(services: ServicesOf, principal: PrincipalOf, webhook: WebhookId) -> TestedDocument:
+    """Send a signed message of the type `test` now, whatever the state is, and say whether it was taken."""
+    return TestedDocument(problem=await services.webhooks.test(principal, webhook))
 
 
 @router.post("/webhooks/{webhook}/revive")
