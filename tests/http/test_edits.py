@@ -342,14 +342,17 @@ async def test_compressed_pixels_and_what_cannot_be_edited_stay_as_they_are(arch
         encapsulated([b"\xff\xd8 no picture \xff\xd9"]),
         part10(image(instance=2, series=2, **greek)),
         part10(image(instance=3, series=2, PatientName="Plain^Name")),
+        part10(image(instance=4, series=3)),
     ]
     submitted = await Submitted.of(archive, *files)
+    (lost,) = [path for path in archive.files() if files[3] in path.read_bytes()]
+    lost.unlink()
     rule = {"attribute": "PatientName", "action": "set", "value": "Müller^Änne"}
     preview = await archive.client.post(f"{submitted.path}/edits/preview", json={"rules": [rule]})
     tried = preview.json()
-    assert (tried["unfit"], tried["instances"], tried["series"]) == ({"character_set": 1}, 2, 2)
+    assert (tried["unfit"], tried["instances"], tried["series"]) == ({"character_set": 1, "damaged": 1}, 2, 2)
     result = await submitted.edit(rule)
-    assert (result["instances"], result["unfit"]) == (2, 1)
+    assert (result["instances"], result["unfit"]) == (2, 2)
     # What was tried is what has come of it.
     done = (await submitted.get(f"/edits/{result['edit']}/changes"))["changes"]
     assert sorted(map(str, tried["changes"])) == sorted(map(str, done))

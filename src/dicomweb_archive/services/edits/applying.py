@@ -6,11 +6,11 @@ twice.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -60,6 +60,15 @@ def plan_instances(rules: EditRules, instances: Sequence[InstanceToEdit]) -> lis
     return found
 
 
+class _Work(NamedTuple):
+    """What is to be made of one instance, and the object in which it was found."""
+
+    sop_instance_uid: str
+    digest: bytes
+    object_key: str
+    make: Callable[[FileMaker], Awaitable[MadeEdit]]
+
+
 @dataclass(frozen=True, slots=True)
 class EditApplier:
     """Applies edits, and takes them back.
@@ -101,13 +110,14 @@ class EditApplier:
             ConflictError, DatabaseUnavailableError, StorageUnavailableError, StorageFullError: see `apply`.
         """
         assert edit.undoes is not None
+        lost: set[str] = set()
         for _ in range(_PASSES):
             after, is_missed = ("", ""), False
             while found := await self.content.changed(submission.space_id, edit.undoes, undoing=edit.id, after=after):
                 after = found[-1].series_instance_uid, found[-1].sop_instance_uid
                 for _, of_series in groupby(found, key=lambda each: (each.study_id, each.series_instance_uid)):
                     instances = list(of_series)
-                    is_missed |= not await self._restore(submission, edit, instances)
+                    is_missed |= not await self._restore(submission, edit, instances, lost)
                     await tell(len(instances), 0)
             if not is_missed:
                 return
@@ -116,18 +126,21 @@ class EditApplier:
     async def _edit_series(
         self, submission: Submission, edit: Edit, rules: EditRules, series: SeriesToEdit
     ) -> AsyncIterator[int]:
+        lost: set[str] = set()
         for number in range(_PASSES):
             is_missed = False
             for segment_ids in await self.content.segments(series.id):
                 instances, are_there = await self.content.read(segment_ids, edit_id=edit.id)
                 planned = await asyncio.to_thread(plan_instances, rules, instances)
-                is_missed |= not are_there or not await self._edit(submission, edit, series, planned)
+                is_missed |= not are_there or not await self._edit(submission, edit, series, planned, lost)
                 yield 0 if number else len(instances)
             if not is_missed:
                 return
         raise _never_still()
 
-    async def _edit(self, submission: Submission, edit: Edit, series: SeriesToEdit, planned: Sequence[Planned]) -> bool:
+    async def _edit(
+        self, submission: Submission, edit: Edit, series: SeriesToEdit, planned: Sequence[Planned], lost: set[str]
+    ) -> bool:
         """Edit instances of one series; tells whether all of them were where they were said to be."""
 
         async def make(maker: FileMaker, each: Planned) -> MadeEdit:
@@ -142,11 +155,17 @@ class EditApplier:
                 instance.sop_instance_uid, instance.digest, new.digest, list(map(list, plan.changes)), new.elements
             )
 
-        works = [(each.instance.sop_instance_uid, each.instance.digest, partial(make, each=each)) for each in planned]
+        works = [
+            _Work(found.sop_instance_uid, found.digest, found.place.object_key, partial(make, each=each))
+            for each in planned
+            for found in [each.instance]
+        ]
         about = series.study_id, series.study_instance_uid, series.series_instance_uid
-        return await self._write(submission, edit, about, works)
+        return await self._write(submission, edit, about, works, lost)
 
-    async def _restore(self, submission: Submission, edit: Edit, instances: Sequence[InstanceToRestore]) -> bool:
+    async def _restore(
+        self, submission: Submission, edit: Edit, instances: Sequence[InstanceToRestore], lost: set[str]
+    ) -> bool:
         async def make(maker: FileMaker, each: InstanceToRestore) -> MadeEdit:
             if each.digest != each.digest_after:
                 raise UnfitForEditError(Unfit.CHANGED)
@@ -157,32 +176,28 @@ class EditApplier:
                 logger.warning("an undone edit has left other bytes than there were", extra={"edit": edit.undoes})
             return MadeEdit(each.sop_instance_uid, each.digest, new.digest, _turned(each.changes), new.elements)
 
-        works = [(each.sop_instance_uid, each.digest, partial(make, each=each)) for each in instances]
+        works = [
+            _Work(each.sop_instance_uid, each.digest, each.place.object_key, partial(make, each=each))
+            for each in instances
+        ]
         first = instances[0]
         about = first.study_id, first.study_instance_uid, first.series_instance_uid
-        return await self._write(submission, edit, about, works)
+        return await self._write(submission, edit, about, works, lost)
 
     async def _write(
-        self,
-        submission: Submission,
-        edit: Edit,
-        about: tuple[int, str, str],
-        works: Sequence[tuple[str, bytes, Callable[[FileMaker], Awaitable[MadeEdit]]]],
+        self, submission: Submission, edit: Edit, about: tuple[int, str, str], works: Sequence[_Work], lost: set[str]
     ) -> bool:
-        """Make new files, durable first, then let the index know them; nothing is left of what it does not take."""
+        """Make new files, durable first, then let the index know them; nothing is left of what it does not take.
+
+        Args:
+            lost: objects that were not there before; what is still said to be in them is lost with them.
+        """
         if not works:
             return True
         packing = Packing(self.objects, pack_bytes=self.pack_bytes, pack_instances=self.pack_instances)
         maker = FileMaker(FileEditor(self.objects, self.held_bytes), packing)
-        made, missed = [], 0
         try:
-            for uid, digest, make in works:
-                try:
-                    made.append(await make(maker))
-                except UnfitForEditError as error:
-                    made.append(MadeEdit(uid, digest, None, (), problem=error.why.value))
-                except ObjectNotFoundError:
-                    missed += 1
+            made, missing = await self._make(maker, works, lost)
             packs = await packing.finish()
         except BaseException:
             await packing.abort()
@@ -197,13 +212,38 @@ class EditApplier:
             raise
         await self._delete(replaced.unused_object_keys)
         edited = {each.sop_instance_uid for each in made if each.digest_after is not None}
-        return not missed and replaced.uids == edited
+        lost |= missing
+        return not missing and replaced.uids == edited
+
+    async def _make(
+        self, maker: FileMaker, works: Sequence[_Work], lost: Collection[str]
+    ) -> tuple[list[MadeEdit], set[str]]:
+        """Make new files; returns also the objects that were not there, though nobody has said so before."""
+        made: list[MadeEdit] = []
+        missing: set[str] = set()
+        for work in works:
+            try:
+                made.append(await work.make(maker))
+            except UnfitForEditError as error:
+                made.append(_left(work, error.why))
+            except ObjectNotFoundError:
+                if work.object_key not in lost:
+                    missing.add(work.object_key)
+                    continue
+                # A folder that is not mounted has lost nothing.
+                await self.objects.ping()
+                made.append(_left(work, Unfit.DAMAGED))
+        return made, missing
 
     async def _delete(self, object_keys: Sequence[str]) -> None:
         try:
             await self.objects.delete_many(object_keys)
         except ArchiveError:
             logger.warning("objects without rows could not all be deleted", extra={"object_keys": len(object_keys)})
+
+
+def _left(work: _Work, why: Unfit) -> MadeEdit:
+    return MadeEdit(work.sop_instance_uid, work.digest, None, (), problem=why.value)
 
 
 def _turned(changes: str) -> list[list[str | None]]:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -125,9 +124,9 @@ class EditPreviewer:
             instance, plan = kind.instance, kind.plan
             old = OldFile(instance.sop_instance_uid, instance.place, instance.digest, instance.layout)
             try:
-                # A pack that is gone has just been written anew, and what came of the file would be the same.
-                with suppress(ObjectNotFoundError):
-                    await editor.rehearse(old, partial(edit_file, operations=plan.operations), instance.texts())
+                await editor.rehearse(old, partial(edit_file, operations=plan.operations), instance.texts())
+            except ObjectNotFoundError:
+                preview.unfit[Unfit.DAMAGED] += kind.leave_out(whole=False)
             except UnfitForEditError as error:
                 preview.unfit[error.why] += kind.leave_out(whole=error.why is not Unfit.DAMAGED)
             if not kind.instances:
