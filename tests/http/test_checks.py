@@ -1,6 +1,7 @@
 """Checks of a submission: run as a job, listed, waived, and in the way of an approval."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,13 @@ select exists (
   select from pg_stat_activity
   where datname = current_database() and wait_event_type = 'Lock' and query like '%for no key update')
 """
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    """An archive that does its jobs in process."""
+    async with start_archive(job_slots=1) as archive:
+        yield archive
 
 
 async def opened(archive: Archive) -> tuple[str, int]:
@@ -78,7 +86,7 @@ async def test_checks_after_sealing_do_not_overrule_who_was_quicker(start_archiv
             assert (await archive.client.post(f"{path}/{action}", headers={"if-match": "*"})).status_code == 200
         # Each sealing has checks of its own.
         assert len((await archive.client.get("/jobs", params={"subject": path})).json()["jobs"]) == 2
-    async with start_archive() as archive:
+    async with start_archive(job_slots=1) as archive:
         async with asyncio.timeout(60):
             while True:
                 if len((await archive.client.get(f"{path}/checks")).json()["runs"]) == 2:
@@ -98,7 +106,7 @@ async def test_checks_that_never_end_leave_the_submission_to_people(start_archiv
         async with database_of(archive).transaction() as connection:
             # As if every process that had it had died of it.
             await connection.execute("update job set attempt = 99 where kind = 'run-checks'")
-    async with start_archive() as archive:
+    async with start_archive(job_slots=1) as archive:
         async with asyncio.timeout(60):
             while True:
                 if await state_of(archive, path) != "checking":

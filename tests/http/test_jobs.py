@@ -72,7 +72,7 @@ async def test_a_list_of_jobs_has_no_lists_in_it(archive: Archive) -> None:
 
 
 async def test_a_server_process_does_jobs_beside_its_requests(start_archive: StartArchive) -> None:
-    async with start_archive() as archive:
+    async with start_archive(job_slots=1) as archive:
         service = archive.app.state.services.jobs
         runner = service.wake.__self__
 

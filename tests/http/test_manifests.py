@@ -1,10 +1,12 @@
 """What is announced for a submission: set, compared with what has come, and in the way of its checks."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
 
 import httpx
+import pytest
 from blake3 import blake3
 from tests.factories import ROOT, ct_series
 from tests.http.archive import RELATED, Archive, related
@@ -13,6 +15,13 @@ from tests.http.conftest import StartArchive
 from dicomweb_archive.services.access import Principal, PrincipalKind, Role
 
 STUDY = f"{ROOT}.951"
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    """An archive that does its jobs in process."""
+    async with start_archive(job_slots=1) as archive:
+        yield archive
 
 
 async def opened(archive: Archive, **headers: str) -> str:

@@ -145,7 +145,7 @@ async def test_decisions_are_made_with_forms_and_refused_without_losing_what_was
 
 
 async def test_findings_are_waived_many_at_once(start_archive: StartArchive) -> None:
-    async with start_archive() as archive:
+    async with start_archive(job_slots=1) as archive:
         files = [part10(image(study=6, series=each, SeriesDescription="for Doe")) for each in (1, 2)]
         path = await opened(archive, *files, title="Waived")
         checked = await archive.client.post(f"{path}/checks", json={"check_set": "public_release"})
@@ -225,7 +225,7 @@ async def test_the_queue_is_shown_by_stage_filtered_and_sorted(archive: Archive)
 
 
 async def test_many_submissions_are_decided_on_with_one_form(start_archive: StartArchive) -> None:
-    async with start_archive() as archive:
+    async with start_archive(job_slots=1) as archive:
         paths = [await opened(archive, title=f"Bulk {number}") for number in (1, 2)]
         page = await page_of(archive, "/submissions", stage="sender", text="bulk", orderby="title")
         chosen = [each.attributes["value"] for each in page.find("input", name="submission")]
@@ -264,7 +264,7 @@ async def test_many_submissions_are_decided_on_with_one_form(start_archive: Star
 async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_back(
     start_archive: StartArchive,
 ) -> None:
-    async with start_archive() as archive:
+    async with start_archive(job_slots=1) as archive:
         lines = part10(image(study=9, series=2, instance=1, StudyDescription="Lines", ImageComments="a b\r\nc"))
         path = await opened(archive, *ct_series(3, study=9), lines, title="Corrected")
         attribute = f"{path}/inventory/values?attribute=00081030"

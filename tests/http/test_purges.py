@@ -1,10 +1,12 @@
 """Purging: nothing of it is left in the index or in any object, and the neighbours are as they were."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, image, part10
 from tests.http.archive import Archive
@@ -17,6 +19,13 @@ from dicomweb_archive.index.curation.findings import FindingFilter, FindingIndex
 
 STUDY, SERIES = f"{UID}.1", f"{UID}.1.1"
 OCTETS = {"accept": "application/dicom; transfer-syntax=*"}
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    """An archive that does its jobs in process."""
+    async with start_archive(job_slots=1) as archive:
+        yield archive
 
 
 async def purge(archive: Archive, **asked: Any) -> httpx.Response:

@@ -37,6 +37,8 @@ async def archive(database_server: TestServer, tmp_path_factory: pytest.TempPath
         public_url="http://archive.example",
         free_space_watermark_bytes=0,
         decode_workers=1,
+        viewer_dir="none",
+        job_slots=0,
     )
     app = create_app(settings)
     async with app.router.lifespan_context(app):
