@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.database import database_server, database_url
-from tests.http.archive import Archive
+import pytest_asyncio
+from tests.database import TestServer, database_server, database_url
+from tests.http.archive import ROOT, Archive, values_of
 from tests.viewer_builds import write_tarball
 
 from dicomweb_archive.app import create_app
@@ -30,31 +31,33 @@ def small_viewer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "viewer"
 
 
+@asynccontextmanager
+async def _started(**chosen: Any) -> AsyncIterator[Archive]:
+    settings = Settings(
+        **{
+            "public_url": "http://archive.example",
+            "free_space_watermark_bytes": 0,
+            # There is no work beside the requests, for which an archive looks as soon as it starts.
+            "job_slots": 0,
+            # On a machine that is busy enough, any search takes longer than it may take by default.
+            "search_timeout_seconds": 60,
+            **chosen,
+        }
+    )
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://archive.example") as client:
+            yield Archive(app, client, settings)
+
+
 @pytest.fixture
 def start_archive(database_url: str, tmp_path: Path, small_viewer: Path) -> StartArchive:
     """Start archives with settings of the test's own."""
 
-    @asynccontextmanager
-    async def start(**overrides: Any) -> AsyncIterator[Archive]:
-        chosen: dict[str, Any] = {
-            "data_dir": tmp_path,
-            "database_url": database_url,
-            "public_url": "http://archive.example",
-            "free_space_watermark_bytes": 0,
-            # Each start reads all of it: of the real one some hundred files.
-            "viewer_dir": small_viewer,
-            # Nor is there work beside the requests, for which an archive looks as soon as it starts.
-            "job_slots": 0,
-            # On a machine that is busy enough, any search takes longer than it may take by default.
-            "search_timeout_seconds": 60,
-            **overrides,
-        }
-        settings = Settings(**chosen)
-        app = create_app(settings)
-        async with app.router.lifespan_context(app):
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://archive.example") as client:
-                yield Archive(app, client, settings)
+    def start(**overrides: Any) -> AbstractAsyncContextManager[Archive]:
+        places = {"data_dir": tmp_path, "database_url": database_url, "viewer_dir": small_viewer}
+        return _started(**{**places, **overrides})
 
     return start
 
@@ -64,3 +67,29 @@ async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
     """An open, empty archive."""
     async with start_archive() as archive:
         yield archive
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_archive(
+    database_server: TestServer, tmp_path_factory: pytest.TempPathFactory, small_viewer: Path
+) -> AsyncIterator[Archive]:
+    """An open archive for a whole module, in whose loop its tests run too: they say so by a mark.
+
+    A decoding process takes most of a second to start, and this one starts it once.
+    """
+    name = await database_server.borrow_database()
+    url = database_server.url_of(name)
+    async with _started(
+        data_dir=tmp_path_factory.mktemp("shared"), database_url=url, viewer_dir=small_viewer
+    ) as shared:
+        yield shared
+    database_server.return_database(name)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def emptied_archive(shared_archive: Archive) -> AsyncIterator[Archive]:
+    """The archive of the module, from which everything is deleted after the test."""
+    yield shared_archive
+    for study in (await shared_archive.get("/studies")).json():
+        (uid,) = values_of(study, "0020000D")
+        assert (await shared_archive.client.delete(f"{ROOT}/studies/{uid}")).status_code == 204

@@ -5,6 +5,7 @@ import zipfile
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom.pixels import pixel_array
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
 from tests.factories import ROOT as UID
@@ -25,6 +26,15 @@ MEDIA_TYPES = {
     RLE: "image/dicom-rle", f"{JPEG}.70": "image/jpeg",
 }  # fmt: skip
 GREY = PixelFormat(16, 16, 1, 16, 12, 0, "MONOCHROME2", 0, 1)
+
+# One archive for the module, because its decoding process takes long to start.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def archive(emptied_archive: Archive) -> Archive:
+    """An open archive that is empty when a test begins."""
+    return emptied_archive
 
 
 def dicom(syntax: str, *, single: bool = False) -> dict[str, str]:

@@ -28,6 +28,15 @@ OPEN_TO_ALL = {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "
     "/sign-out",
 }
 
+# One archive for the module, because its decoding process takes long to start.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def archive(emptied_archive: Archive) -> Archive:
+    """An open archive that is empty when a test begins."""
+    return emptied_archive
+
 
 async def test_every_route_asks_for_the_key_when_reading_needs_it(start_archive: StartArchive) -> None:
     async with start_archive(api_key="secret", anonymous_read=False) as archive:

@@ -8,6 +8,15 @@ from PIL import Image
 from tests.http.archive import Archive
 from tests.pydicom_files import bundled, read
 
+# One archive for the module, because its decoding process takes long to start.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def archive(emptied_archive: Archive) -> Archive:
+    """An open archive that is empty when a test begins."""
+    return emptied_archive
+
 
 async def store_file(archive: Archive, name: str) -> str:
     """Store one of pydicom's own files and return the instance's path."""

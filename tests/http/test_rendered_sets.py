@@ -18,6 +18,15 @@ SERIES = f"{STUDY}/series/{UID}.1.1"
 BASE = f"http://archive.example{ROOT}"
 MPEG4 = "1.2.840.10008.1.2.4.102"
 
+# One archive for the module, because its decoding process takes long to start.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def archive(emptied_archive: Archive) -> Archive:
+    """An open archive that is empty when a test begins."""
+    return emptied_archive
+
 
 def instance_path(series: int, instance: int) -> str:
     return f"{STUDY}/series/{UID}.1.{series}/instances/{UID}.1.{series}.{instance}"
