@@ -173,7 +173,7 @@ async def test_a_webhook_is_tried_at_once_and_stays_as_it_is(start_archive: Star
 
     def handle(request: bytes) -> bytes:
         requests.append(request)
-        return answers[len(requests) - 1] + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        return answers[(len(requests) - 1) % 2] + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
     async with (
         listening(handle) as port,
@@ -184,12 +184,17 @@ async def test_a_webhook_is_tried_at_once_and_stays_as_it_is(start_archive: Star
         before = (await archive.client.get(path)).json()
         assert (await archive.client.post(f"{path}/test")).json() == {"problem": None}
         assert (await archive.client.post(f"{path}/test")).json() == {"problem": "it answered 500"}
+        own_page = {"accept": "text/html", "sec-fetch-site": "same-origin"}
+        for said in ("has taken the message.", "has not taken the message: it answered 500."):
+            tried = await archive.client.post(f"{path}/change", data={"say": "test"}, headers=own_page)
+            assert said in parse(tried.text).one(id="tested").text
+        assert (await archive.client.post(f"{path}/change", data={"say": "test"})).status_code == 403
         assert (await archive.client.get(path)).json() == before
         reader = Principal("r", PrincipalKind.KEY_HOLDER, with_included([Role.READER]))
         archive.let_in(reader)
         refused = await archive.client.post(f"{path}/test", headers={"authorization": "Bearer r"})
         assert refused.status_code == 403
-    assert len(requests) == 2
+    assert len(requests) == 4
     head, _, body = requests[0].partition(b"\r\n\r\n")
     headers = dict(line.decode().split(": ", 1) for line in head.split(b"\r\n")[1:])
     assert orjson.loads(body)["type"] == "test"

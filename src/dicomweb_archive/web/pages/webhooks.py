@@ -12,6 +12,7 @@ from dicomweb_archive.index.events.webhooks import WebhookState
 from dicomweb_archive.services.access import Role, require
 from dicomweb_archive.services.webhooks.service import NOW
 from dicomweb_archive.web.dependencies import get_principal, get_services
+from dicomweb_archive.web.disconnects import WhileClientWaits
 from dicomweb_archive.web.errors import problem_of
 from dicomweb_archive.web.forms import Form, read_form, require_own_page
 from dicomweb_archive.web.pages.browser_route import BrowserRoute
@@ -59,7 +60,7 @@ async def make_webhook(request: Request) -> Response:
 
 
 async def change_webhook(request: Request) -> Response:
-    """Let a webhook try again now, or end it for good."""
+    """Try a webhook with a message that says nothing, let it go on now, or end it for good."""
     principal = await get_principal(request)
     require(principal, Role.MANAGER)
     name = request.path_params["webhook"]
@@ -71,6 +72,10 @@ async def change_webhook(request: Request) -> Response:
     form = await read_form(request)
     webhooks = get_services(request).webhooks
     match form.get("say"):
+        case "test":
+            async with WhileClientWaits(request.receive):
+                refusal = await webhooks.test(principal, name)
+            return await _render(request, tested="" if refusal is None else refusal, tried=name)
         case "revive":
             await webhooks.revive(principal, name)
         case "end":
@@ -88,6 +93,8 @@ async def _render(
     problem: str = "",
     made: str = "",
     secret: str = "",
+    tried: str = "",
+    tested: str = "",
 ) -> Response:
     principal = await get_principal(request)
     placed = await get_services(request).webhooks.listed(principal)
@@ -103,6 +110,8 @@ async def _render(
         problem=problem,
         made=made,
         secret=secret,
+        tried=next((each.webhook.url for each in placed if each.webhook.public_id == tried), ""),
+        tested=tested,
     )
 
 
