@@ -17,9 +17,13 @@ from dicomweb_archive.errors import InvalidInstanceError, InvalidRequestError, R
 from dicomweb_archive.wire.media_types import DICOM_JSON, DICOM_XML
 
 # Texts are passed over whole, so that what is in them is no bracket.
-_PASSED_OVER: Final = rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+'
-_next_bracket = re.compile(_PASSED_OVER + rb"[\[\]{}]", re.DOTALL).match
-_no_bracket = re.compile(_PASSED_OVER, re.DOTALL).match
+_PLAIN: Final = rb'[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_PASSED_OVER: Final = rb"(?:" + _PLAIN + rb")*+"
+# Within an instance so are lists and objects that hold nothing but such: most attributes, as a whole.
+_LIST: Final = rb"\[" + _PASSED_OVER + rb"\]"
+_FLAT: Final = rb"(?:" + _PLAIN + rb"|" + _LIST + rb"|\{(?:" + _PLAIN + rb"|" + _LIST + rb")*+\})*+"
+_between = [re.compile(passed + rb"[\[\]{}]", re.DOTALL).match for passed in (_PASSED_OVER, _FLAT)]
+_to_the_end = [re.compile(passed, re.DOTALL).match for passed in (_PASSED_OVER, _FLAT)]
 _rest_of_text = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).match
 
 # A sequence is an object, a list and an item.
@@ -56,10 +60,12 @@ class _Brackets:
     """Finds the brackets that are in no text, in pieces that may end within one."""
 
     def __init__(self) -> None:
+        self.is_inside = False
+        """Of an instance: then what nests no further may be passed over with its brackets."""
         self._in_text = self._is_escaped = False
 
     def find(self, piece: bytes) -> Iterator[int]:
-        """Yield where the brackets of the next piece are."""
+        """Yield where the brackets of the next piece are; `is_inside` is looked at after each."""
         position = 0
         if self._in_text:
             found = _rest_of_text(piece, int(self._is_escaped))
@@ -67,10 +73,10 @@ class _Brackets:
                 self._end_within_text(piece, int(self._is_escaped))
                 return
             position, self._in_text = found.end(), False
-        while (found := _next_bracket(piece, position)) is not None:
+        while (found := _between[self.is_inside](piece, position)) is not None:
             position = found.end()
             yield position - 1
-        passed = _no_bracket(piece, position)
+        passed = _to_the_end[self.is_inside](piece, position)
         assert passed is not None
         if passed.end() < len(piece):
             self._in_text = True
@@ -116,6 +122,7 @@ class _Splitter:
                 if self._depth == self._outside:
                     self._hold(piece[start : at + 1])
                     start = at + 1
+                    self._brackets.is_inside = False
                     yield self._take()
         if self._depth == self._outside:
             self._lay_between(piece[start:])
@@ -147,6 +154,7 @@ class _Splitter:
             _refuse()
         if mark == b"{":
             self._depth += 1
+            self._brackets.is_inside = True
         elif mark == b"[" and self._outside == 0:
             self._depth = self._outside = 1
         elif mark == b"]" and self._outside == 1:

@@ -11,6 +11,7 @@ from dicomweb_archive.wire.store_metadata import split_json_instances
 INSTANCES = [
     {"a": ["[", "]", "}", '"', "\\", '\\"', "\\\\"]},
     {},
+    {"00080018": {"vr": "UI", "Value": ["1.2", "]}"]}, "e": {}, "l": [], "m": [[], {"n": {"o": [1, "{"]}}, [[]]]},
     {"\\": {"b": [[], {}, "{[", "\u00e9\n"]}, "x": "y" * 50},
 ]
 
