@@ -6,6 +6,7 @@ from urllib.parse import quote, quote_plus
 import httpx
 import orjson
 import pytest
+import pytest_asyncio
 from pydicom import config
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, image, mr_series, part10
@@ -25,16 +26,20 @@ async def post(archive: Archive, path: str, **options: Any) -> httpx.Response:
     return await archive.client.post(f"{ROOT}{path}/search", **options)
 
 
-@pytest.fixture
-async def filled(archive: Archive) -> Archive:
+# One archive for the module: its tests read what is there.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def filled(shared_archive: Archive) -> Archive:
     """Three studies: CT with two series, CT, and MR of somebody else."""
-    await archive.store(
+    await shared_archive.store(
         *ct_series(3),
         *ct_series(2, series=2),
         *ct_series(1, study=2),
         *mr_series(2, study=3, PatientName="Roe^Richard"),
     )
-    return archive
+    return shared_archive
 
 
 @pytest.mark.parametrize(
@@ -123,6 +128,8 @@ async def test_the_filter_narrows_facets_too(filled: Archive) -> None:
     assert (counted["total"], [value["value"] for value in counted["facets"][0]["values"]]) == (3, ["CT"])
 
 
+# What it stores would be found by the others.
+@pytest.mark.asyncio(loop_scope="function")
 async def test_what_is_no_date_or_number_is_there_but_fits_nothing(archive: Archive) -> None:
     with config.disable_value_validation():
         odd = image(StudyDate="2024013", StudyTime="noon", SeriesNumber="")

@@ -1,21 +1,25 @@
 """Free text through the door: every resource, by address and body, in facets and tables, and what is refused."""
 
 import pytest
+import pytest_asyncio
 from tests.factories import ROOT as UID
 from tests.factories import ct_series, mr_series
 from tests.http.archive import ROOT, Archive
 
+# One archive for the module: its tests read what is there.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def filled(archive: Archive) -> Archive:
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def filled(shared_archive: Archive) -> Archive:
     """Two studies of CT, one of them with words of its own, and one of MR."""
-    await archive.store(
+    await shared_archive.store(
         *ct_series(3, PatientComments="Quiet during the scan"),
         *ct_series(2, series=2),
         *ct_series(1, study=2),
         *mr_series(2, study=3),
     )
-    return archive
+    return shared_archive
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ async def test_free_text_narrows_facets_and_pages(filled: Archive) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", '"chest', "x\ty", "word " * 60])
-async def test_a_bad_text_is_400_and_named(archive: Archive, text: str) -> None:
-    answer = await archive.client.get(f"{ROOT}/studies", params={"text": text})
+async def test_a_bad_text_is_400_and_named(filled: Archive, text: str) -> None:
+    answer = await filled.client.get(f"{ROOT}/studies", params={"text": text})
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith("text cannot be understood")
