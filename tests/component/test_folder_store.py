@@ -223,3 +223,25 @@ async def test_a_write_after_a_cancelled_write_is_refused(store: FolderStore) ->
     with pytest.raises(ValueError):
         await writer.commit()
     await writer.abort()
+
+
+def test_many_bytes_are_written_in_small_calls_whatever_each_of_them_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [os.urandom(length) for length in (70_000, 1, 0, 200_000, 30, 65_536, *[7] * 2000)]
+    calls: list[int] = []
+    write = os.pwritev
+
+    def write_some(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        calls.append(sum(map(len, buffers)))
+        # As a disk that is nearly full, or a signal, may have it.
+        return write(descriptor, [b"".join(buffers)[: max(1, calls[-1] - 5)]], offset)
+
+    monkeypatch.setattr(os, "pwritev", write_some)
+    path = tmp_path / "written"
+    with path.open("wb") as file:
+        file.write(b"head")
+        file.flush()
+        assert descriptors.write_fully(file.fileno(), pieces, 4) == 4 + sum(map(len, pieces))
+    assert bool(path.read_bytes() == b"head" + b"".join(pieces))
+    assert max(calls) <= 65_536

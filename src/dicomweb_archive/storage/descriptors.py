@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,9 @@ Result = TypeVar("Result")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Linux takes at most this many buffers in one call (IOV_MAX).
 _MOST_BUFFERS = 1024
+# What is written by one call gets pages of its size where the file system has large ones, and those are not always at
+# hand: to copy a slice into them took three to five times as long as in steps of these (docs/design/0003-packs.md).
+_MOST_WRITTEN = 64 * 1024
 # Linux alone lets us ask for what is in memory.
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 # Read into the page cache behind a read that had to wait for the disk: so much of the file belongs to nobody's memory.
@@ -114,17 +118,32 @@ class OpenFile:
 
 def write_fully(descriptor: int, pieces: Sequence[Buffer], position: int) -> int:
     """Write the pieces one after the other from `position` on and return the position behind them."""
-    waiting = [memoryview(piece) for piece in pieces if len(piece)]
-    first = 0
-    while first < len(waiting):
-        written = os.pwritev(descriptor, waiting[first : first + _MOST_BUFFERS], position)
+    waiting = deque(memoryview(piece) for piece in pieces if len(piece))
+    group: list[memoryview] = []
+    while _fill_group(group, waiting):
+        written = os.pwritev(descriptor, group, position)
         position += written
-        while first < len(waiting) and written >= len(waiting[first]):
-            written -= len(waiting[first])
-            first += 1
+        done = 0
+        while done < len(group) and written >= len(group[done]):
+            written -= len(group[done])
+            done += 1
+        del group[:done]
         if written:
-            waiting[first] = waiting[first][written:]
+            group[0] = group[0][written:]
     return position
+
+
+def _fill_group(group: list[memoryview], waiting: deque[memoryview]) -> bool:
+    """Move to the group what the next call writes, and tell whether that is anything."""
+    room = _MOST_WRITTEN - sum(map(len, group))
+    while waiting and room > 0 and len(group) < _MOST_BUFFERS:
+        piece = waiting.popleft()
+        if len(piece) > room:
+            waiting.appendleft(piece[room:])
+            piece = piece[:room]
+        group.append(piece)
+        room -= len(piece)
+    return bool(group)
 
 
 def read_cached(descriptor: int, offset: int, length: int) -> Buffer | None:
