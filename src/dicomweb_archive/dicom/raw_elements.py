@@ -49,7 +49,7 @@ class Unwalkable(Exception):  # noqa: N818 - never leaves the walk, and is no er
 class Walk:
     """One instance being walked: where it stands and what differed so far; the decoders' context."""
 
-    __slots__ = ("bulk", "changed", "charset", "delta", "meta_uid", "pixel_data", "pos", "remarks", "tag")
+    __slots__ = ("bulk", "changed", "charset", "delta", "meta_uid", "parsed", "pixel_data", "pos", "remarks", "tag")
 
     def __init__(self, charset: CharacterSet, meta_uid: str) -> None:
         self.charset = charset
@@ -61,6 +61,8 @@ class Walk:
         self.pixel_data: PixelData | None = None
         self.remarks: set[tuple[int, str]] = set()
         self.tag = 0
+        # What the full parser was given so far: elements, and what takes as long as they do.
+        self.parsed = 0
 
     def remark(self, code: str) -> None:
         """Note an oddity of the element being decoded, which is `tag`."""

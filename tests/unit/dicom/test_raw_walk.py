@@ -1,5 +1,6 @@
 """Raw walk: equal in outcome to the full scan, or it says that the full scan must decide."""
 
+import struct
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,23 @@ def test_a_deep_other_sequence_is_left_to_the_full_scan() -> None:
     first = part10(nested(3, undefined_length=True))
     template = SeriesTemplate(first, scan(first))
     assert template.walk(part10(nested(70, undefined_length=True, instance=2))) is None
+
+
+@pytest.mark.parametrize(("count", "is_walked"), [(100, True), (2000, False)])
+def test_thousands_of_others_are_left_to_the_full_scan(count: int, is_walked: bool) -> None:
+    first, second = ct_series(2)
+    others = b"".join(struct.pack("<HH2sH", 0x5100, number, b"LO", 0) for number in range(1, count + 1))
+    pixels = second.index(struct.pack("<HH2s", 0x7FE0, 0x0010, b"OW"))
+    template = SeriesTemplate(first, scan(first))
+    assert (template.walk(second[:pixels] + others + second[pixels:]) is not None) == is_walked
+
+
+def test_a_very_long_other_sequence_is_left_to_the_full_scan() -> None:
+    first, second = with_sequence(1, undefined=True), with_sequence(2, undefined=True)
+    item = struct.pack("<HHL", 0xFFFE, 0xE000, 8) + struct.pack("<HH2sH", 0x0008, 0x0050, b"SH", 0)
+    longer = struct.pack("<HH2sHL", 0x5100, 0x0001, b"SQ", 0, 16 * 60_000) + item * 60_000
+    pixels = second.index(struct.pack("<HH2s", 0x7FE0, 0x0010, b"OW"))
+    assert SeriesTemplate(first, scan(first)).walk(second[:pixels] + longer + second[pixels:]) is None
 
 
 @pytest.mark.real_data
