@@ -70,6 +70,7 @@ from dicomweb_archive.services.keys.giving import KeyService
 from dicomweb_archive.services.keys.managing import KeyManagement
 from dicomweb_archive.services.keys.ring import KeyRing
 from dicomweb_archive.services.overview import OverviewService
+from dicomweb_archive.services.own_objects import open_own_objects
 from dicomweb_archive.services.pictures import Pictures
 from dicomweb_archive.services.purge import PurgeService
 from dicomweb_archive.services.rendered import RenderService
@@ -92,7 +93,6 @@ from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.storage.blocks.cache import BlockCache, BlockSettings
 from dicomweb_archive.storage.blocks.store import BlockStore
-from dicomweb_archive.storage.opening import open_objects
 from dicomweb_archive.web import errors, middleware
 from dicomweb_archive.web.addresses import Addresses
 from dicomweb_archive.web.dependencies import BodyLimits, Services
@@ -192,7 +192,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
     """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(await _open_database(settings))
-        objects = await _open_cached(settings, metrics)
+        objects = await _open_cached(settings, metrics, database)
         stack.push_async_callback(objects.close)
         decoding = DecodingPool(
             workers=settings.decode_workers,
@@ -231,9 +231,9 @@ async def _open_database(settings: Settings) -> Database:
     )
 
 
-async def _open_cached(settings: Settings, metrics: Metrics) -> ObjectStore:
+async def _open_cached(settings: Settings, metrics: Metrics, database: Database) -> ObjectStore:
     """Open the store, and the block cache before it where objects lie in a bucket: a folder has the page cache."""
-    store = await open_objects(settings)
+    store = await open_own_objects(settings, database)
     if settings.object_bucket is None or not (settings.block_cache_memory_bytes or settings.block_cache_disk_bytes):
         return store
     bounds = BlockSettings(

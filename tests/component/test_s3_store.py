@@ -26,6 +26,7 @@ from dicomweb_archive.errors import (
 from dicomweb_archive.observability import Metrics
 from dicomweb_archive.storage.blocks.cache import BlockCache, BlockSettings
 from dicomweb_archive.storage.blocks.store import BlockStore
+from dicomweb_archive.storage.ownership import OWNER_KEY, StoreOwner
 from dicomweb_archive.storage.s3 import control, range_stream
 from dicomweb_archive.storage.s3 import store as s3_store
 from dicomweb_archive.storage.s3.control import BucketControl
@@ -426,6 +427,15 @@ def test_a_second_server_on_one_folder_is_refused_and_harms_nothing(
     with pytest.raises(SetupError, match="A SeaweedFS runs on"):
         SeaweedServer(s3_server._folder, durable=False).start()
     assert identity.read_bytes() == before
+
+
+async def test_a_bucket_of_another_archive_and_one_without_the_known_packs_are_refused(s3_place: S3Place) -> None:
+    await (await S3Store.open_bucket(s3_place, StoreOwner("a" * 32, []))).close()
+    await (await S3Store.open_bucket(s3_place, StoreOwner("a" * 32, [OWNER_KEY]))).close()
+    with pytest.raises(SetupError, match="belongs to another archive"):
+        await S3Store.open_bucket(s3_place, StoreOwner("b" * 32, [OWNER_KEY]))
+    with pytest.raises(SetupError, match=f"s3://{s3_place.bucket}.* has no object that the database knows"):
+        await S3Store.open_bucket(s3_place, StoreOwner("a" * 32, ["packs/gone.zip"]))
 
 
 async def test_a_service_that_is_away_is_unavailable(s3_place: S3Place) -> None:

@@ -289,10 +289,9 @@ def test_a_database_that_cannot_be_reached_ends_the_start_with_a_message(folder:
 
 
 def test_workers_that_cannot_start_end_the_archive_and_its_database(folder: Path) -> None:
-    # The folder of the object store is a file.
-    (folder / "objects").write_text("")
+    # There is no viewer in its folder.
     put_cluster(folder / "data")
-    done = run_to_end(folder, "--port", "0", "--workers", "1", object_store_url=f"file://{folder}/objects")
+    done = run_to_end(folder, "--port", "0", "--workers", "1", viewer_dir=str(folder))
     assert done.returncode == 1
     assert "end as soon as they start" in done.stderr
     assert "database system is shut down" in (folder / "data" / "postgres.log").read_text()

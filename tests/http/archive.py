@@ -13,6 +13,7 @@ from dicomweb_archive.errors import UnauthenticatedError
 from dicomweb_archive.services.access import AccessPolicy, Principal
 from dicomweb_archive.services.keys.ring import Holder
 from dicomweb_archive.settings import Settings
+from dicomweb_archive.storage.ownership import OWNER_KEY
 
 ROOT = "/dicom-web"
 BOUNDARY = "a-boundary-of-the-tests"
@@ -99,8 +100,9 @@ class Archive:
         return len(answer.json())
 
     def files(self) -> list[Path]:
-        """List every file of the object store, unfinished ones too."""
-        return [path for path in self.settings.object_folder.rglob("*") if path.is_file()]
+        """List every file of the object store but the one that says whose it is; unfinished ones too."""
+        found = self.settings.object_folder.rglob("*")
+        return [path for path in found if path.is_file() and path.name != OWNER_KEY]
 
 
 def values_of(document: Mapping[str, Any], tag: str) -> list[Any]:

@@ -244,6 +244,27 @@ async def test_what_was_not_checked_is_not_approved(start_archive: StartArchive)
         assert "public_release have not been run" in answer.json()["detail"]
 
 
+async def test_checks_have_not_seen_what_came_for_what_went(archive: Archive) -> None:
+    _, space = await opened(archive)
+    index, check_set = archive.app.state.services.checks.findings, CHECK_SETS["structural"]
+
+    async def run() -> None:
+        begun = await index.begin(space)
+        examined = Examined(check_set, frozenset(), [], begun, series=1, instances=1, read_files=False)
+        await index.replace(space, examined, actor="a")
+
+    await lay_into(archive, space, ct_series(1, study=906))
+    await run()
+    assert await index.is_examined(space, check_set.name)
+    # As many as before, and nobody has looked at them.
+    for kind in (EventKind.INSTANCE_DELETED, EventKind.INSTANCES_STORED):
+        async with database_of(archive).transaction() as connection:
+            await insert_event(connection, kind, actor="a", space_id=space, detail={"instances": 1})
+        assert not await index.is_examined(space, check_set.name)
+        await run()
+        assert await index.is_examined(space, check_set.name)
+
+
 async def test_a_submission_is_compared_with_what_the_archive_has(archive: Archive) -> None:
     path, space = await opened(archive)
     same, other, moved = ct_series(3, study=902)

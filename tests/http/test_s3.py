@@ -12,6 +12,7 @@ from tests.http.conftest import StartArchive
 from tests.s3 import FaultyDoor, faulty_door, s3_place, s3_server
 
 from dicomweb_archive.storage.base import ObjectStore
+from dicomweb_archive.storage.packs import PACK_PREFIX
 from dicomweb_archive.storage.s3.place import S3Place
 
 __all__ = ["faulty_door", "s3_place", "s3_server"]
@@ -46,7 +47,7 @@ def settings_of(place: S3Place) -> dict[str, Any]:
 
 async def objects(archive: Archive) -> list[str]:
     store: ObjectStore = archive.app.state.services.retrieve.objects
-    return [item.key async for item in store.list()]
+    return [item.key async for item in store.list(PACK_PREFIX)]
 
 
 async def test_a_series_is_stored_found_retrieved_and_deleted(archive: Archive, door: FaultyDoor) -> None:

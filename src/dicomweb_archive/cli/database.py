@@ -21,8 +21,8 @@ from dicomweb_archive.index.upkeep.statistics import IndexUpkeep
 from dicomweb_archive.index.writing.packs import PackIndex
 from dicomweb_archive.observability import configure_logging
 from dicomweb_archive.services.maintenance import IndexMaintenance, MaintenanceService, Orphans
+from dicomweb_archive.services.own_objects import open_own_objects
 from dicomweb_archive.settings import Settings
-from dicomweb_archive.storage.opening import open_objects
 
 
 @click.group()
@@ -192,7 +192,7 @@ async def _find_orphans(url: str, settings: Settings, *, delete: bool) -> Orphan
         message = f"There is no object store in {folder}"
         raise SetupError(message)
     async with await Database.open(url, point_connections=1, search_connections=1) as index:
-        store = await open_objects(settings)
+        store = await open_own_objects(settings, index)
         try:
             service = MaintenanceService(PackIndex(index), store)
             found = await service.find_orphans()

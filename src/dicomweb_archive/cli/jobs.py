@@ -12,8 +12,8 @@ from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.migrate import check_schema
 from dicomweb_archive.index.events.sealing import Sealer
 from dicomweb_archive.observability import configure_logging
+from dicomweb_archive.services.own_objects import open_own_objects
 from dicomweb_archive.settings import Settings
-from dicomweb_archive.storage.opening import open_objects
 
 
 @click.command()
@@ -60,7 +60,7 @@ async def _work(settings: Settings, url: str, *, once: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     connections = max(1, settings.job_slots) + 5
     async with await Database.open(url, point_connections=connections, search_connections=1) as database:
-        objects = await open_objects(settings)
+        objects = await open_own_objects(settings, database)
         try:
             runner = open_runner(settings, database, objects)
             if once:

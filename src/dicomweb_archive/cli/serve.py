@@ -21,8 +21,10 @@ from dicomweb_archive.cli.seaweedfs import BUCKET, REGION, SeaweedServer
 from dicomweb_archive.cli.supervisor import Supervisor, bind, reachable_host
 from dicomweb_archive.errors import SetupError
 from dicomweb_archive.index.database.embedded import EmbeddedPostgres
+from dicomweb_archive.index.database.engine import Database
 from dicomweb_archive.index.database.migrate import upgrade
 from dicomweb_archive.observability import configure_logging
+from dicomweb_archive.services.own_objects import open_own_objects
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.opening import open_objects
 
@@ -80,6 +82,7 @@ async def _serve(settings: Settings, listening: socket.socket, *, private_s3: bo
         await upgrade(url)
         if stop.is_set():
             return
+        await _check_objects(settings, url)
         settings = settings.model_copy(update={"database_url": SecretStr(url)})
         supervisor = Supervisor(settings, listening, nursery, metrics_folder=metrics)
         ready: asyncio.Future[None] = loop.create_future()
@@ -121,6 +124,12 @@ async def _check_bucket(settings: Settings) -> None:
     if settings.object_bucket is None:
         return
     await (await open_objects(settings)).close()
+
+
+async def _check_objects(settings: Settings, url: str) -> None:
+    """Say in one line when the objects are not those of the database, for the same reason."""
+    async with await Database.open(url, point_connections=1, search_connections=1) as database:
+        await (await open_own_objects(settings, database)).close()
 
 
 @contextlib.asynccontextmanager

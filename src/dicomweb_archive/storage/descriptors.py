@@ -36,7 +36,7 @@ def translate(error: OSError) -> ArchiveError:
     """Say in the archive's words what the operating system refused; paths and values stay out."""
     if error.errno in _NO_ROOM:
         return StorageFullError("the disk of the object store is full")
-    if error.errno == errno.ENOENT:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return ObjectNotFoundError("the object store does not hold this object")
     name = errno.errorcode.get(error.errno or 0, "unknown error")
     return StorageUnavailableError(f"the folder of the object store fails with {name}")

@@ -25,6 +25,7 @@ from dicomweb_archive.errors import (
 from dicomweb_archive.storage.base import Buffer, ObjectStat, ReadPattern, check_key
 from dicomweb_archive.storage.descriptors import OpenFile, read_fully, translate, write_fully
 from dicomweb_archive.storage.kept_files import KeptFiles
+from dicomweb_archive.storage.ownership import StoreOwner, mark_own, require_own
 
 Result = TypeVar("Result")
 
@@ -64,15 +65,22 @@ class FolderStore:
         return self
 
     @classmethod
-    async def open_folder(cls, folder: Path) -> Self:
+    async def open_folder(cls, folder: Path, owner: StoreOwner | None = None) -> Self:
         """Open the store in `folder`, making it when it is not there, and sweep unfinished files.
 
+        Nothing is made in a folder that is not the owner's, such as one below which a volume is not mounted.
+
         Raises:
-            SetupError: the folder cannot be made or written.
+            SetupError: the folder cannot be made or written, or is not the owner's.
         """
         store = cls(folder)
+        place = f"The folder {store._folder} of the object store"
         try:
+            if owner is not None:
+                await require_own(store, owner, place)
             await store._run(store._prepare)
+            if owner is not None:
+                await mark_own(store, owner, place)
         except BaseException:
             await store.close()
             raise

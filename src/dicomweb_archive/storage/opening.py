@@ -3,17 +3,21 @@
 from dicomweb_archive.settings import Settings
 from dicomweb_archive.storage.base import ObjectStore
 from dicomweb_archive.storage.filesystem import FolderStore
+from dicomweb_archive.storage.ownership import StoreOwner
 
 
-async def open_objects(settings: Settings) -> ObjectStore:
-    """Open the store that the settings name; its owner closes it.
+async def open_objects(settings: Settings, owner: StoreOwner | None = None) -> ObjectStore:
+    """Open the store that the settings name; whoever asks closes it.
+
+    Args:
+        owner: the archive whose store it has to be; `None` when that is not known yet.
 
     Raises:
-        SetupError: the folder or bucket cannot be used.
+        SetupError: the folder or bucket cannot be used, or is not the owner's.
         StorageUnavailableError: the S3 service cannot be reached.
     """
     if settings.object_bucket is None:
-        return await FolderStore.open_folder(settings.object_folder)
+        return await FolderStore.open_folder(settings.object_folder, owner)
     # Read late: an archive with a folder does without the client of S3.
     from dicomweb_archive.storage.s3.store import S3Place, S3Store
 
@@ -31,4 +35,4 @@ async def open_objects(settings: Settings) -> ObjectStore:
         connections=settings.s3_connections,
         timeout_seconds=settings.s3_timeout_seconds,
     )
-    return await S3Store.open_bucket(place)
+    return await S3Store.open_bucket(place, owner)

@@ -84,10 +84,16 @@ select r.id, r.check_set, r.set_version, r.read_files, r.actor, r.started_at, r.
 from check_run r where r.space_id = $1 order by r.id desc limit $2
 """  # noqa: S608 - composed of constants
 
-# Whether the last run of a set has looked at as much as there is now, and nothing was edited or replaced since.
+# What came or went since a run began: as many may have come as went. Publishing moves studies out of a submission.
+_HAS_CHANGED = """exists (
+  select from event v where v.space_id = r.space_id and v.space_id > 1000 and v.at > r.started_at
+    and v.kind in ('instances_stored', 'study_deleted', 'series_deleted', 'instance_deleted', 'study_published'))"""
+
+# Whether the last run of a set has looked at all that there is now, and nothing was changed since it began.
 IS_EXAMINED = f"""
 select coalesce(
-  (select r.instances from check_run r where r.space_id = $1 and r.check_set = $2 and not {_IS_STALE}
+  (select r.instances from check_run r
+    where r.space_id = $1 and r.check_set = $2 and not {_IS_STALE} and not {_HAS_CHANGED}
     order by r.id desc limit 1) = (select count(*) from instance i where i.space_id = $1), false)
 """  # noqa: S608 - composed of constants
 
@@ -266,7 +272,7 @@ class FindingIndex:
             return [CheckRun(*row) for row in await connection.fetch(LIST_RUNS, space_id, limit)]
 
     async def is_examined(self, space_id: int, check_set: str) -> bool:
-        """Tell whether the last run of a set has looked at as many instances as the space has now."""
+        """Tell whether a run of a set has looked at all that the space has now, as it is now."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(IS_EXAMINED, space_id, check_set))
 

@@ -17,6 +17,12 @@ not exists (select 1 from instance i where i.pack_id = p.id)
 """
 """Whether nobody needs the pack `p` any more: no instance lies in it, and nothing that is kept as a conflict."""
 
+# Finds some packs, of the first and of the last.
+LIST_SOME = """
+(select object_key from pack order by id limit 8) union (select object_key from pack order by id desc limit 8)
+"""
+READ_ARCHIVE_ID = "select value from archive_state where name = 'archive_uuid'"
+
 # Drops packs in which nothing lives any more.
 DELETE_FREE_PACKS = f"""
 delete from pack p where p.id = any($1::int8[]) and {NOTHING_LIVES} returning p.object_key
@@ -55,6 +61,13 @@ class PackIndex:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def owner(self) -> tuple[str, Sequence[str]]:
+        """Return the archive's id in hexadecimal digits, and the keys of some of its packs."""
+        async with self._database.connection() as connection:
+            archive_id: bytes = await connection.fetchval(READ_ARCHIVE_ID)
+            rows = await connection.fetch(LIST_SOME)
+        return archive_id.hex(), [row["object_key"] for row in rows]
 
     async def find_known(self, object_keys: Sequence[str]) -> frozenset[str]:
         """Return those of the keys that have a row."""

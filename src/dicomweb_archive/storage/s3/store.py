@@ -10,6 +10,7 @@ from typing import Self
 
 from dicomweb_archive.errors import ArchiveError, ObjectNotFoundError, SetupError, StorageUnavailableError
 from dicomweb_archive.storage.base import Buffer, ObjectStat, ReadPattern, check_key
+from dicomweb_archive.storage.ownership import StoreOwner, mark_own, require_own
 from dicomweb_archive.storage.packs import PACK_PREFIX
 from dicomweb_archive.storage.s3.control import BucketControl
 from dicomweb_archive.storage.s3.failures import PassingError, retried
@@ -51,11 +52,11 @@ class S3Store:
         return self
 
     @classmethod
-    async def open_bucket(cls, place: S3Place) -> Self:
+    async def open_bucket(cls, place: S3Place, owner: StoreOwner | None = None) -> Self:
         """Open the store, and drop the uploads that crashes have left unfinished a day ago.
 
         Raises:
-            SetupError: there is no such bucket, or the service refuses the key.
+            SetupError: there is no such bucket, the service refuses the key, or the bucket is not the owner's.
             StorageUnavailableError: the service cannot be reached.
         """
         async with AsyncExitStack() as opening:
@@ -64,6 +65,10 @@ class S3Store:
             opening.push_async_callback(requests.close)
             store = cls(requests, control, opening)
             await store._check_bucket(place)
+            if owner is not None:
+                named = f"The bucket s3://{place.bucket}/{place.prefix}".rstrip("/")
+                await require_own(store, owner, named)
+                await mark_own(store, owner, named)
             await store._sweep()
             store._opened = opening.pop_all()
             return store
