@@ -284,6 +284,8 @@ async def test_a_value_is_corrected_wherever_it_occurs_and_the_correction_taken_
             {"new": "x" * 5000},
             {"old": "%00"},
             {"scope": ""},
+            {"deed": "removed"},
+            {"binary": "yes"},
             {"attribute": "00080018", "scope": "every"},
         ):
             assert (await send(archive, f"{path}/correct", {**fields, **wrong})).status_code in (400, 409), wrong

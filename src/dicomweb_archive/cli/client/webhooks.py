@@ -45,13 +45,18 @@ def list_them(as_json: bool, **connection: Any) -> None:
     multiple=True,
     help="Whose changes; repeatable. Without it: of all collections.",
 )
-@click.option("--since", metavar="PLACE", default="now", show_default=True, help="A place of the change feed.")
+@click.option("--since", metavar="PLACE", help="Begin behind this place of the change feed.  [default: now]")
 @click.option("--from-start", is_flag=True, help="Send all that has ever happened first.")
 @json_option
 @at_option
-def create(url: str, collections: tuple[str, ...], since: str, from_start: bool, as_json: bool, **given: Any) -> None:
+def create(
+    url: str, collections: tuple[str, ...], since: str | None, from_start: bool, as_json: bool, **given: Any
+) -> None:
     """Have changes sent to URL, and print the secret that they are signed with; it cannot be shown again."""
-    body = {"url": url, "collections": list(collections) or None, "since": None if from_start else since}
+    if from_start and since is not None:
+        raise click.UsageError("say where to begin once: --since or --from-start")
+    begin = "now" if since is None else since
+    body = {"url": url, "collections": list(collections) or None, "since": None if from_start else begin}
     made = _ask("POST", "", given, body)
     if as_json:
         print_json(made)

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from dicomweb_archive.cli.client.curation import options
 from dicomweb_archive.cli.client.curation.editing import edit
+from dicomweb_archive.cli.client.curation.inventory import approve_values
 from dicomweb_archive.index.curation.conflicts import ConflictDecision
 from dicomweb_archive.index.curation.queue import QueueOrder
 from dicomweb_archive.index.curation.submissions import SubmissionState
@@ -26,3 +27,8 @@ def test_a_file_that_holds_no_rules_is_refused_in_words(text: str, tmp_path: Pat
     rules.write_text(text)
     outcome = CliRunner().invoke(edit, ["somebody", str(rules)])
     assert (outcome.exit_code, "must be" in outcome.output) == (2, True), outcome.exception
+
+
+def test_what_nobody_would_look_at_when_approvals_are_taken_back_is_refused() -> None:
+    outcome = CliRunner().invoke(approve_values, ["somebody", "Modality", "--revoke", "--content", "ab"])
+    assert (outcome.exit_code, "--content is for approving" in outcome.output) == (2, True), outcome.exception

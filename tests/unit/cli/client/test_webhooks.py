@@ -70,6 +70,13 @@ def test_the_secret_alone_is_the_output_of_create(archive: Archive) -> None:
     ]
 
 
+def test_where_to_begin_is_said_once(archive: Archive) -> None:
+    assert run("create", "https://hooks.example/in", "--since", "x", "--from-start").exit_code == 2
+    assert archive.asked == []
+    run("create", "https://hooks.example/in")
+    assert archive.asked[0][2]["since"] == "now"
+
+
 def test_a_target_that_does_not_take_a_message_is_a_failure(archive: Archive) -> None:
     tried = run("test", "abc")
     assert (tried.exit_code, tried.stdout) == (1, "abc: it answered 500\n")

@@ -140,6 +140,8 @@ def approve_values(
     """Say that values are right as they are: those of the ATTRIBUTEs, all of them unless --value names some."""
     if everything is bool(attributes) or (values and len(attributes) != 1):
         raise click.UsageError("name attributes, or --all; with --value one attribute")
+    if revoke and content is not None:
+        raise click.UsageError("--content is for approving: what is taken back needs nobody to have looked again")
     server = take_server(given)
 
     async def work() -> Document:

@@ -87,6 +87,10 @@ def _rule(form: Form) -> Mapping[str, Any]:
     if form.get("deed") not in (BECOMES, REMOVED) or not is_chosen or not attribute:
         raise InvalidRequestError("nothing was chosen: say which value, and what becomes of it")
     is_removed = form.get("deed") == REMOVED
+    if is_removed and new:
+        raise InvalidRequestError("what is removed has no new value: leave that blank")
+    if form.get("scope") == _CHOSEN and "binary" in form.fields:
+        raise InvalidRequestError("binary values are not corrected one by one: choose others, or every value")
     if form.get("scope") == _EVERY:
         return (
             {"attribute": attribute, "action": "remove"}

@@ -158,6 +158,7 @@ def _chosen(form: Form, name: str, choices: Mapping[str, str], default: str) -> 
 def _members(number: int, row: RuleRow) -> Iterator[tuple[str, Any]]:
     if not row.attribute:
         raise InvalidRequestError(f"rule {number} names no attribute")
+    _require_all_counts(number, row)
     yield "attribute", row.attribute
     match Deed(row.deed):
         case Deed.SET:
@@ -171,6 +172,21 @@ def _members(number: int, row: RuleRow) -> Iterator[tuple[str, Any]]:
         case Deed.REMOVE:
             yield "action", "remove"
     yield "when", [_condition(number, place, each) for place, each in enumerate(row.when, 1)]
+
+
+def _require_all_counts(number: int, row: RuleRow) -> None:
+    """Refuse what would be passed over: whoever names values does not mean all of them."""
+    deed = Deed(row.deed)
+    idle = {
+        "its values": row.old and deed in (Deed.SET, Deed.REMOVE),
+        "its new text": row.new and deed in (Deed.DROP, Deed.REMOVE),
+        "its VR": row.vr and deed != Deed.SET,
+    }
+    if named := [name for name, is_idle in idle.items() if is_idle]:
+        raise InvalidRequestError(
+            f"what rule {number} says as {' and '.join(named)} would count for nothing: leave it blank, or choose "
+            "something else of what becomes of the attribute"
+        )
 
 
 def _pairs(number: int, row: RuleRow) -> Mapping[str, str]:
@@ -194,6 +210,8 @@ def _condition(number: int, place: int, row: ConditionRow) -> Mapping[str, Any]:
         case Test.CONTAINS:
             return {"attribute": row.attribute, "contains": _text(row.value)}
         case Test.PRESENT | Test.ABSENT:
+            if row.value:
+                raise InvalidRequestError(f"the values of condition {place} of rule {number} would count for nothing")
             return {"attribute": row.attribute, "present": row.test == Test.PRESENT}
 
 
