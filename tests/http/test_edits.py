@@ -303,6 +303,15 @@ async def test_files_that_are_too_long_to_be_held_are_copied_in_pieces(
         little = replace(applier_of(archive, held_bytes=0), content=EditContent(database, most_replaced_bytes=1))
         some = await little.content.changed(submitted.space, edit.id, undoing=undoing.json()["id"])
         assert [each.sop_instance_uid for each in some] == [f"{UID}.1.1.1"]
+        # What is stored in few bytes may be long.
+        async with database.transaction() as connection:
+            padded = "update edit_instance set elements = elements || convert_to(repeat(' ', $2), 'UTF8')"
+            await connection.execute(f"{padded} where edit_id = $1", edit.id, 1_000_000)
+            mib = EditContent(database, most_replaced_bytes=1024 * 1024)
+        assert len(await mib.changed(submitted.space, edit.id, undoing=undoing.json()["id"])) == 2
+        async with database.transaction() as connection:
+            cut = "update edit_instance set elements = substr(elements, 1, octet_length(elements) - $2)"
+            await connection.execute(f"{cut} where edit_id = $1", edit.id, 1_000_000)
         await little.undo(*await found(archive, submitted, undoing), tell=tell)
         archive.app.state.services.retrieve.instances.forget_deleted()
         for number, old in enumerate(files, 1):

@@ -209,6 +209,8 @@ async def test_what_cannot_be_approved_is_refused_without_its_value(archive: Arc
         (await decide(archive, path, chosen={"Jane Doe": None}), 400),
         (await decide(archive, path, chosen={}), 400),
         (await decide(archive, path, chosen={"00100010": None}, content="Jane"), 412),
+        (await archive.client.get(f"{path}/values", params={"attribute": '0019"Jane\0"02'}), 400),
+        (await decide(archive, path, "revoke-approval", chosen={'0019"Jane\0"02': None}), 400),
     ]
     for answer, status in refused:
         assert (answer.status_code, "Jane" in answer.text) == (status, False), answer.text

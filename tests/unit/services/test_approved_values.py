@@ -1,6 +1,9 @@
 """Which values of an inventory are approved, also where they are not told apart."""
 
+import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,6 +11,7 @@ from dicomweb_archive.index.curation.approvals import Approval, ValueDigests
 from dicomweb_archive.index.curation.inventory import InventoryCount, PathTally, Tally
 from dicomweb_archive.index.curation.inventory_index import CountedInventory
 from dicomweb_archive.services.inventory.approved import ApprovedValues
+from dicomweb_archive.services.inventory.service import InventoryService
 
 PATH = "00081030"
 BEFORE, AFTER = b"before", b"after"
@@ -64,3 +68,30 @@ def test_a_digest_is_of_a_value_at_a_path() -> None:
     digests = ValueDigests(b"secret", BEFORE)
     others = (digests.of_value("00080080", "a"), ValueDigests(b"other", BEFORE).of_value(PATH, "a"))
     assert digests.of_value(PATH, "a") not in {*others, digests.of_all(PATH), digests.of_value(PATH, None)}
+
+
+def against_approval(counted: CountedInventory) -> list[str]:
+    """Ask what stands against approving a submission of a collection that wants names of patients approved."""
+
+    def answering(answer: Any) -> Any:
+        async def ask(*_: Any, **__: Any) -> Any:
+            return answer
+
+        return ask
+
+    collection = SimpleNamespace(rules=SimpleNamespace(approved_values=frozenset({"00100010"})))
+    service = InventoryService(
+        index=SimpleNamespace(fingerprint=answering(1), count=answering(counted)),
+        approvals=SimpleNamespace(digests=answering(ValueDigests(b"secret", BEFORE)), find=answering({})),
+        submissions=SimpleNamespace(find_collection=answering(collection)),
+    )  # type: ignore[arg-type]
+    submission: Any = SimpleNamespace(id=1, space_id=1, collection="A-1")
+    return list(asyncio.run(service.against_approval(submission)))
+
+
+def test_what_was_not_counted_is_not_taken_for_approved() -> None:
+    assert against_approval(CountedInventory(InventoryCount(), True, BEFORE)) == []
+    assert len(against_approval(CountedInventory(InventoryCount(), False, BEFORE))) == 1
+    many = InventoryCount()
+    many.is_cut = True
+    assert len(against_approval(CountedInventory(many, True, BEFORE))) == 1

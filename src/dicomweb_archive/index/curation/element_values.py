@@ -43,9 +43,9 @@ def step_of(tag: str, creators: Mapping[str, str]) -> str:
 
 
 def is_path(name: str) -> bool:
-    """Tell whether a text is the name of a path."""
+    """Tell whether a text is the name of a path, one that PostgreSQL has a place for."""
     steps = list(path_steps(name))
-    return bool(steps) and ".".join(map(str, steps)) == name
+    return bool(steps) and "\0" not in name and ".".join(map(str, steps)) == name
 
 
 def creator_of(element: Mapping[str, Any]) -> str | None:

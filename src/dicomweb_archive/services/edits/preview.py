@@ -27,6 +27,9 @@ MOST_CHANGES: Final = 10_000
 
 _SAMPLES: Final = 10
 
+_MOST_KINDS: Final = 200
+"""Of a series so many kinds of work are told apart, each of which is tried; the rest by transfer syntax alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class SampledInstance:
@@ -109,7 +112,7 @@ class EditPreviewer:
                 if time.monotonic() > until:
                     preview.complete = False
                     break
-            if await self._try(preview, series, kinds):
+            if await self._try(preview, series, kinds, until):
                 preview.series += 1
                 studies.add(series.study_instance_uid)
             if time.monotonic() > until:
@@ -117,10 +120,18 @@ class EditPreviewer:
         preview.studies = len(studies)
         return preview
 
-    async def _try(self, preview: EditPreview, series: SeriesToEdit, kinds: Mapping[_Shape, _Kind]) -> bool:
-        """Edit one file of each kind, to nowhere; tells whether something of the series would change."""
+    async def _try(
+        self, preview: EditPreview, series: SeriesToEdit, kinds: Mapping[_Shape, _Kind], until: float
+    ) -> bool:
+        """Edit one file of each kind, to nowhere; tells whether something of the series would change.
+
+        Once the time is over, what is left is not tried and not counted, but for the first.
+        """
         editor, is_changed = FileEditor(self.objects), False
-        for kind in kinds.values():
+        for number, kind in enumerate(kinds.values()):
+            if number and time.monotonic() > until:
+                preview.complete = False
+                break
             instance, plan = kind.instance, kind.plan
             old = OldFile(instance.sop_instance_uid, instance.place, instance.digest, instance.layout)
             try:
@@ -146,7 +157,10 @@ def _sort(preview: EditPreview, kinds: dict[_Shape, _Kind], planned: Sequence[Pl
             assert each.unfit is not None
             preview.unfit[each.unfit] += 1
             continue
-        kind = kinds.setdefault(_shape_of(each.instance, each.plan), _Kind(each.instance, each.plan))
+        shape = _shape_of(each.instance, each.plan)
+        if shape not in kinds and len(kinds) >= _MOST_KINDS:
+            shape = shape[:1]
+        kind = kinds.setdefault(shape, _Kind(each.instance, each.plan))
         kind.instances += 1
         for change in each.plan.changes:
             if change in kind.changes or len(kind.changes) < MOST_CHANGES:

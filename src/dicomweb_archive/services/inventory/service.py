@@ -130,8 +130,11 @@ class InventoryService:
         if not named:
             return []
         approved = await self._approved(submission, seconds=_LONGEST_SECONDS_OF_APPROVAL)
-        if ALL_ATTRIBUTES in named and approved.counted.counts.is_cut:
+        # What was not counted may be an attribute that is named: a sender may put so many others before it.
+        if approved.counted.counts.is_cut:
             return ["it has more attributes than are told apart, so that not all values can be approved"]
+        if not approved.counted.is_complete:
+            return ["it takes too long to look through all of it, so that not all values can be approved"]
         undecided = await asyncio.to_thread(approved.undecided)
         waiting = sum(_is_named(path, named) for path in undecided)
         return [f"{waiting} attributes have values that are not approved"] if waiting else []

@@ -242,4 +242,7 @@ def conflict_decisions_kind(service: ConflictDecisionService) -> JobKind:
             await run.report(decided + sum(obstacles.values()), checkpoint=checkpoint)
         return {"decided": decided, "obstacles": obstacles}
 
-    return JobKind(DECIDE_CONFLICTS, work)
+    def taken_over(arguments: JsonObject, principal: Principal) -> JsonObject:
+        return {**arguments, "ruling": {**arguments["ruling"], "actor": principal.name}}
+
+    return JobKind(DECIDE_CONFLICTS, work, taken_over=taken_over)

@@ -41,7 +41,7 @@ order by i.segment_id, i.position
 """
 
 # Instances that an edit has changed and another one, which takes it back, has not been through: as many as can be held
-# with what was replaced in them, and one at least.
+# with what was replaced in them, and one at least. By the length in memory: stored it may be a hundredth of that.
 LIST_CHANGED: Final = f"""
 with changed as (
   select st.id as study_id, st.study_instance_uid, se.series_instance_uid, i.sop_instance_uid, i.digest, p.object_key,
@@ -56,9 +56,9 @@ with changed as (
     and not exists (select from edit_instance y where y.edit_id = $5 and y.sop_instance_uid = x.sop_instance_uid)
   order by x.series_instance_uid, x.sop_instance_uid limit $8
 ), sized as (
-  select *, sum(pg_column_size(elements) + pg_column_size(changes)) over wide
-    - pg_column_size(elements) - pg_column_size(changes) as before
-  from changed window wide as (order by of_series, sop_instance_uid)
+  select *, coalesce(sum(octet_length(elements) + octet_length(changes::text)) over (
+    order by of_series, sop_instance_uid rows between unbounded preceding and 1 preceding), 0) as before
+  from changed
 )
 select study_id, study_instance_uid, series_instance_uid, sop_instance_uid, digest, object_key, byte_offset,
   byte_length, digest_before, digest_after, elements, changes::text, segment_id, position
