@@ -53,9 +53,11 @@ class SeriesAtHand:
     def walk(self, data: bytes) -> ScannedInstance | None:
         """Read an instance of a series at hand; equal in outcome to its full scan, `None` when that must decide."""
         name = _name_of(data)
-        known = None if name is None else self._series.get(name)
-        if known is None or known.template is None or len(data) - known.pixel_bytes > WALKED_ATTRIBUTE_BYTES:
+        if name is None or (known := self._series.get(name)) is None:
             return None
+        if known.template is None or len(data) - known.pixel_bytes > WALKED_ATTRIBUTE_BYTES:
+            return None
+        self._series.move_to_end(name)
         walked = known.template.walk(data)
         known.misses = known.misses + 1 if walked is None else 0
         if known.is_hopeless:

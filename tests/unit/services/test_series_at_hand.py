@@ -1,9 +1,11 @@
 """What comes of a series one by one is read by its differences, and means what a full scan says."""
 
+import pytest
 from pydicom.uid import ImplicitVRLittleEndian
 from tests.factories import ct_series, image, part10
 
 from dicomweb_archive.dicom.part10 import scan
+from dicomweb_archive.services import series_at_hand as module
 from dicomweb_archive.services.series_at_hand import SeriesAtHand
 
 
@@ -48,6 +50,16 @@ async def test_the_series_seen_longest_ago_is_forgotten() -> None:
     for number in range(2, 34):
         await read(at_hand, ct_series(1, series=number)[0])
     assert not await read(at_hand, third)
+
+
+async def test_a_series_that_goes_on_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_SERIES", 2)
+    at_hand = SeriesAtHand()
+    walked = []
+    for number, data in enumerate(ct_series(5), start=2):
+        walked.append(await read(at_hand, data))
+        await read(at_hand, ct_series(1, series=number)[0])
+    assert walked == [False, False, True, True, True]
 
 
 async def test_a_template_that_does_not_help_is_tried_no_more() -> None:

@@ -266,7 +266,9 @@ def _are_few_and_small(packs: Sequence[PackRecord]) -> bool:
     first = list(islice(_instances(packs), _INLINE_INSTANCES + 1))
     if len(first) > _INLINE_INSTANCES:
         return False
-    json_bytes = sum(len(element.json) for stored in first for element in stored.scanned.base.values())
+    # What differs may be most of an instance.
+    attributes = (part for stored in first for part in (stored.scanned.base, stored.scanned.delta))
+    json_bytes = sum(len(element.json) for part in attributes for element in part.values() if element is not None)
     return json_bytes <= _INLINE_JSON_BYTES
 
 
