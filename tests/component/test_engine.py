@@ -1,11 +1,13 @@
 """Pools, transactions, and driver errors in our words."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.database import TestServer
 
 from dicomweb_archive.errors import DatabaseUnavailableError, QueryTooExpensiveError, SetupError
+from dicomweb_archive.index.database import engine
 from dicomweb_archive.index.database.engine import Database, connect
 
 
@@ -140,6 +142,15 @@ async def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: st
     with pytest.raises(SetupError) as caught:
         await Database.open(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("opened_by", [Database.open, connect], ids=["for serving", "for setting up"])
+async def test_an_old_server_is_refused(
+    database_url: str, opened_by: Callable[[str], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "OLDEST_SERVER", 99)
+    with pytest.raises(SetupError, match="99 or newer is needed"):
+        await opened_by(database_url)
 
 
 async def test_the_driver_suffix_of_sqlalchemy_is_understood(database_url: str) -> None:

@@ -101,23 +101,35 @@ async def connect(url: str, *, timeout_seconds: float = 10, **settings: str) -> 
         DatabaseUnavailableError: the server cannot be reached.
     """
     dsn = asyncpg_url(url)
-    with translated_errors():
-        try:
-            connection = await asyncpg.connect(
-                dsn,
-                timeout=timeout_seconds,
-                server_settings={"application_name": "dicomweb-archive", "timezone": "UTC", **settings},
-            )
-        except (ValueError, exceptions.ClientConfigurationError) as error:
-            # asyncpg's text may quote the password, so it stays out.
-            message = "The database URL cannot be read; accepted: postgresql://user:password@host:port/database"
-            raise SetupError(message) from error
+    with translated_errors(), _told_of_url():
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=timeout_seconds,
+            server_settings={"application_name": "dicomweb-archive", "timezone": "UTC", **settings},
+        )
+    try:
+        _refuse_old_server(connection)
+    except SetupError:
+        await connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def _told_of_url() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, exceptions.ClientConfigurationError) as error:
+        # asyncpg's text may quote the password, so it stays out.
+        message = "The database URL cannot be read; accepted: postgresql://user:password@host:port/database"
+        raise SetupError(message) from error
+
+
+def _refuse_old_server(connection: Connection) -> None:
     version: int = connection.get_server_version().major
     if version < OLDEST_SERVER:
-        await connection.close()
         message = f"The server runs PostgreSQL {version}; {OLDEST_SERVER} or newer is needed"
         raise SetupError(message)
-    return connection
 
 
 class _Sessions:
@@ -177,10 +189,11 @@ class Database:
             SetupError: the URL is wrong, or the server is too old.
             DatabaseUnavailableError: the server cannot be reached.
         """
-        await (await connect(url)).close()
         sessions = _Sessions()
         point_pool = await _open_pool(url, sessions, point_connections, statement_timeout_seconds, {})
         try:
+            async with point_pool.acquire() as connection:
+                _refuse_old_server(connection)
             search_pool = await _open_pool(
                 url,
                 sessions,
@@ -273,9 +286,10 @@ class Database:
 
 
 async def _open_pool(url: str, sessions: _Sessions, size: int, timeout_seconds: float, settings: dict[str, str]) -> Any:
-    with translated_errors():
+    dsn = asyncpg_url(url)
+    with translated_errors(), _told_of_url():
         return await asyncpg.create_pool(
-            asyncpg_url(url),
+            dsn,
             min_size=1,
             max_size=size,
             # The server ends a statement at its limit; ours is for a server that no longer answers at all.
