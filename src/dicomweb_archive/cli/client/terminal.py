@@ -3,6 +3,7 @@
 import codecs
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,12 @@ def printable(value: object) -> str:
     text = "" if value is None else str(value)
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return "".join(letter if _is_shown(letter) else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _is_shown(letter: str) -> bool:
+    # Japanese names have wide blanks, French texts unbroken ones.
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -18,6 +18,11 @@ def test_what_a_terminal_would_obey_is_replaced() -> None:
     assert (printable(None), printable(7)) == ("", "7")
 
 
+def test_wide_and_unbroken_blanks_stay_in_names() -> None:
+    name = "\u5c71\u7530^\u592a\u90ce\u3000\u5148\u751f Mme\xa0X"
+    assert printable(name) == name
+
+
 def test_json_escapes_what_is_no_letter_and_means_the_same() -> None:
     document = {"title": f"M\u00fcller \u5c71\u7530 {HOSTILE}"}
     text = json_text(document, indent=1)
