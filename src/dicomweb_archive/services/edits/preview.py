@@ -102,7 +102,12 @@ class EditPreviewer:
         preview = EditPreview()
         until = time.monotonic() + seconds
         studies: set[str] = set()
+        is_first = True
         async for series in self.content.series(submission.space_id):
+            if not is_first and time.monotonic() > until:
+                preview.complete = False
+                break
+            is_first = False
             kinds: dict[_Shape, _Kind] = {}
             for segment_ids in await self.content.segments(series.id):
                 instances, _ = await self.content.read(segment_ids)
@@ -115,8 +120,6 @@ class EditPreviewer:
             if await self._try(preview, series, kinds, until):
                 preview.series += 1
                 studies.add(series.study_instance_uid)
-            if time.monotonic() > until:
-                break
         preview.studies = len(studies)
         return preview
 
@@ -152,6 +155,7 @@ class EditPreviewer:
 
 def _sort(preview: EditPreview, kinds: dict[_Shape, _Kind], planned: Sequence[Planned]) -> None:
     """Put instances for which the rules mean the same kind of work together."""
+    told_apart = sum(len(kind.changes) for kind in kinds.values())
     for each in planned:
         if each.plan is None:
             assert each.unfit is not None
@@ -163,8 +167,11 @@ def _sort(preview: EditPreview, kinds: dict[_Shape, _Kind], planned: Sequence[Pl
         kind = kinds.setdefault(shape, _Kind(each.instance, each.plan))
         kind.instances += 1
         for change in each.plan.changes:
-            if change in kind.changes or len(kind.changes) < MOST_CHANGES:
+            if change in kind.changes:
                 kind.changes[change] += 1
+            elif told_apart < MOST_CHANGES:
+                kind.changes[change] = 1
+                told_apart += 1
             else:
                 preview.complete = False
 

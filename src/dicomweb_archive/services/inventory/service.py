@@ -9,7 +9,7 @@ from typing import Final
 from dicomweb_archive.dicom.held_attributes import path_steps
 from dicomweb_archive.errors import ForbiddenError, NotFoundError, PreconditionFailedError
 from dicomweb_archive.index.access import Visibility
-from dicomweb_archive.index.curation.approvals import ApprovalIndex
+from dicomweb_archive.index.curation.approvals import ApprovalIndex, ValueDigests
 from dicomweb_archive.index.curation.inventory_index import CountedInventory, InventoryIndex
 from dicomweb_archive.index.curation.submissions import Submission, SubmissionIndex
 from dicomweb_archive.services.access import Principal, Role
@@ -114,11 +114,7 @@ class InventoryService:
         """
         _require_curator(principal, submission)
         digests = (await self._approved(submission)).digests
-        unwanted = {
-            # Where all values were approved as one, they are no longer when one of them is not.
-            path: None if texts is None else [digests.of_all(path), *(digests.of_value(path, text) for text in texts)]
-            for path, texts in wanted.items()
-        }
+        unwanted = await asyncio.to_thread(_unwanted, digests, wanted)
         values = await self.approvals.revoke(submission, unwanted, actor=principal.name, comment=comment)
         return await self._outcome(submission, values)
 
@@ -183,6 +179,14 @@ class InventoryService:
 def _missing(approved: ApprovedValues, wanted: Wanted) -> dict[str, list[bytes]]:
     found = {path: approved.missing(path, texts) for path, texts in wanted.items()}
     return {path: digests for path, digests in found.items() if digests}
+
+
+def _unwanted(digests: ValueDigests, wanted: Wanted) -> dict[str, list[bytes] | None]:
+    return {
+        # Where all values were approved as one, they are no longer when one of them is not.
+        path: None if texts is None else [digests.of_all(path), *(digests.of_value(path, text) for text in texts)]
+        for path, texts in wanted.items()
+    }
 
 
 def _require_path(approved: ApprovedValues, path: str) -> None:
