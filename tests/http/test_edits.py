@@ -290,7 +290,17 @@ async def test_files_that_are_too_long_to_be_held_are_copied_in_pieces(
         async def tell(*_: int) -> None:
             """Say nothing."""
 
-        await applier_of(archive, held_bytes=0).apply(submission, edit, after=0, tell=tell)
+        # One after the other, when more of what was replaced cannot be held.
+        applier, batches = applier_of(archive, held_bytes=0, most_replaced_bytes=1), []
+        write = applier.writer.write
+
+        async def noted(edit_id: int, batch: EditBatch) -> Any:
+            batches.append(len(batch.made))
+            return await write(edit_id, batch)
+
+        applier.writer.write = noted
+        await applier.apply(submission, edit, after=0, tell=tell)
+        assert batches == [1, 1, 1]
         for number, old in enumerate(files, 1):
             before, after = read(old), read(await submitted.file(number))
             assert after.PatientName == rule["value"]

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # Segments are merged and packs compacted beside us; what has moved is looked for again.
 _PASSES: Final = 5
+# Of a file out of order all before its pixel data are kept.
+_MOST_REPLACED_BYTES: Final = 16 * 1024 * 1024
 _TURNED: Final = {ChangeKind.ADDED: ChangeKind.REMOVED, ChangeKind.REMOVED: ChangeKind.ADDED}
 
 Tell = Callable[[int, int], Awaitable[None]]
@@ -69,6 +71,14 @@ class _Work(NamedTuple):
     make: Callable[[FileMaker], Awaitable[MadeEdit]]
 
 
+class _Written(NamedTuple):
+    """What came of some works: how many were done, the objects that were not there, and whether all the rest was."""
+
+    works: int
+    missing: set[str]
+    is_whole: bool
+
+
 @dataclass(frozen=True, slots=True)
 class EditApplier:
     """Applies edits, and takes them back.
@@ -76,6 +86,7 @@ class EditApplier:
     Attributes:
         pack_bytes, pack_instances: a new pack is closed when it has reached one of them.
         held_bytes: a longer file is copied in pieces behind its head.
+        most_replaced_bytes: of what is replaced so much is held and written at once, of one instance at least all.
     """
 
     content: EditContent
@@ -84,6 +95,7 @@ class EditApplier:
     pack_bytes: int
     pack_instances: int
     held_bytes: int = HELD_BYTES
+    most_replaced_bytes: int = _MOST_REPLACED_BYTES
 
     async def apply(self, submission: Submission, edit: Edit, *, after: int, tell: Tell) -> None:
         """Apply the rules of an edit to each instance of a submission, once.
@@ -187,17 +199,34 @@ class EditApplier:
     async def _write(
         self, submission: Submission, edit: Edit, about: tuple[int, str, str], works: Sequence[_Work], lost: set[str]
     ) -> bool:
-        """Make new files, durable first, then let the index know them; nothing is left of what it does not take.
+        """Write instances anew, in as many transactions as it takes to hold what is replaced in them.
 
         Args:
             lost: objects that were not there before; what is still said to be in them is lost with them.
         """
-        if not works:
-            return True
+        missing: set[str] = set()
+        are_all_written = True
+        while works:
+            written = await self._write_some(submission, edit, about, works, lost)
+            are_all_written &= written.is_whole
+            missing |= written.missing
+            works = works[written.works :]
+        lost |= missing
+        return not missing and are_all_written
+
+    async def _write_some(
+        self,
+        submission: Submission,
+        edit: Edit,
+        about: tuple[int, str, str],
+        works: Sequence[_Work],
+        lost: Collection[str],
+    ) -> _Written:
+        """Make new files, durable first, then let the index know them; nothing is left of what it does not take."""
         packing = Packing(self.objects, pack_bytes=self.pack_bytes, pack_instances=self.pack_instances)
         maker = FileMaker(FileEditor(self.objects, self.held_bytes), packing)
         try:
-            made, missing = await self._make(maker, works, lost)
+            made, missing, done = await self._make(maker, works, lost)
             packs = await packing.finish()
         except BaseException:
             await packing.abort()
@@ -212,18 +241,26 @@ class EditApplier:
             raise
         await self._delete(replaced.unused_object_keys)
         edited = {each.sop_instance_uid for each in made if each.digest_after is not None}
-        lost |= missing
-        return not missing and replaced.uids == edited
+        return _Written(done, missing, replaced.uids == edited)
 
     async def _make(
         self, maker: FileMaker, works: Sequence[_Work], lost: Collection[str]
-    ) -> tuple[list[MadeEdit], set[str]]:
-        """Make new files; returns also the objects that were not there, though nobody has said so before."""
+    ) -> tuple[list[MadeEdit], set[str], int]:
+        """Make new files, until what is replaced in them is as much as is held.
+
+        Returns:
+            also the objects that were not there, though nobody has said so before, and how many works are done.
+        """
         made: list[MadeEdit] = []
         missing: set[str] = set()
-        for work in works:
+        held = 0
+        for number, work in enumerate(works):
+            if held >= self.most_replaced_bytes:
+                return made, missing, number
             try:
-                made.append(await work.make(maker))
+                new = await work.make(maker)
+                made.append(new)
+                held += len(new.elements or b"")
             except UnfitForEditError as error:
                 made.append(_left(work, error.why))
             except ObjectNotFoundError:
@@ -233,7 +270,7 @@ class EditApplier:
                 # A folder that is not mounted has lost nothing.
                 await self.objects.ping()
                 made.append(_left(work, Unfit.DAMAGED))
-        return made, missing
+        return made, missing, len(works)
 
     async def _delete(self, object_keys: Sequence[str]) -> None:
         try:
