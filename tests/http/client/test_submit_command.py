@@ -1,7 +1,7 @@
 """`submit` against the archive itself, over connections that break at the worst moment."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from httpx import ASGITransport
 from tests.factories import ct_series
 from tests.http.archive import Archive
 from tests.http.client.fake_server import impatient
+from tests.http.conftest import StartArchive
 from tests.submitted import add_collection
 
 from dicomweb_archive.cli.client.answers import Outcome
@@ -71,6 +72,13 @@ async def submit(folder: Path, run: SubmitRun) -> SubmitReport:
 
 async def names(archive: Archive) -> list[str]:
     return [each["name"] for each in (await archive.client.get("/submissions")).json()["submissions"]]
+
+
+@pytest.fixture
+async def archive(start_archive: StartArchive) -> AsyncIterator[Archive]:
+    # What is sealed is checked, which a command waits for.
+    async with start_archive(job_slots=1) as archive:
+        yield archive
 
 
 @pytest.fixture
