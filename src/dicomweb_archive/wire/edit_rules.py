@@ -6,7 +6,7 @@ from typing import Any, Final
 from dicomweb_archive.dicom import tags
 from dicomweb_archive.dicom.editing.extents import PIXEL_GROUP
 from dicomweb_archive.dicom.editing.rules import Condition, EditAction, EditRule, EditRules, Steps, path_name
-from dicomweb_archive.dicom.editing.value_rules import TEXT_VRS, is_value
+from dicomweb_archive.dicom.editing.value_rules import TYPED_VRS, is_value
 from dicomweb_archive.dicom.held_attributes import path_steps
 from dicomweb_archive.dicom.values import NUMBER_VRS
 from dicomweb_archive.errors import ConflictError, InvalidParameterError
@@ -15,7 +15,7 @@ from dicomweb_archive.wire.attribute_paths import UNSEARCHABLE_GROUPS, Attribute
 MOST_DEPTH: Final = 8
 """Sequences within each other in a path, and the attribute at its end."""
 
-_TYPED: Final = (TEXT_VRS - {"UI"}) | NUMBER_VRS.keys()
+_TYPED: Final = (TYPED_VRS - {"UI"}) | NUMBER_VRS.keys()
 
 # What the instance is known by, what its text and pixels are read by: the index holds what they say.
 _FIXED: Final = frozenset(
@@ -123,7 +123,7 @@ def _require_values(name: str, rule: EditRule) -> None:
     """Refuse values that are none of the attribute's VR, where this is known without looking at an instance."""
     step = rule.steps[-1]
     vr = _known_vr(step.tag, step.private_creator) or rule.vr
-    if rule.action is EditAction.REPLACE and (not rule.find or (vr is not None and vr not in TEXT_VRS)):
+    if rule.action is EditAction.REPLACE and (not rule.find or (vr is not None and vr not in TYPED_VRS)):
         raise InvalidParameterError(f"{name}.find", accepted="text that occurs in the values of a text attribute")
     if vr is None or rule.action is EditAction.REPLACE:
         return

@@ -9,7 +9,7 @@ from dicomweb_archive.dicom.attribute_path import PathStep
 from dicomweb_archive.dicom.comparable_values import normalise
 from dicomweb_archive.dicom.editing.rules import Condition, EditAction, EditRule, EditRules, Steps, path_name
 from dicomweb_archive.dicom.editing.unfit import Unfit, UnfitForEditError
-from dicomweb_archive.dicom.editing.value_rules import TEXT_VRS, is_value
+from dicomweb_archive.dicom.editing.value_rules import TYPED_VRS, is_value
 from dicomweb_archive.dicom.element_text import read_element, shown_text, whole_text
 from dicomweb_archive.dicom.tags import format_tag, private_entry, vr_of
 from dicomweb_archive.dicom.values import NUMBER_VRS
@@ -125,7 +125,7 @@ class _Planner:
                 # Of private attributes only the instance knows; see `wire/edit_rules.py`.
                 raise UnfitForEditError(Unfit.UID)
             if new is not None and not is_value(vr, new, tag):
-                raise UnfitForEditError(Unfit.VALUE if vr in TEXT_VRS or vr in NUMBER_VRS else Unfit.BINARY)
+                raise UnfitForEditError(Unfit.VALUE if vr in TYPED_VRS or vr in NUMBER_VRS else Unfit.BINARY)
             self._put(place, tag, path_name(rule.steps), vr, new)
 
     def _reserve(self, place: _Place, step: PathStep, path: str) -> int:
@@ -228,7 +228,7 @@ def _new_text(rule: EditRule, element: Model | None) -> Any:
         return element
     if rule.find not in before:
         return element
-    if _LOST in before or element["vr"] not in TEXT_VRS:
+    if _LOST in before or element["vr"] not in TYPED_VRS:
         # What could not be read would be written anew as something else.
         raise UnfitForEditError(Unfit.CHARACTER_SET if _LOST in before else Unfit.BINARY)
     return before.replace(rule.find, rule.replacement)

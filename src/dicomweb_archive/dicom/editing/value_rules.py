@@ -9,7 +9,10 @@ from typing import Final
 from dicomweb_archive.dicom.tags import is_single_valued
 from dicomweb_archive.dicom.values import BINARY_VRS, NUMBER_VRS, number_text
 
-TEXT_VRS: Final = frozenset("AE AS AT CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())  # noqa: SIM905 - reads better
+TYPED_VRS: Final = frozenset(
+    {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
+)
+"""VRs whose values are typed as they stand; those of `NUMBER_VRS` that are not among them are typed as numbers."""
 
 _WHOLE: Final = frozenset({"LT", "ST", "UR", "UT"})
 _LONGEST: Final[Mapping[str, int]] = MappingProxyType(
@@ -39,7 +42,7 @@ _LINES = re.compile(r"[\t\n\f\r]")
 
 def is_value(vr: str, text: str, tag: int) -> bool:
     """Tell whether a text is what an attribute of this VR may have; empty it always may be."""
-    if vr in BINARY_VRS or vr == "SQ" or (vr not in TEXT_VRS and vr not in NUMBER_VRS):
+    if vr in BINARY_VRS or vr == "SQ" or (vr not in TYPED_VRS and vr not in NUMBER_VRS):
         return False
     if not text:
         return True
