@@ -10,7 +10,8 @@ in; `collection` is another automatic collection; in a `curated` one and in a `s
 running already, by the same user on the same machine, and is given by its URL and its processes, whose children count
 too. Servers take turns within each round, so that a busy machine hits each alike. Every instance has to be answered
 for. Processor time is that of all processes of a server, its database with them, per instance; the S3 service is
-left out. Memory is the most that all of them had at a time, without what they share or map from files.
+left out. Memory is the most that all of them had at a time, without what they map from files; what forked processes
+share counts in each.
 
 What is refused is sent again, which is counted; ours should never refuse anything here.
 """

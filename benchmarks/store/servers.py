@@ -42,7 +42,7 @@ class StoreServer:
         return sum(_processor_seconds(pid) for pid in self._processes())
 
     def memory_bytes(self) -> int:
-        """Memory of all its processes, without what they share or map from files."""
+        """Memory of all its processes without what they map from files; what forked ones share counts in each."""
         return sum(_anonymous_bytes(pid) for pid in self._processes())
 
     def take_studies(self, count: int) -> int:
